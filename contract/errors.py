@@ -1,0 +1,33 @@
+"""The one exception that is meant for the user's eyes."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """A fault that the user can mend; the command line prints it without a traceback.
+
+    Args:
+        where: the file, folder, option or configuration key at fault.
+        found: what is there.
+        expected: what should be there.
+        todo: what to do about it.
+    """
+
+    def __init__(self, where: object, found: str, expected: str = "", todo: str = "") -> None:
+        self.where, self.found, self.expected, self.todo = str(where), found, expected, todo
+        text = f"{where}: found {found}"
+        text += f"; expected {expected}" if expected else ""
+        text += f". To do: {todo}" if todo else ""
+        super().__init__(text)
+
+    def __reduce__(self) -> tuple[type[UserError], tuple[str, str, str, str]]:
+        """Survive a trip between processes."""
+        return type(self), (self.where, self.found, self.expected, self.todo)
+
+
+class DataError(UserError):
+    """A data set on disk is incomplete, unreadable or contradicts its official layout."""
+
+
+class MissingDataError(DataError):
+    """A data set's folder is absent altogether: its cells are ``no_data``, not failed."""
