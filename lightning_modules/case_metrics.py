@@ -1,0 +1,262 @@
+"""Metrics of one case and structure, from hard masks on the reference's own grid.
+
+Pure functions of numpy arrays. Every mask is a boolean array ``(H, W)``; nothing returned is
+NaN or infinite. An undefined value (no spacing, one class absent) is ``None``.
+
+Empty masks have fixed scores. Both empty: Dice = IoU = precision = recall = nsd = 1 and every
+distance is 0. Exactly one empty: Dice = IoU = precision = recall = nsd = 0 and every distance is
+the diagonal of the image.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+from scipy.spatial import KDTree
+
+Mask = NDArray[np.bool_]
+Distances = NDArray[np.float64]
+Spacing = tuple[float, float]
+
+NSD_TOLERANCE_MM = 2.0
+"""Tolerance of ``nsd`` where the spacing is known."""
+
+NSD_TOLERANCE_SHARE = NSD_TOLERANCE_MM / (2048 * 0.175 * math.sqrt(2))
+"""Tolerance of ``nsd`` elsewhere, as a share of the image diagonal: what 2 mm are on a JSRT film
+(2048 x 2048 pixels of 0.175 mm), about 0.39 %, or 2.9 pixels at 512 x 512."""
+
+_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+_SPARSE = 1 / 8  # share of boundary pixels up to which a KD-tree beats the distance transform
+
+
+class _Surface(NamedTuple):
+    """Distances between two boundaries, in one unit."""
+
+    hausdorff: float
+    hausdorff95: float
+    assd: float
+    nsd: float
+
+
+def case_metrics(
+    prediction: Mask,
+    reference: Mask,
+    probability: NDArray[np.floating] | None = None,
+    spacing: Spacing | None = None,
+) -> dict[str, float | None]:
+    """Score one structure of one case.
+
+    Args:
+        prediction: predicted mask ``(H, W)``, boolean.
+        reference: reference mask ``(H, W)``, boolean.
+        probability: probability of the structure ``(H, W)``; without it ``auc`` is ``None``.
+        spacing: height and width of one pixel in mm; without it the ``_mm`` metrics are ``None``.
+
+    Returns:
+        Every column of ``contract.rows.METRICS`` except the ``_netgrid`` ones, in that order.
+
+    Raises:
+        ValueError: if a mask is not boolean, the shapes differ or the spacing is not positive.
+    """
+    auc = None if probability is None else area_under_curve(probability, reference)
+    surfaces = surface_metrics(prediction, reference, spacing)
+    return {**overlap_metrics(prediction, reference), "auc": auc, **surfaces}
+
+
+def overlap_metrics(prediction: Mask, reference: Mask) -> dict[str, float]:
+    """Count the pixels in which two masks agree.
+
+    Args:
+        prediction: predicted mask ``(H, W)``, boolean.
+        reference: reference mask ``(H, W)``, boolean.
+
+    Returns:
+        ``dice``, ``iou``, ``precision``, ``recall`` and ``accuracy``, each in [0, 1].
+
+    Raises:
+        ValueError: if a mask is not boolean or the shapes differ.
+    """
+    _check_masks(prediction, reference)
+    predicted, expected = int(np.count_nonzero(prediction)), int(np.count_nonzero(reference))
+    both = int(np.count_nonzero(prediction & reference))
+    either = predicted + expected - both
+    empty = 1.0 if either == 0 else 0.0
+    return {
+        "dice": _share(2 * both, predicted + expected, empty),
+        "iou": _share(both, either, empty),
+        "precision": _share(both, predicted, empty),
+        "recall": _share(both, expected, empty),
+        "accuracy": 1 - (either - both) / reference.size,
+    }
+
+
+def area_under_curve(probability: NDArray[np.floating], reference: Mask) -> float | None:
+    """Exact area under the ROC curve over the pixels of one case.
+
+    The Mann-Whitney statistic: the share of pairs (foreground, background) in which the
+    foreground pixel has the higher probability, ties counting one half (Hanley and McNeil,
+    Radiology 143, 1982).
+
+    Args:
+        probability: score of the structure ``(H, W)``; only its order matters.
+        reference: reference mask ``(H, W)``, boolean.
+
+    Returns:
+        The area in [0, 1], or ``None`` where the reference has one class only.
+
+    Raises:
+        ValueError: if the shapes differ, the reference is not boolean or a score is NaN.
+    """
+    if probability.shape != reference.shape or reference.dtype != np.bool_:
+        raise ValueError(
+            f"expected scores and a boolean reference of one shape, found {probability.shape} "
+            f"and {reference.dtype} {reference.shape}"
+        )
+    positives, negatives = np.sort(probability[reference]), np.sort(probability[~reference])
+    if not positives.size or not negatives.size:
+        return None
+    if np.isnan(positives[-1]) or np.isnan(negatives[-1]):  # NaN sorts last
+        raise ValueError("the probability map holds NaN, so its pixels have no order")
+    swap = positives.size > negatives.size
+    few, many = (negatives, positives) if swap else (positives, negatives)
+    below = np.searchsorted(many, few, side="left").sum(dtype=np.int64)
+    not_above = np.searchsorted(many, few, side="right").sum(dtype=np.int64)
+    area = float((below + not_above) / (2 * few.size * many.size))
+    return 1 - area if swap else area
+
+
+def surface_metrics(
+    prediction: Mask,
+    reference: Mask,
+    spacing: Spacing | None = None,
+    tolerance: float | None = None,
+) -> dict[str, float | None]:
+    """Measure how far apart the boundaries of two masks are.
+
+    The boundary of a mask is its inner edge: the foreground pixels with a background pixel, or
+    the outside of the image, among their four neighbours (MONAI's ``get_mask_edges``). Distances
+    are exact and Euclidean, between pixel centres. With the distances from each boundary pixel
+    of one mask to the nearest one of the other, in both directions:
+
+    - ``hausdorff``: the largest of all (symmetric Hausdorff distance);
+    - ``hausdorff95``: the larger of the two directed 95th percentiles, each interpolated
+      linearly (MONAI's rule; the percentile of the pooled distances would be smaller);
+    - ``assd``: the mean of the pooled distances;
+    - ``nsd``: the share of the pooled distances up to the tolerance (surface Dice, Nikolov et
+      al., J Med Internet Res 23, 2021, counted in boundary pixels).
+
+    Args:
+        prediction: predicted mask ``(H, W)``, boolean.
+        reference: reference mask ``(H, W)``, boolean.
+        spacing: height and width of one pixel in mm; they may differ.
+        tolerance: of ``nsd``, in mm with a spacing and in pixels without; by default
+            ``NSD_TOLERANCE_MM``, or ``NSD_TOLERANCE_SHARE`` of the image diagonal.
+
+    Returns:
+        ``nsd`` in [0, 1], then ``hausdorff``, ``hausdorff95`` and ``assd`` with the suffix
+        ``_px``, then the same with the suffix ``_mm``, which are ``None`` without a spacing.
+
+    Raises:
+        ValueError: if a mask is not boolean, the shapes differ or the spacing is not positive.
+    """
+    _check_masks(prediction, reference)
+    if spacing is not None and not all(0 < side < math.inf for side in spacing):
+        raise ValueError(f"expected a spacing of two positive lengths in mm, found {spacing}")
+    height, width = reference.shape
+    diagonal = math.hypot(height, width)
+    if tolerance is None:
+        tolerance = NSD_TOLERANCE_SHARE * diagonal if spacing is None else NSD_TOLERANCE_MM
+
+    if not prediction.any() or not reference.any():
+        agree = bool(prediction.any() == reference.any())
+        in_px = _empty_surface(agree, diagonal)
+        if spacing is None:
+            return _columns(in_px, None)
+        return _columns(
+            in_px, _empty_surface(agree, math.hypot(height * spacing[0], width * spacing[1]))
+        )
+
+    edges = _boundaries(prediction, reference)
+    px = _distances_between(*edges, (1.0, 1.0))
+    if spacing is None:
+        return _columns(_summary(*px, tolerance), None)
+    if spacing[0] == spacing[1]:
+        mm = px[0] * spacing[0], px[1] * spacing[0]
+    else:
+        mm = _distances_between(*edges, spacing)
+    return _columns(_summary(*px, tolerance), _summary(*mm, tolerance))
+
+
+def _check_masks(prediction: Mask, reference: Mask) -> None:
+    """Refuse what would broadcast or count wrongly."""
+    if prediction.dtype != np.bool_ or reference.dtype != np.bool_:
+        raise ValueError(f"expected boolean masks, found {prediction.dtype} and {reference.dtype}")
+    if prediction.shape != reference.shape or reference.ndim != 2 or not reference.size:
+        raise ValueError(
+            f"expected two masks of one shape (H, W), found {prediction.shape} "
+            f"and {reference.shape}"
+        )
+
+
+def _share(part: int, whole: int, empty: float) -> float:
+    return part / whole if whole else empty
+
+
+def _empty_surface(both_empty: bool, diagonal: float) -> _Surface:
+    distance = 0.0 if both_empty else diagonal
+    return _Surface(distance, distance, distance, nsd=1.0 if both_empty else 0.0)
+
+
+def _columns(px: _Surface, mm: _Surface | None) -> dict[str, float | None]:
+    columns: dict[str, float | None] = {"nsd": px.nsd if mm is None else mm.nsd}
+    for unit, surface in (("px", px), ("mm", mm)):
+        for name in ("hausdorff", "hausdorff95", "assd"):
+            columns[f"{name}_{unit}"] = None if surface is None else getattr(surface, name)
+    return columns
+
+
+def _boundaries(prediction: Mask, reference: Mask) -> tuple[Mask, Mask]:
+    """Inner edges of both masks, on the smallest box that holds both masks."""
+    left, top, width, height = cv2.boundingRect((prediction | reference).view(np.uint8))
+    box = slice(top, top + height), slice(left, left + width)
+    return _inner_edge(prediction[box]), _inner_edge(reference[box])
+
+
+def _inner_edge(mask: Mask) -> Mask:
+    pixels = mask.astype(np.uint8)
+    eroded = cv2.erode(pixels, _CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return (pixels - eroded).astype(np.bool_)
+
+
+def _distances_between(first: Mask, second: Mask, spacing: Spacing) -> tuple[Distances, Distances]:
+    """Distance of each pixel of either boundary to the nearest pixel of the other one."""
+    scale = np.asarray(spacing, dtype=np.float64)
+    here, there = np.argwhere(first) * scale, np.argwhere(second) * scale
+    if len(here) + len(there) <= _SPARSE * first.size:
+        return _nearest(here, there), _nearest(there, here)
+    to_first = distance_transform_edt(~first, sampling=spacing)
+    to_second = distance_transform_edt(~second, sampling=spacing)
+    return to_second[first], to_first[second]
+
+
+def _nearest(points: Distances, others: Distances) -> Distances:
+    # A tree that serves one query is not worth balancing.
+    tree = KDTree(others, balanced_tree=False, compact_nodes=False)
+    distances: Distances = tree.query(points)[0]
+    return distances
+
+
+def _summary(forward: Distances, backward: Distances, tolerance: float) -> _Surface:
+    pooled = np.concatenate((forward, backward))
+    percentiles = np.percentile(forward, 95), np.percentile(backward, 95)
+    return _Surface(
+        hausdorff=float(pooled.max()),
+        hausdorff95=float(max(percentiles)),
+        assd=float(pooled.mean()),
+        nsd=float(np.mean(pooled <= tolerance)),
+    )
