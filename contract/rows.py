@@ -41,3 +41,51 @@ CASE_SCHEMA = pa.schema(
     ]
 )
 """One row per case and structure. A null means undefined (no spacing, AUC of one class)."""
+
+STATISTICS = ("mean", "ci_low", "ci_high", "median", "sd_cases", "sd_seeds", "mean_clean", "n")
+"""What the leaderboard says of every metric, as columns ``<metric>_<statistic>``."""
+
+TABLE_KEYS = ("protocol", "structure", "reference", "unit", "phantom")
+"""Rows of ``leaderboard.csv`` that agree in these are one table: only they are compared."""
+
+RANKED_REFERENCES = frozenset({"plain", "automatic"})
+RANKED_UNITS = frozenset({"image", "scan"})
+
+LEADERBOARD_SCHEMA = pa.schema(
+    [
+        ("protocol", pa.string()),
+        ("structure", pa.string()),
+        ("rank", pa.int64()),
+        ("system", pa.string()),
+        ("reference", pa.string()),
+        ("unit", pa.string()),
+        ("n_cases", pa.int64()),
+        ("n_patients", pa.int64()),
+        ("n_seeds", pa.int64()),
+        ("n_failed", pa.int64()),
+        ("n_below_90", pa.int64()),
+        ("n_below_80", pa.int64()),
+        *(
+            (f"{metric}_{statistic}", pa.int64() if statistic == "n" else pa.float64())
+            for metric in METRICS
+            for statistic in STATISTICS
+        ),
+        ("n_cases_clean", pa.int64()),
+        ("dice_mean_all_slices", pa.float64()),
+        ("iou_mean_all_slices", pa.float64()),
+        ("false_positive_slice_rate", pa.float64()),
+        ("published_dice", pa.float64()),
+        ("published_source", pa.string()),
+        ("n_train", pa.int64()),
+        ("split_hash", pa.string()),
+        ("phantom", pa.bool_()),
+    ]
+)
+"""One row per protocol, system and structure (and per reference and unit, where they differ).
+
+``n_failed`` counts cases with exactly one mask empty in any seed, ``n_below_90`` and
+``n_below_80`` cases whose Dice, averaged over seeds, is lower. A null rank is outside the
+ranking; any other null is undefined, and ``<metric>_n`` counts the cases behind a mean.
+"""
+
+LEADERBOARD_COLUMNS = tuple(LEADERBOARD_SCHEMA.names)

@@ -1,0 +1,1 @@
+"""Data on disk to batches: readers, preprocessing, cache, splits and LightningDataModules."""

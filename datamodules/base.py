@@ -1,0 +1,141 @@
+"""The LightningDataModule behind every data set and protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader
+
+from contract.words import BACKGROUND
+from datamodules.augmentation import Augmentation
+from datamodules.cache import PreparedSet, prepare
+from datamodules.datasets import CaseList, EvaluationSet, TrainingSet, collate
+from datamodules.digests import Progress, no_progress
+from datamodules.preprocessing import Preprocessing
+from datamodules.protocol import Protocol
+from datamodules.samplers import EpochSampler, ShardSampler
+from datamodules.sources import open_source
+from datamodules.splits import Split, make_split
+
+
+class ProtocolDataModule(pl.LightningDataModule):
+    """Batches for a protocol over one or more data sets.
+
+    Args:
+        root: the data root, which holds the official folders side by side.
+        cache: the folder for prepared images, shared by all cells.
+        protocol: which cases train, validate and test.
+        preprocessing: film to network input.
+        structures: the network's output channels in order, ``background`` included for softmax.
+        batch_size: joint batch size over all processes.
+        seed: fixes order and augmentation.
+        augmentation: random changes of training images, or none.
+        eval_batch_size: batch size of one process in validation and testing.
+        workers: data-loading processes; results do not depend on it.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        cache: Path,
+        protocol: Protocol,
+        preprocessing: Preprocessing,
+        structures: Sequence[str] = (BACKGROUND, "lungs"),
+        batch_size: int = 8,
+        seed: int = 0,
+        augmentation: Augmentation | None = None,
+        eval_batch_size: int = 8,
+        workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self._root, self._cache = Path(root), Path(cache)
+        self.protocol, self._preprocessing = protocol, preprocessing
+        self._structures = tuple(structures)
+        self._batch_size, self._eval_batch_size = batch_size, eval_batch_size
+        self._seed, self._augmentation, self._workers = seed, augmentation, workers
+        self.progress: Progress = no_progress
+        self.split: Split | None = None
+        self.phantom = False
+
+    def prepare_data(self) -> None:
+        """Build the caches, on one process a node; the others find them."""
+        self._open()
+
+    def _open(self) -> dict[str, PreparedSet]:
+        sources = {name: open_source(name, self._root) for name in self.protocol.datasets}
+        cases = {name: source.cases() for name, source in sources.items()}
+        share = sum(s.official_share for s in sources.values()) / len(sources)
+        self.phantom = any(source.phantom is not None for source in sources.values())
+        self.split = make_split(self.protocol, cases, scale=share)
+        self._cases = {name: {c.case_id: c for c in found} for name, found in cases.items()}
+        return {
+            name: prepare(source, cases[name], self._preprocessing, self._cache, self.progress)
+            for name, source in sources.items()
+        }
+
+    def setup(self, stage: str) -> None:
+        """Open the caches and divide the cases.
+
+        Raises:
+            DataError: if a data set is absent, incomplete or damaged.
+        """
+        prepared = self._open()
+        assert self.split is not None
+        self.train_cases, self.validation_cases, self.test_cases = (
+            CaseList(keys, prepared, self._cases)
+            for keys in (self.split.train, self.split.validation, self.split.test)
+        )
+
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Joint batches that follow from (seed, epoch), on any number of processes."""
+        masks = None
+        if self.protocol.shuffle_masks:
+            random = np.random.default_rng([self.protocol.split_seed, len(self.train_cases)])
+            masks = [int(i) for i in random.permutation(len(self.train_cases))]
+        data = TrainingSet(
+            self.train_cases,
+            self._preprocessing,
+            self._structures,
+            self._augmentation,
+            self._seed,
+            masks,
+        )
+        rank, processes = self._place()
+        # On resume Lightning makes the iterator before it tells the sampler the epoch.
+        epoch = self.trainer.fit_loop.epoch_progress.current.processed if self.trainer else 0
+        sampler = EpochSampler(len(data), self._batch_size, self._seed, epoch, rank, processes)
+        return DataLoader(
+            data, batch_sampler=sampler, collate_fn=collate, **self._loader_options()
+        )
+
+    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Validation cases, each once over all processes."""
+        return self._evaluation(self.validation_cases, references=False)
+
+    def test_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Test cases with their references, each once over all processes."""
+        return self._evaluation(self.test_cases, references=True)
+
+    def _evaluation(self, cases: CaseList, references: bool) -> DataLoader[dict[str, Any]]:
+        data = EvaluationSet(cases, self._preprocessing, self._structures, references)
+        return DataLoader(
+            data,
+            batch_size=self._eval_batch_size,
+            sampler=ShardSampler(len(data), *self._place()),
+            collate_fn=collate,
+            **self._loader_options(),
+        )
+
+    def _place(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _loader_options(self) -> dict[str, Any]:
+        return {
+            "num_workers": self._workers,
+            "persistent_workers": False,
+            "pin_memory": bool(self.trainer and self.trainer.accelerator.name() == "cuda"),
+        }

@@ -1,0 +1,161 @@
+"""Prepared cases as torch datasets, and how their items become batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from datamodules.augmentation import Augmentation
+from datamodules.cache import PreparedSet
+from datamodules.preprocessing import Preprocessing
+from datamodules.sources.base import Case
+from datamodules.splits import Key
+from datamodules.targets import to_channels
+
+
+class CaseList:
+    """The prepared cases of one side of a split, over one or more data sets.
+
+    Args:
+        keys: (data set, case id) pairs.
+        prepared: each data set's prepared cases.
+        cases: each data set's cases by id.
+    """
+
+    def __init__(
+        self,
+        keys: Sequence[Key],
+        prepared: Mapping[str, PreparedSet],
+        cases: Mapping[str, Mapping[str, Case]],
+    ) -> None:
+        self.cases = [cases[dataset][case_id] for dataset, case_id in keys]
+        self._places = [
+            (prepared[dataset], prepared[dataset].position[case_id]) for dataset, case_id in keys
+        ]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def pixels(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return grey values and bit planes, both ``(size, size)``."""
+        prepared, place = self._places[index]
+        return np.asarray(prepared.images[place]), np.asarray(prepared.masks[place])
+
+    def place(self, index: int) -> tuple[PreparedSet, int]:
+        """Return the prepared set and the position in it."""
+        return self._places[index]
+
+
+class TrainingSet(Dataset[dict[str, torch.Tensor]]):
+    """Training items, indexed by (index, epoch) so that randomness follows from both.
+
+    Args:
+        cases: the training cases.
+        preprocessing: gives the range of grey values.
+        structures: the target's channels.
+        augmentation: random changes, or none.
+        seed: the cell's seed.
+        masks: for each image the index of the mask that it is paired with (its own, but for the
+            shuffled-mask control).
+    """
+
+    def __init__(
+        self,
+        cases: CaseList,
+        preprocessing: Preprocessing,
+        structures: Sequence[str],
+        augmentation: Augmentation | None,
+        seed: int,
+        masks: Sequence[int] | None = None,
+    ) -> None:
+        self._cases, self._preprocessing, self._structures = cases, preprocessing, structures
+        self._augmentation, self._seed = augmentation, seed
+        self._masks = masks
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, torch.Tensor]:
+        """Return ``image (1, H, W)`` and ``target (C, H, W)``."""
+        index, epoch = key
+        image, planes = self._cases.pixels(index)
+        if self._masks is not None:
+            planes = self._cases.pixels(self._masks[index])[1]
+        if self._augmentation is not None:
+            random = np.random.default_rng([self._seed, epoch, index])
+            image, planes = self._augmentation(image, planes, random)
+        return {
+            "image": torch.from_numpy(self._preprocessing.to_range(image)[None]),
+            "target": torch.from_numpy(to_channels(planes, self._structures)),
+        }
+
+
+class EvaluationSet(Dataset[dict[str, Any]]):
+    """Validation and test items.
+
+    Args:
+        cases: the cases.
+        preprocessing: gives the range of grey values and where the film lies.
+        structures: the target's channels.
+        references: whether items carry the reference masks on the grid that is scored.
+    """
+
+    def __init__(
+        self,
+        cases: CaseList,
+        preprocessing: Preprocessing,
+        structures: Sequence[str],
+        references: bool,
+    ) -> None:
+        self._cases, self._preprocessing, self._structures = cases, preprocessing, structures
+        self._references = references
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return an item; see ``collate`` for its parts."""
+        image, planes = self._cases.pixels(index)
+        item: dict[str, Any] = {
+            "image": torch.from_numpy(self._preprocessing.to_range(image)[None]),
+            "target": torch.from_numpy(to_channels(planes, self._structures)),
+        }
+        if self._references:
+            prepared, place = self._cases.place(index)
+            entry = prepared.entries[place]
+            references = prepared.reference(place)
+            height, width = next(iter(references.values())).shape
+            box = self._preprocessing.box(entry.film_shape)
+            item["references"] = references
+            item["box"] = (box.top, box.left, box.height, box.width)
+            item["spacing"] = entry.spacing and (
+                entry.spacing[0] * entry.film_shape[0] / height,
+                entry.spacing[1] * entry.film_shape[1] / width,
+            )
+            case = self._cases.cases[index]
+            item["identity"] = {
+                "test_on": case.dataset,
+                "case_id": case.case_id,
+                "patient_id": case.patient_id,
+                "reference": "dilated" if self._preprocessing.dilate > 1 else "plain",
+                "unit": "image",
+            }
+        return item
+
+
+def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Stack images and targets to ``(N, C, H, W)``; leave everything else as lists.
+
+    A test batch holds, a case each: ``references`` (structure to boolean ``(h, w)``), ``box``
+    (top, left, height, width of the film inside the network's square), ``spacing`` (mm a pixel of
+    the reference grid, down and along, or None) and ``identity`` (the row's first columns).
+    """
+    batch: dict[str, Any] = {key: [item[key] for item in items] for key in items[0]}
+    for key in ("image", "target"):
+        batch[key] = torch.stack(batch[key])
+    return batch

@@ -1,0 +1,102 @@
+"""Content digests of data files, remembered by path, size and time of change.
+
+Digests identify the data in a cell's identity and in the cache's key; the index only saves
+reading unchanged files again, as git's index does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from contract.errors import DataError
+from datamodules.sources.base import Case
+
+Progress = Callable[[Iterable[object], int, str], Iterable[object]]
+"""Wraps an iterable to show its progress: (items, total, what it is) -> the same items."""
+
+
+def no_progress(items: Iterable[object], total: int, title: str) -> Iterable[object]:
+    """Show nothing."""
+    return items
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader or a crash never meets half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+class Digests:
+    """Digests of files, kept in an index file.
+
+    Args:
+        index: the index file; it may be absent, and it is written by ``save``.
+    """
+
+    def __init__(self, index: Path) -> None:
+        self._path = index
+        self._changed = False
+        try:
+            self._known: dict[str, list[object]] = json.loads(index.read_text())
+        except (OSError, ValueError):
+            self._known = {}
+
+    def of_file(self, path: Path) -> str:
+        """Return the hexadecimal BLAKE2b digest (16 bytes) of a file's content.
+
+        Raises:
+            DataError: if the file cannot be read.
+        """
+        key = str(path)
+        try:
+            stat = path.stat()
+            known = self._known.get(key)
+            if known and known[:2] == [stat.st_size, stat.st_mtime_ns]:
+                return str(known[2])
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(
+                    file, lambda: hashlib.blake2b(digest_size=16)
+                ).hexdigest()
+        except OSError as error:
+            raise DataError(
+                path, f"an unreadable file ({error.strerror})", todo="check its permissions"
+            ) from None
+        self._known[key] = [stat.st_size, stat.st_mtime_ns, digest]
+        self._changed = True
+        return digest
+
+    def of_cases(self, cases: Sequence[Case], progress: Progress = no_progress) -> list[str]:
+        """Return one digest a case, over the contents of all its files."""
+        files = [path for case in cases for path in case.files]
+        with ThreadPoolExecutor() as pool:
+            done = pool.map(self.of_file, files)
+            list(progress(done, len(files), "reading files"))
+        return [combined(self.of_file(path) for path in case.files) for case in cases]
+
+    def save(self) -> None:
+        """Write the index if it changed."""
+        if self._changed:
+            write_atomically(self._path, json.dumps(self._known).encode())
+            self._changed = False
+
+
+def combined(digests: Iterable[str]) -> str:
+    """Return one digest over several, in their order."""
+    total = hashlib.blake2b(digest_size=16)
+    for digest in digests:
+        total.update(digest.encode())
+    return total.hexdigest()

@@ -1,0 +1,221 @@
+"""What a data set's reader offers: its cases, and each case's image, masks and spacing."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.errors import DataError, MissingDataError
+from datamodules.sources.files import list_files, read_mask, read_pixels
+
+PHANTOM_MARKER = "PHANTOM_DATA.json"
+
+Spacing = tuple[float, float]
+"""Millimetres from one pixel to the next: (down a column, along a row)."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image with its reference masks.
+
+    Attributes:
+        dataset: the data set's name.
+        case_id: the official id, unique within the data set.
+        patient_id: films of one patient share it.
+        stratum: the finding by which splits are stratified (``normal``, ``tb``, ``nodule``).
+        image: the image file.
+        masks: for each structure the mask files whose union is its mask.
+        attributes: what the clinical files tell (``sex``, ``age``, ``view``, ``finding``).
+    """
+
+    dataset: str
+    case_id: str
+    patient_id: str
+    stratum: str
+    image: Path
+    masks: Mapping[str, tuple[Path, ...]]
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that the case is made of, each once, the image first."""
+        masks = (path for paths in self.masks.values() for path in paths)
+        return tuple(dict.fromkeys((self.image, *masks)))
+
+
+class Source(ABC):
+    """The reader of one data set in its official layout.
+
+    Args:
+        root: the data root, which holds the official folders side by side.
+    """
+
+    name: ClassVar[str]
+    folder_name: ClassVar[str]
+    structures: ClassVar[tuple[str, ...]]
+    ids_file: ClassVar[str]
+    same_patient: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Ids of films that show one patient: a minimum, found by eye after alignment."""
+    download: ClassVar[str]
+    """Where a user gets the data set, and under which terms."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        self.folder = self.root / self.folder_name
+
+    @cached_property
+    def phantom(self) -> Mapping[str, object] | None:
+        """The marker of a synthetic set, or None for the real one."""
+        marker = self.folder / PHANTOM_MARKER
+        if not marker.is_file():
+            return None
+        try:
+            return dict(json.loads(marker.read_text()))
+        except ValueError as error:
+            raise DataError(marker, f"no JSON ({error})", todo="write the phantoms anew") from None
+
+    @cached_property
+    def official_ids(self) -> tuple[str, ...]:
+        """Sorted ids of the cases that have masks in the official release (or the phantom's)."""
+        listed = resources.files("datamodules.sources.official") / self.ids_file
+        official = listed.read_text().split()
+        if self.phantom is None:
+            return tuple(sorted(official))
+        written = self.phantom.get("ids")
+        if not isinstance(written, list):
+            raise DataError(self.folder / PHANTOM_MARKER, "no list of ids", '"ids": [...]')
+        return tuple(sorted(set(official) & set(map(str, written))))
+
+    @property
+    def official_share(self) -> float:
+        """Cases found as a share of the official release: 1 for real data, less for phantoms."""
+        listed = resources.files("datamodules.sources.official") / self.ids_file
+        return len(self.official_ids) / len(listed.read_text().split())
+
+    def require_folder(self) -> None:
+        """Raise ``MissingDataError`` where the data set is absent altogether."""
+        if not self.folder.exists():
+            raise MissingDataError(
+                self.folder, "nothing", f"the data set {self.name}", f"download it: {self.download}"
+            )
+        if not self.folder.is_dir():
+            raise DataError(
+                self.folder, "a file", "the data set's folder", "unpack the archive there"
+            )
+
+    def cases(self) -> list[Case]:
+        """Return every official case that has a mask, sorted by id.
+
+        Raises:
+            MissingDataError: if the data set is absent.
+            DataError: if a file of the official release is missing, naming it.
+        """
+        self.require_folder()
+        patients = {film: films[0] for films in self.same_patient for film in films}
+        images = self._images()
+        masks = {structure: list_files(folder) for structure, folder in self._mask_folders()}
+        cases, absent = [], []
+        for case_id in self.official_ids:
+            files: dict[str, tuple[Path, ...]] = {}
+            for structure, parts in self._mask_names(case_id).items():
+                found = tuple(masks[part][name] for part, name in parts if name in masks[part])
+                if len(found) == len(parts):
+                    files[structure] = found
+            if case_id not in images:
+                absent.append(f"image {case_id}")
+            elif set(files) != set(self.structures):
+                missing = sorted(set(self.structures) - set(files))
+                absent.append(f"mask {case_id} ({', '.join(missing)})")
+            else:
+                cases.append(
+                    Case(
+                        dataset=self.name,
+                        case_id=case_id,
+                        patient_id=patients.get(case_id, case_id),
+                        stratum=self.stratum(case_id),
+                        image=images[case_id],
+                        masks=files,
+                    )
+                )
+        if absent:
+            shown = "; ".join(absent[:5]) + (" …" if len(absent) > 5 else "")
+            raise DataError(
+                self.folder,
+                f"{len(absent)} of {len(self.official_ids)} cases incomplete: missing {shown}",
+                "every case of the official release",
+                "download the data set again; a smaller split would not be comparable",
+            )
+        return cases
+
+    @abstractmethod
+    def stratum(self, case_id: str) -> str:
+        """Return the finding that the id tells."""
+
+    @abstractmethod
+    def _images(self) -> Mapping[str, Path]:
+        """Return the image file of each case id found."""
+
+    @abstractmethod
+    def _mask_folders(self) -> Sequence[tuple[str, Path]]:
+        """Return the mask folders, each under a short name."""
+
+    @abstractmethod
+    def _mask_names(self, case_id: str) -> Mapping[str, Sequence[tuple[str, str]]]:
+        """Return for each structure the (folder's short name, file name) pairs of its masks."""
+
+    def read_image(self, case: Case) -> NDArray[np.uint8]:
+        """Return the image as grey values ``(H, W)`` in 0..255, bone bright.
+
+        Raises:
+            DataError: if the file is unreadable or of another kind than the release's.
+        """
+        return read_pixels(case.image)
+
+    def read_masks(self, case: Case, shape: tuple[int, int]) -> dict[str, NDArray[np.bool_]]:
+        """Return each structure's reference mask ``(H, W)``, on a grid of its own.
+
+        Args:
+            case: the case.
+            shape: the image's (height, width), which the masks must match in this layout.
+
+        Raises:
+            DataError: if a mask is unreadable, empty or of another size than its image.
+        """
+        masks = {}
+        decoded = {path: read_mask(path) for path in case.files[1:]}
+        for path, mask in decoded.items():
+            self._check_mask_shape(path, mask.shape, shape)
+        for structure, paths in case.masks.items():
+            masks[structure] = np.logical_or.reduce([decoded[path] for path in paths])
+            if not masks[structure].any():
+                raise DataError(
+                    paths[0],
+                    f"an empty mask of {structure}",
+                    "some foreground",
+                    "download the mask again",
+                )
+        return masks
+
+    def _check_mask_shape(
+        self, path: Path, found: tuple[int, ...], image: tuple[int, int]
+    ) -> None:
+        if found != image:
+            raise DataError(
+                path,
+                f"a mask of {found[1]}×{found[0]} pixels",
+                f"its image's {image[1]}×{image[0]}",
+                "download image and mask again from one source",
+            )
+
+    @abstractmethod
+    def spacing(self, shape: tuple[int, int]) -> Spacing | None:
+        """Return the pixel spacing of an image of that shape, or None where it is unknown."""

@@ -1,0 +1,1 @@
+"""Case ids of the official releases, one a line."""

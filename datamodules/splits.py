@@ -1,0 +1,146 @@
+"""Divides cases into training, validation and test lists by the protocol's rule.
+
+Lists are made from sorted official ids with a fixed seed, stratified by finding and grouped by
+patient, so that every system, seed and machine gets the same ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from contract.errors import DataError, UserError
+from datamodules.protocol import Protocol
+from datamodules.sources.base import Case
+
+Key = tuple[str, str]
+"""A case's data set and id."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Three disjoint lists of (data set, case id), each sorted."""
+
+    train: tuple[Key, ...]
+    validation: tuple[Key, ...]
+    test: tuple[Key, ...]
+
+    @property
+    def digest(self) -> str:
+        """Ten hexadecimal digits that name this split on leaderboards."""
+        lists = json.dumps([self.train, self.validation, self.test])
+        return hashlib.blake2b(lists.encode(), digest_size=5).hexdigest()
+
+
+def make_split(
+    protocol: Protocol, cases: Mapping[str, Sequence[Case]], scale: float = 1.0
+) -> Split:
+    """Divide the cases of a protocol's data sets.
+
+    Args:
+        protocol: the rule.
+        cases: each data set's cases.
+        scale: cases present as a share of the official release, by which counts are scaled (1 for
+            real data, less for phantoms).
+
+    Raises:
+        UserError: if the rule leaves a list empty.
+        DataError: if a patient or an id would stand on both sides.
+    """
+    shared = [name for name in protocol.train if name in protocol.test]
+    pool = [case for name in shared for case in cases[name]]
+    test = [case for name in protocol.test if name not in shared for case in cases[name]]
+    held_out = _take(pool, _count(protocol.held_out, len(pool), scale), protocol.split_seed)
+    test += held_out
+    kept = {_key(case) for case in held_out}
+    train = [
+        case for name in protocol.train for case in cases[name] if _key(case) not in kept
+    ]
+    count = _count(protocol.validation, len(train), scale)
+    validation = _take(train, count, protocol.split_seed + 1)
+    chosen = {_key(case) for case in validation}
+    train = [case for case in train if _key(case) not in chosen]
+    _require_disjoint(train, validation, test)
+    return Split(_keys(train), _keys(validation), _keys(test))
+
+
+def _key(case: Case) -> Key:
+    return (case.dataset, case.case_id)
+
+
+def _keys(cases: Sequence[Case]) -> tuple[Key, ...]:
+    return tuple(sorted(_key(case) for case in cases))
+
+
+def _count(amount: float, available: int, scale: float) -> int:
+    """Turn a share or a count of the official release into a count of the cases present."""
+    if amount == 0:
+        return 0
+    wanted = amount * available if amount < 1 else amount * scale
+    return max(1, round(wanted))
+
+
+def _take(cases: Sequence[Case], count: int, seed: int) -> list[Case]:
+    """Draw ``count`` cases, whole patients only, each stratum in proportion."""
+    if count > len(cases):
+        raise UserError(
+            "protocol", f"{count} cases wanted of {len(cases)}", todo="lower held_out or validation"
+        )
+    patients: dict[tuple[str, str], list[Case]] = defaultdict(list)
+    for case in sorted(cases, key=_key):
+        patients[case.dataset, case.patient_id].append(case)
+    groups = list(patients.values())
+    order = np.random.default_rng(seed).permutation(len(groups))
+    shuffled = sorted((groups[i] for i in order), key=len, reverse=True)
+    quota = _quotas(Counter(_stratum(case) for case in cases), count)
+    taken: list[Case] = []
+    for group in shuffled:
+        wanted = Counter(_stratum(case) for case in group)
+        # Films of one patient are rare: the draw's luck decides, in proportion, where they go.
+        if all(quota[stratum] >= number for stratum, number in wanted.items()) and (
+            len(group) == 1 or np.random.default_rng([seed, len(taken)]).random() * len(cases) < count
+        ):
+            quota.subtract(wanted)
+            taken += group
+    if len(taken) != count:
+        raise UserError("protocol", f"{len(taken)} of {count} cases could be drawn by patient")
+    return taken
+
+
+def _stratum(case: Case) -> str:
+    return f"{case.dataset}/{case.stratum}"
+
+
+def _quotas(sizes: Counter[str], count: int) -> Counter[str]:
+    """Share ``count`` among strata in proportion to their sizes, by largest remainder."""
+    total = sum(sizes.values())
+    exact = {stratum: count * size / total for stratum, size in sizes.items()}
+    quota = Counter({stratum: int(share) for stratum, share in exact.items()})
+    remainders = sorted(exact, key=lambda stratum: (quota[stratum] - exact[stratum], stratum))
+    for stratum in remainders[: count - quota.total()]:
+        quota[stratum] += 1
+    return quota
+
+
+def _require_disjoint(
+    train: Sequence[Case], validation: Sequence[Case], test: Sequence[Case]
+) -> None:
+    for name, part in (("train", train), ("validation", validation), ("test", test)):
+        if not part and name != "validation":
+            raise UserError("protocol", f"no case left for {name}", todo="change the protocol")
+    sides: dict[tuple[str, str], str] = {}
+    for side, part in (("train", train), ("validation", validation), ("test", test)):
+        for case in part:
+            patient = (case.dataset, case.patient_id)
+            if sides.setdefault(patient, side) != side:
+                raise DataError(
+                    case.image,
+                    f"patient {case.patient_id} in both {sides[patient]} and {side}",
+                    "each patient on one side of the split",
+                    "mend the table of patients",
+                )
