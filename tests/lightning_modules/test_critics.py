@@ -40,7 +40,7 @@ def test_scan_critic_gives_one_logit_an_image(size: tuple[int, int], mask_only: 
 
 def test_scan_critic_refuses_sizes_it_cannot_halve() -> None:
     critic = ScanCritic(mask_channels=1, widths=(2, 2, 2, 2))
-    with pytest.raises(ValueError, match="ScanCritic .* multiples of 16: found 40x32"):
+    with pytest.raises(ValueError, match=r"ScanCritic .* multiples of 16: found 40x32"):
         critic(torch.zeros(2, 1, 40, 32), torch.zeros(2, 1, 40, 32))
 
 
@@ -59,7 +59,7 @@ def test_gradient_reaches_every_parameter_and_the_mask(name: str) -> None:
     image = torch.randn(3, 1, 64, 64, requires_grad=True)
     mask = torch.rand(3, 2, 64, 64, requires_grad=True)
     logits: Tensor = critic(image, mask)
-    (logits - torch.randn_like(logits)).square().mean().backward()
+    torch.autograd.backward((logits - torch.randn_like(logits)).square().mean())
     without = [n for n, p in critic.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == []
     assert mask.grad is not None and mask.grad.any()

@@ -1,0 +1,1 @@
+"""Networks that judge masks: pure ``torch.nn``, one family a file."""
