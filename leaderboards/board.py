@@ -1,0 +1,68 @@
+"""A suite's folder in, its leaderboard out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from contract.errors import DataError
+from leaderboards import statistics
+from leaderboards.collect import CellKey, CellRecord, collect
+from leaderboards.markdown import Meta
+from leaderboards.tables import Split, SuspectCases, build
+from leaderboards.writers import write
+
+
+def build_leaderboard(
+    suite_folder: Path,
+    *,
+    protocols: Mapping[str, str] | None = None,
+    suspects: SuspectCases | None = None,
+    current: Mapping[CellKey, str] | None = None,
+    draws: int = statistics.DRAWS,
+) -> Path:
+    """Collect a suite's cells, rank them and write the leaderboard.
+
+    Args:
+        suite_folder: ``<runs>/<suite>``.
+        protocols: description by protocol, in the order of the page.
+        suspects: (data set, case id) pairs whose reference mask an audit doubts.
+        current: configuration hash of each cell as composed today; others are stale.
+        draws: number of bootstrap draws.
+
+    Returns:
+        ``<runs>/<suite>/leaderboard``.
+
+    Raises:
+        UserError: the folder holds no cells.
+        DataError: a cell's files are faulty, or cells of one protocol used different splits.
+    """
+    cases, cells = collect(suite_folder, current)
+    splits = protocol_splits(suite_folder, cells)
+    table = build(cases, splits, suspects, draws)
+    meta = Meta(suite_folder.name, tuple(cells), protocols or {}, draws)
+    return write(suite_folder / "leaderboard", cases, table, meta)
+
+
+def protocol_splits(where: Path, cells: Iterable[CellRecord]) -> dict[str, Split]:
+    """What each protocol's finished cells trained on.
+
+    Protocols whose split follows the seed (few-shot draws) have several hashes, joined by
+    ``+`` in the order of the seeds.
+
+    Raises:
+        DataError: two systems of one protocol and seed used different splits.
+    """
+    seen: dict[str, dict[int, CellRecord]] = {}
+    for cell in sorted((c for c in cells if c.state == "done"), key=lambda c: (c.seed, c.system)):
+        other = seen.setdefault(cell.protocol, {}).setdefault(cell.seed, cell)
+        if (cell.n_train, cell.split_hash) != (other.n_train, other.split_hash):
+            found = f"{cell.protocol}: {cell.system} and {other.system} trained on different splits"
+            todo = "run the suite again, or delete the folder of the outdated cell"
+            raise DataError(where, found, "one split for all systems", todo)
+    return {protocol: _joined(list(by_seed.values())) for protocol, by_seed in seen.items()}
+
+
+def _joined(cells: list[CellRecord]) -> Split:
+    hashes = dict.fromkeys(cell.split_hash for cell in cells if cell.split_hash)
+    return Split(cells[0].n_train, "+".join(hashes) or None)

@@ -1,0 +1,233 @@
+"""The leaderboard as a Markdown page: a pure function of the table and what surrounds it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from contract.rows import RANKED_REFERENCES, RANKED_UNITS
+from leaderboards import papers
+from leaderboards.collect import CellRecord
+
+PRACTICALLY_EQUAL = 0.005
+FLOOR = "mean_shape"
+PHANTOM_BANNER = (
+    "> **PHANTOM DATA.** These numbers come from small synthetic images. They show that the "
+    "pipeline runs, and nothing about any system on real lungs."
+)
+GUIDE = f"""\
+- Every metric is computed per case from hard masks on the reference's own grid, averaged over \
+seeds within a case, then over cases. Brackets are 95 % percentile intervals of a bootstrap over \
+patients and seeds, with the same draws for all systems.
+- Differences under {PRACTICALLY_EQUAL:.3f} Dice are practically equal; ≈ marks a system that is \
+less than that below the first of its table.
+- `{FLOOR}` predicts the mean training mask whatever the image: it is the floor, and a system near \
+it has learnt nothing from the image.
+- Systems differ in network, loss, schedule and preprocessing at once: no difference between two \
+rows is due to a critic alone, except in the suite `pairings`.
+- Failed: cases in which exactly one of prediction and reference is empty. They count with Dice 0 \
+and the image diagonal as distance.
+- Clean leaves out the cases whose reference mask an audit doubts; – where there was no audit.
+- Published values are the papers', under their protocols and on their masks; they are not ranked \
+and not mixed with measured ones."""
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What the page says beside the numbers.
+
+    Attributes:
+        suite: name of the suite.
+        cells: every cell of the suite, done or not.
+        protocols: description by protocol, in the order of the page; others follow by name.
+        draws: number of bootstrap draws behind the intervals.
+    """
+
+    suite: str
+    cells: Sequence[CellRecord] = ()
+    protocols: Mapping[str, str] = field(default_factory=dict)
+    draws: int = 0
+
+
+def escape(text: object) -> str:
+    """Make any text harmless in a Markdown table: no markup, no HTML, one line."""
+    line = " ".join(str(text).split())
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        line = line.replace(character, entity)
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", line)
+
+
+def page(table: pd.DataFrame, meta: Meta) -> str:
+    """The whole page.
+
+    Args:
+        table: rows in ``contract.rows.LEADERBOARD_SCHEMA``, as ``tables.build`` orders them.
+        meta: what surrounds them.
+    """
+    parts = [f"# Leaderboard: {escape(meta.suite)}"]
+    if table["phantom"].any():
+        parts.append(PHANTOM_BANNER)
+    parts.append(GUIDE)
+    if table.empty:
+        parts.append("No cell has finished yet.")
+    measured = list(dict.fromkeys(table["protocol"]))
+    described = [name for name in meta.protocols if name in measured]
+    for protocol in [*described, *(name for name in measured if name not in described)]:
+        parts += _protocol(table[table["protocol"] == protocol], protocol, meta)
+    parts += _unfinished(meta.cells)
+    parts += _measured(meta)
+    return "\n\n".join(parts) + "\n"
+
+
+def grid(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 2) -> str:
+    """A Markdown table of cells that are escaped already; columns past ``left`` align right."""
+    rules = ["---" if place < left else "---:" for place in range(len(header))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rules, *rows))
+
+
+def _protocol(rows: pd.DataFrame, protocol: str, meta: Meta) -> list[str]:
+    parts = [f"## Protocol {escape(protocol)}"]
+    if protocol in meta.protocols:
+        parts.append(escape(meta.protocols[protocol]))
+    first = rows.iloc[0]
+    split = [f"{first['n_train']} training cases"] if pd.notna(first["n_train"]) else []
+    split += [f"split {escape(first['split_hash'])}"] if pd.notna(first["split_hash"]) else []
+    if split:
+        parts.append(", ".join(split) + ".")
+    for _, table in rows.groupby(["structure", "reference", "unit", "phantom"], sort=False):
+        parts += _section(table)
+    return parts
+
+
+def _section(rows: pd.DataFrame) -> list[str]:
+    first = rows.iloc[0]
+    kind = [] if first["reference"] == "plain" else [f"{first['reference']} reference masks"]
+    kind += [] if first["unit"] == "image" else [f"per {first['unit']}"]
+    parts = [f"### {', '.join([first['structure'].replace('_', ' '), *kind])}"]
+    parts += [PHANTOM_BANNER] if first["phantom"] else []
+    if first["reference"] not in RANKED_REFERENCES or first["unit"] not in RANKED_UNITS:
+        parts.append("Not ranked: not comparable with plain masks scored by image or scan.")
+    if first["unit"] == "slice":
+        parts.append("Means over the slices whose reference holds the structure.")
+    columns, notes = _columns(rows)
+    parts.append(grid(list(columns), zip(*columns.values(), strict=True)))
+    parts += ["Published:\n\n" + "\n".join(notes)] if notes else []
+    return parts
+
+
+def _columns(rows: pd.DataFrame) -> tuple[dict[str, list[str]], list[str]]:
+    """Header and cells of a table's columns, and the footnotes on published values."""
+    records = [dict(zip(rows.columns, row, strict=True)) for row in rows.itertuples(index=False)]
+    most_cases, most_seeds = rows["n_cases"].max(), rows["n_seeds"].max()
+    best = rows.loc[rows["rank"] == 1, "dice_mean"].max()
+    columns = {
+        "#": [_rank(row, best) for row in records],
+        "system": [_system(row["system"]) for row in records],
+        "Dice [95 % CI]": [_interval(row) for row in records],
+    }
+    for header, metric, digits in _shown(rows):
+        columns[header] = [_mean(row, metric, digits) for row in records]
+    if rows["dice_mean_clean"].notna().any():
+        columns["Dice clean (n)"] = [
+            f"{_number(row['dice_mean_clean'], 4)} ({row['n_cases_clean']})" for row in records
+        ]
+    if rows.iloc[0]["unit"] == "slice":
+        columns["Dice, all slices"] = [_number(row["dice_mean_all_slices"], 4) for row in records]
+        columns["false-positive slices"] = [
+            _number(row["false_positive_slice_rate"], 4) for row in records
+        ]
+    columns["n"] = [_of(row["n_cases"], most_cases) for row in records]
+    columns["seeds"] = [_of(row["n_seeds"], most_seeds) for row in records]
+    columns["failed"] = [str(row["n_failed"]) for row in records]
+    columns["< .90"] = [str(row["n_below_90"]) for row in records]
+    columns["< .80"] = [str(row["n_below_80"]) for row in records]
+    columns["published Dice"], notes = _published(records)
+    return columns, notes
+
+
+def _shown(rows: pd.DataFrame) -> list[tuple[str, str, int]]:
+    shown = [("IoU", "iou", 4), ("NSD", "nsd", 4)]
+    shown += [("HD95 px", "hausdorff95_px", 2), ("ASSD px", "assd_px", 2)]
+    if rows["hausdorff95_mm_n"].any():
+        shown += [("HD95 mm", "hausdorff95_mm", 2), ("ASSD mm", "assd_mm", 2)]
+    return shown
+
+
+def _number(value: float, digits: int) -> str:
+    return "–" if pd.isna(value) else f"{value:.{digits}f}"
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    low, high = _number(row["dice_ci_low"], 4), _number(row["dice_ci_high"], 4)
+    return f"{_number(row['dice_mean'], 4)} [{low}, {high}]"
+
+
+def _mean(row: Mapping[str, Any], metric: str, digits: int) -> str:
+    cases = row[f"{metric}_n"]
+    fewer = f" (n = {cases})" if 0 < cases < row["n_cases"] else ""
+    return _number(row[f"{metric}_mean"], digits) + fewer
+
+
+def _of(count: int, most: int) -> str:
+    return str(count) if count == most else f"{count} of {most}"
+
+
+def _rank(row: Mapping[str, Any], best: float) -> str:
+    if pd.isna(row["rank"]):
+        return "–"
+    near = row["rank"] > 1 and best - row["dice_mean"] < PRACTICALLY_EQUAL
+    return f"{row['rank']} ≈" if near else str(row["rank"])
+
+
+def _system(name: str) -> str:
+    return escape(name) + (" (floor)" if name == FLOOR else "")
+
+
+def _published(records: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+    cells: list[str] = []
+    notes: list[str] = []
+    for row in records:
+        value = papers.beside(row["system"], row["protocol"], row["structure"], row["unit"])
+        if value is None:
+            cells.append("–")
+            continue
+        notes.append(f"{len(notes) + 1}. {escape(' — '.join((value.label, *value.notes)))}")
+        cells.append(f"{_number(value.value, 4)} ({len(notes)})")
+    return cells, notes
+
+
+def _unfinished(cells: Sequence[CellRecord]) -> list[str]:
+    rows = [
+        [escape(cell.system), escape(cell.protocol), str(cell.seed), cell.state,
+         escape(cell.reason or "–")]
+        for cell in cells
+        if cell.state != "done"
+    ]  # fmt: skip
+    if not rows:
+        return []
+    header = ("system", "protocol", "seed", "state", "reason")
+    return ["## Cells without a result", grid(header, rows, left=5)]
+
+
+def _measured(meta: Meta) -> list[str]:
+    done = [cell for cell in meta.cells if cell.state == "done"]
+    versions = sorted({f"{name} {v}" for cell in done for name, v in cell.versions.items()})
+    facts = {
+        "cells": f"{len(done)} of {len(meta.cells)} done",
+        "commit": ", ".join(sorted({cell.commit for cell in done if cell.commit})),
+        "device": ", ".join(sorted({cell.device for cell in done if cell.device})),
+        "versions": ", ".join(versions),
+        "wall time": f"{sum(cell.wall_s or 0 for cell in done) / 3600:.2f} h, all cells together",
+        "bootstrap": f"{meta.draws} draws over patients and seeds",
+    }
+    lines = [f"- {name}: {escape(text) or 'not recorded'}" for name, text in facts.items()]
+    parts = ["## How it was measured", "\n".join(lines)]
+    sizes = sorted({(cell.system, cell.parameters) for cell in done if cell.parameters})
+    if sizes:
+        rows = [[escape(name), f"{count:,}"] for name, count in sizes]
+        parts.append(grid(("system", "parameters"), rows, left=1))
+    return parts

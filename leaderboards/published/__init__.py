@@ -1,0 +1,1 @@
+"""What papers and peers reported, as YAML files; ``leaderboards.papers`` reads them."""

@@ -1,0 +1,182 @@
+"""From rows of cases to the leaderboard: one row per protocol, system and structure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from contract.errors import DataError
+from contract.rows import (
+    LEADERBOARD_COLUMNS,
+    LEADERBOARD_SCHEMA,
+    METRICS,
+    RANKED_REFERENCES,
+    RANKED_UNITS,
+    STATISTICS,
+    TABLE_KEYS,
+)
+from contract.words import STRUCTURES
+from leaderboards import papers, statistics
+
+SuspectCases = Collection[tuple[str, str]]
+"""Pairs (data set, case id) whose reference mask an audit doubts."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """What a protocol's cells trained on: number of training cases, hash of the split."""
+
+    n_train: int | None = None
+    split_hash: str | None = None
+
+
+def build(
+    cases: pd.DataFrame | pa.Table,
+    splits: Mapping[str, Split] | None = None,
+    suspects: SuspectCases | None = None,
+    draws: int = statistics.DRAWS,
+) -> pd.DataFrame:
+    """Build the leaderboard.
+
+    Args:
+        cases: rows of ``cases.parquet`` of all cells.
+        splits: by protocol, what its cells trained on.
+        suspects: cases left out of the ``*_mean_clean`` columns; None: no audit was made, and
+            these columns are null.
+        draws: number of bootstrap draws.
+
+    Returns:
+        a frame with the columns of ``contract.rows.LEADERBOARD_SCHEMA``, tables in the order of
+        protocol and structure, ranked rows first. Ranked, by mean Dice, are rows with a plain
+        or automatic reference, scored by image or scan, on every case of their table; other rows
+        have a null rank.
+    """
+    frame: pd.DataFrame = cases.to_pandas() if isinstance(cases, pa.Table) else cases
+    parts = [
+        _one_table(dict(zip(TABLE_KEYS, keys, strict=True)), rows, suspects, draws)
+        for keys, rows in frame.groupby(list(TABLE_KEYS), sort=True)
+    ]
+    if not parts:
+        return _typed(LEADERBOARD_SCHEMA.empty_table())
+    table = pd.concat(parts, ignore_index=True)
+    split = {name: (splits or {}).get(name, Split()) for name in table["protocol"].unique()}
+    table["n_train"] = [split[name].n_train for name in table["protocol"]]
+    table["split_hash"] = [split[name].split_hash for name in table["protocol"]]
+    names = zip(table["system"], table["protocol"], table["structure"], table["unit"], strict=True)
+    published = [papers.beside(*name) for name in names]
+    table["published_dice"] = [value.value if value else np.nan for value in published]
+    table["published_source"] = [value.label if value else None for value in published]
+    return _ordered(table)
+
+
+def _dtype(kind: pa.DataType) -> pd.api.extensions.ExtensionDtype | None:
+    return pd.Int64Dtype() if kind == pa.int64() else None
+
+
+def _ordered(table: pd.DataFrame) -> pd.DataFrame:
+    order = {name: place for place, name in enumerate(STRUCTURES)}
+    table = table.assign(_structure=table["structure"].map(order).fillna(len(order)))
+    table = table.sort_values(
+        ["protocol", "phantom", "_structure", "reference", "unit", "rank", "dice_mean", "system"],
+        ascending=[True, True, True, True, True, True, False, True],
+        ignore_index=True,
+        na_position="last",
+    )
+    rows = pa.Table.from_pandas(
+        table[list(LEADERBOARD_COLUMNS)], schema=LEADERBOARD_SCHEMA, preserve_index=False
+    )
+    return _typed(rows)
+
+
+def _typed(rows: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame = rows.to_pandas(types_mapper=_dtype)
+    return frame
+
+
+def _one_table(
+    keys: dict[str, Any], rows: pd.DataFrame, suspects: SuspectCases | None, draws: int
+) -> pd.DataFrame:
+    """The rows of one table: one protocol, structure, reference and unit."""
+    scored = rows[~rows["empty_reference"]] if keys["unit"] == "slice" else rows
+    if scored.empty:
+        where = f"protocol {keys['protocol']}, structure {keys['structure']}"
+        raise DataError(where, "no slice with the structure in it", "at least one")
+    scores = statistics.arrange(scored, METRICS)
+    systems = pd.Index(scores.systems, name="system")
+    columns: dict[str, Any] = {"system": list(scores.systems), **keys}
+    columns |= _metric_columns(scores, suspects, draws)
+    columns |= _counts(scores, scored, systems)
+    columns |= _slice_columns(rows, systems, keys["unit"])
+    table = pd.DataFrame(columns)
+    table["rank"] = _ranks(table, keys, len(scores.cases))
+    return table.reset_index(drop=True)
+
+
+def _metric_columns(
+    scores: statistics.Scores, suspects: SuspectCases | None, draws: int
+) -> dict[str, Any]:
+    summary = statistics.summarise(scores, draws)
+    clean = np.full(summary.mean.shape, np.nan)
+    n_clean: Any = None
+    if suspects is not None:
+        doubted = set(suspects)
+        pairs = zip(scores.cases["test_on"], scores.cases["case_id"], strict=True)
+        kept = np.array([pair not in doubted for pair in pairs])
+        clean = statistics.nan_mean(scores.case_values[:, kept], axis=1)
+        n_clean = (~np.isnan(scores.case_values[:, kept, METRICS.index("dice")])).sum(axis=1)
+    columns: dict[str, Any] = {"n_cases_clean": n_clean}
+    for place, metric in enumerate(METRICS):
+        for statistic in STATISTICS:
+            values = clean if statistic == "mean_clean" else getattr(summary, statistic)
+            columns[f"{metric}_{statistic}"] = values[:, place]
+    return columns
+
+
+def _counts(scores: statistics.Scores, scored: pd.DataFrame, systems: pd.Index) -> dict[str, Any]:
+    dice = scores.case_values[..., METRICS.index("dice")]
+    present = ~np.isnan(dice)
+    failed = scored[scored["empty_prediction"] != scored["empty_reference"]]
+    failed = failed.drop_duplicates(["system", *statistics.CASE_KEY])
+    return {
+        "n_cases": present.sum(axis=1),
+        "n_patients": np.logical_or.reduceat(present, scores.first_of_patient, axis=1).sum(axis=1),
+        "n_seeds": scores.n_seeds,
+        "n_failed": _per_system(failed.groupby("system").size(), systems, 0),
+        "n_below_90": (dice < 0.9).sum(axis=1),
+        "n_below_80": (dice < 0.8).sum(axis=1),
+    }
+
+
+def _slice_columns(rows: pd.DataFrame, systems: pd.Index, unit: str) -> dict[str, Any]:
+    """Means over all slices, and the share of lung-free slices in which something was found."""
+    if unit != "slice":
+        names = ("dice_mean_all_slices", "iou_mean_all_slices", "false_positive_slice_rate")
+        return dict.fromkeys(names, np.nan)
+    everything = statistics.arrange(rows, ("dice", "iou"))
+    means = pd.DataFrame(
+        statistics.nan_mean(everything.case_values, axis=1), index=list(everything.systems)
+    )
+    free = rows[rows["empty_reference"]]
+    found = (~free["empty_prediction"].astype(bool)).groupby(free["system"]).mean()
+    return {
+        "dice_mean_all_slices": _per_system(means[0], systems, np.nan),
+        "iou_mean_all_slices": _per_system(means[1], systems, np.nan),
+        "false_positive_slice_rate": _per_system(found, systems, np.nan),
+    }
+
+
+def _per_system(values: pd.Series, systems: pd.Index, absent: float) -> pd.Series:
+    return values.reindex(systems).fillna(absent).reset_index(drop=True)
+
+
+def _ranks(table: pd.DataFrame, keys: dict[str, Any], n_cases: int) -> pd.Series:
+    ranks = pd.Series(pd.NA, index=table.index, dtype="Int64")
+    if keys["reference"] in RANKED_REFERENCES and keys["unit"] in RANKED_UNITS:
+        whole = table["n_cases"] == n_cases
+        ranks[whole] = statistics.min_ranks(table.loc[whole, "dice_mean"].to_numpy())
+    return ranks
