@@ -125,8 +125,6 @@ class SoftDice(SegmentationLoss):
         UserError: if ``smooth`` is not positive.
     """
 
-    power = 1
-
     def __init__(self, smooth: float = 1.0, include_background: bool = True) -> None:
         super().__init__()
         _require(smooth > 0, self, f"smooth {smooth}")
@@ -135,8 +133,12 @@ class SoftDice(SegmentationLoss):
     def per_image(self, logits: Tensor, probabilities: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each image, ``(N,)``; ``logits`` are not used."""
         p, g = _channels(self.include_background, probabilities, target)
-        total = _sum(g**self.power) + _sum(p**self.power)
-        return (1 - (2 * _sum(g * p) + self.smooth) / (total + self.smooth)).mean(dim=1)
+        difference, total = self._terms(p, g)
+        return (_sum(difference) / (_sum(total) + self.smooth)).mean(dim=1)
+
+    def _terms(self, p: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Return total - 2gp a pixel, written without cancellation, then the total."""
+        return p * (1 - g) + g * (1 - p), p + g
 
 
 class SquaredDice(SoftDice):
@@ -155,7 +157,8 @@ class SquaredDice(SoftDice):
         UserError: if ``smooth`` is not positive.
     """
 
-    power = 2
+    def _terms(self, p: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        return (p - g).square(), p.square() + g.square()
 
 
 class CrossEntropy(SegmentationLoss):

@@ -177,7 +177,7 @@ class RegressionEarthMoverObjective(_ClippedObjective):
     Critic: ``E[D(fake, reference)]``; generator: ``-E[D(fake, reference)]``. The critic is called
     ``critic(mask, reference)`` and sees no image and no real pair.
 
-    Source: Tan et al., "LGAN", 2019, regression network, signs as in its equations.
+    Source: Tan et al., "LGAN", 2019, section 3.5, Eq. 11 (critic) and 6 (generator).
 
     Args:
         clip: bound of the critic's parameters after its step; ``None`` is the paper's literal,
