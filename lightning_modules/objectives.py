@@ -223,7 +223,7 @@ def gradient_penalty(critic: nn.Module, image: Tensor, fake: Tensor, real: Tenso
     share = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
     between = (share * real + (1 - share) * fake).requires_grad_()
     with torch.autocast(between.device.type, enabled=False):
-        score = critic(image, between).flatten(1).mean(dim=1).sum()
+        score = critic(image, between).reshape(len(real), -1).mean(dim=1).sum()
         (slope,) = torch.autograd.grad(score, between, create_graph=True)
         # The root's slope is infinite at 0, where a critic may well be flat.
         norm = (slope.flatten(1).square().sum(dim=1) + 1e-12).sqrt()
