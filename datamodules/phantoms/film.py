@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.phantoms.anatomy import Anatomy, Points
+from datamodules.phantoms.anatomy import Anatomy
+from datamodules.phantoms.outlines import Points
 
 Film = NDArray[np.float32]
 """Grey values ``(H, W)`` in [0, 1], bone bright."""
@@ -17,6 +18,7 @@ Mask = NDArray[np.bool_]
 """``(H, W)``."""
 
 _SUBPIXEL_BITS = 4
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 @dataclass(frozen=True)
@@ -44,38 +46,52 @@ class View:
     def fill(self, outlines: Sequence[Points], *, smooth: bool = False) -> NDArray[np.uint8]:
         """Rasterise the union of closed outlines to 0/255, ``(H, W)``."""
         canvas = np.zeros((self.height, self.width), np.uint8)
-        for outline in outlines:
-            line = cv2.LINE_AA if smooth else cv2.LINE_8
-            cv2.fillPoly(canvas, [self._pixels(outline)], 255, line, _SUBPIXEL_BITS)
+        edge = cv2.LINE_AA if smooth else cv2.LINE_8
+        for pixels in self._pixels(outlines):
+            cv2.fillPoly(canvas, [pixels], 255, edge, _SUBPIXEL_BITS)
         return canvas
 
     def stroke(self, lines: Sequence[Points], width_mm: float) -> NDArray[np.uint8]:
         """Draw open lines of a width in mm, 0-255; thinner than a pixel means fainter."""
+        return self._ink(self._pixels(lines), width_mm)
+
+    def tubes(self, lines: Sequence[Points], width_mm: float, hollow: float) -> Film:
+        """Draw open lines as tubes: 1 at their walls, ``1 - hollow`` inside, 0 around them."""
+        pixels = self._pixels(lines)
+        outer, inner = (self._ink(pixels, width) for width in (width_mm, 0.55 * width_mm))
+        return outer * np.float32(1 / 255) - inner * np.float32(hollow / 255)
+
+    def millimetres(self) -> tuple[Film, Film]:
+        """Return the ``x`` and ``y`` of every pixel in mm, each ``(H, W)``."""
+        scale = np.float32(1 / self.px_per_mm)
+        u = (np.arange(self.width, dtype=np.float32) - np.float32(self.width / 2))[None] * scale
+        v = (np.arange(self.height, dtype=np.float32) - np.float32(self.height / 2)) * scale
+        v = v[:, None]
+        cos, sin = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
+        x0, y0 = np.float32(self.centre[0]), np.float32(self.centre[1])
+        return cos * u + sin * v + x0, cos * v - sin * u + y0
+
+    def pixel(self, point: tuple[float, float]) -> tuple[int, int]:
+        """Return the (column, row) on which a point in mm falls."""
+        x, y = self._pixels([np.array([point])])[0][0] >> _SUBPIXEL_BITS
+        return int(x), int(y)
+
+    def _ink(self, pixels: list[NDArray[np.int32]], width_mm: float) -> NDArray[np.uint8]:
         canvas = np.zeros((self.height, self.width), np.uint8)
         width_px = width_mm * self.px_per_mm
         ink = int(255 * min(1.0, width_px))
-        pixels = [self._pixels(line) for line in lines]
         thickness = max(1, round(width_px))
         cv2.polylines(canvas, pixels, False, ink, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
         return canvas
 
-    def millimetres(self) -> tuple[Film, Film]:
-        """Return the ``x`` and ``y`` of every pixel in mm, each ``(H, W)``."""
-        u = (np.arange(self.width, dtype=np.float32) - self.width / 2)[None] / self.px_per_mm
-        v = (np.arange(self.height, dtype=np.float32) - self.height / 2)[:, None] / self.px_per_mm
-        cos, sin = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
-        return cos * u + sin * v + self.centre[0], cos * v - sin * u + self.centre[1]
-
-    def pixel(self, point: tuple[float, float]) -> tuple[int, int]:
-        """Return the (column, row) on which a point in mm falls."""
-        x, y = self._pixels(np.array([point]))[0] >> _SUBPIXEL_BITS
-        return int(x), int(y)
-
-    def _pixels(self, points: Points) -> NDArray[np.int32]:
+    def _pixels(self, lines: Sequence[Points]) -> list[NDArray[np.int32]]:
+        """Return each line in fixed-point pixels, as OpenCV draws them."""
         cos, sin = np.cos(self.angle), np.sin(self.angle)
-        moved = (points - self.centre) @ np.array([[cos, sin], [-sin, cos]])
+        moved = (np.concatenate(lines) - self.centre) @ np.array([[cos, sin], [-sin, cos]])
         placed = moved * self.px_per_mm + (self.width / 2, self.height / 2)
-        return np.rint(placed * 2**_SUBPIXEL_BITS).astype(np.int32)
+        fixed = np.rint(placed * 2**_SUBPIXEL_BITS).astype(np.int32)
+        ends = np.cumsum([len(line) for line in lines]).tolist()
+        return [fixed[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 @dataclass(frozen=True)
@@ -115,61 +131,86 @@ def lung_masks(anatomy: Anatomy, view: View) -> tuple[Mask, Mask]:
 
 
 def blur(image: Film, sigma_px: float) -> Film:
-    """Blur with a Gaussian; below a third of a pixel nothing happens."""
+    """Blur with a Gaussian; below a third of a pixel nothing happens.
+
+    Wide blurs run on a grid as much coarser as leaves them three pixels wide.
+    """
     if sigma_px < 0.33:
         return image
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma_px), np.float32)
+    factor = int(sigma_px // 3)
+    if factor < 2:
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma_px), np.float32)
+    height, width = image.shape
+    coarse = (-(-width // factor), -(-height // factor))
+    small = cv2.resize(image, coarse, interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), sigma_px / factor)
+    return np.asarray(cv2.resize(small, (width, height)), np.float32)
 
 
 def attenuation(anatomy: Anatomy, view: View, bone: float) -> Film:
-    """Project the chest: attenuation ``(H, W)``, 0 for air to about 1 for the abdomen."""
+    """Project the chest: attenuation ``(H, W)``, 0 for air to about 1 for the abdomen.
+
+    Args:
+        anatomy: the chest.
+        view: where it lies on the film.
+        bone: weight of the bones, 1 for a middle tube voltage.
+    """
     mm = view.px_per_mm
+    share = np.float32(1 / 255)
 
     def soft(outlines: Sequence[Points], sigma_mm: float) -> Film:
-        return blur(view.fill(outlines, smooth=True) * np.float32(1 / 255), sigma_mm * mm)
+        return blur(view.fill(outlines, smooth=True) * share, sigma_mm * mm)
 
     def line(lines: Sequence[Points], width_mm: float) -> Film:
-        return view.stroke(lines, width_mm) * np.float32(1 / 255)
+        return view.stroke(lines, width_mm) * share
 
     x, y = view.millimetres()
-    trunk = soft(anatomy.torso[:1], 5.0)
-    body = np.maximum(trunk, 0.72 * soft(anatomy.torso[1:], 4.0))
-    lung = view.fill([anatomy.right_lung, anatomy.left_lung], smooth=True) * np.float32(1 / 255)
-    depth = 0.45 * blur(lung, 1.2 * mm) + 0.55 * lung * blur(lung, 16 * mm)
-    spine = np.exp(-((x / 17) ** 2)) * (1 + 0.25 * np.cos(2 * np.pi * y / anatomy.vertebra))
-    dense = 0.40 * trunk * soft([anatomy.abdomen], 1.5)
-    dense = np.maximum(dense, 0.36 * soft([anatomy.heart], 1.6))
-    dense = np.maximum(dense, 0.33 * soft([anatomy.mediastinum], 4.0))
+    trunk = soft(anatomy.torso[:1], 2.5)
+    body = np.maximum(trunk, 0.8 * soft(anatomy.torso[1:], 2.5))
+    lung = soft([anatomy.right_lung, anatomy.left_lung], 0.8)
+    thickness = np.sqrt(np.clip(1 - (x / (anatomy.wall + 8)) ** 2, 0.12, 1))
+    below_neck = np.clip(0.5 + (y + 70) / 160, 0.4, 1)
 
-    total = body * (0.40 + 0.12 * np.exp(-((x / 110) ** 2) - ((y - 160) / 170) ** 2))
-    total += dense - 0.46 * depth * (1 - dense / 0.44)
-    total += bone * body * (0.12 * spine)
-    ribs = line(anatomy.posterior_ribs, 9.5) - 0.45 * line(anatomy.posterior_ribs, 5.0)
-    ribs += 0.5 * (line(anatomy.anterior_ribs, 10.0) - 0.5 * line(anatomy.anterior_ribs, 6.0))
-    inside = 0.35 + 0.65 * lung
-    total += bone * trunk * inside * (0.085 * ribs)
-    total += bone * body * 0.10 * line(anatomy.clavicles, 11.0)
-    total += bone * body * 0.05 * soft(anatomy.scapulae, 2.0)
-    total += lung * (0.05 * line(anatomy.vessels, 2.6) + 0.035 * line(anatomy.vessels, 6.0))
-    for blob in (*anatomy.blobs, *anatomy.opacities):
-        total += np.float32(blob.density) * soft([blob.outline], blob.softness) * body
+    dense = 0.42 * soft([anatomy.abdomen], 1.5) * thickness**2
+    dense = np.maximum(dense, 0.27 * soft([anatomy.heart], 2.2))
+    dense = np.maximum(dense, 0.24 * soft([anatomy.mediastinum], 4.0) * below_neck)
+    air = lung * (0.20 + 0.20 * blur(lung, 14 * mm) + 0.06 * np.abs(x) / anatomy.wall)
+    total = body * (0.24 + 0.28 * thickness * below_neck) + dense - air * (1 - dense / 0.42)
+
+    frame = view.tubes(anatomy.posterior_ribs, 9.5, 0.45)
+    frame += 0.5 * view.tubes(anatomy.anterior_ribs, 10.0, 0.5)
+    frame *= 0.075 * trunk * (0.3 + 0.7 * lung)
+    vertebrae = 1 + 0.25 * np.cos(2 * np.pi * y / anatomy.vertebra)
+    frame += 0.10 * np.exp(-((x / 16) ** 2)) * vertebrae
+    frame += 0.09 * view.tubes(anatomy.clavicles, 11.0, 0.3)
+    frame += 0.05 * soft(anatomy.scapulae, 1.5)
+    total += bone * body * blur(frame, 0.6 * mm)
+
+    vessels = 0.05 * line(anatomy.vessels, 2.4) + 0.04 * line(anatomy.twigs, 1.6)
+    vessels += 0.05 * line([vessel[:4] for vessel in anatomy.vessels], 5.0)
+    total += lung * blur(vessels, 0.7 * mm)
+    for part in anatomy.tissue:
+        total += np.float32(part.density) * soft([part.outline], part.softness) * body
+    for opacity in anatomy.opacities:
+        total += np.float32(opacity.density) * soft([opacity.outline], opacity.softness) * lung
     airway = np.array([[0.0, -90.0], [2.0, 0.36 * anatomy.lung_height]])
-    total -= 0.07 * blur(line([airway], 14.0), 2.0 * mm)
-    return total
+    total -= 0.06 * blur(line([airway], 14.0), 2.0 * mm)
+    return np.asarray(total, np.float32)
 
 
-def expose(
-    anatomy: Anatomy, view: View, machine: Manufacturer, rng: np.random.Generator
-) -> Film:
+def expose(anatomy: Anatomy, view: View, machine: Manufacturer, rng: np.random.Generator) -> Film:
     """Take the film: ``(H, W)`` in [0, 1], bone bright.
 
     Args:
         anatomy: the chest.
         view: where it lies on the film.
         machine: contrast, blur, noise and vignetting.
-        rng: exposure and grain.
+        rng: exposure, texture of the soft parts and grain.
     """
     dose = attenuation(anatomy, view, machine.bone)
+    for cells, strength in ((9, 0.05), (40, 0.02)):
+        texture = rng.standard_normal((cells, cells), np.float32)
+        dose *= 1 + strength * cv2.resize(texture, dose.shape[::-1], interpolation=cv2.INTER_CUBIC)
     if machine.sharpening:
         dose += machine.sharpening * (dose - blur(dose, 9 * view.px_per_mm))
     dose = blur(dose, machine.blur_mm * view.px_per_mm)
@@ -181,11 +222,16 @@ def expose(
     u = np.linspace(-1, 1, view.width, dtype=np.float32)[None]
     film = film * (1 - machine.vignette * (u**2 + v**2) / 2)
     film += machine.noise * rng.standard_normal(film.shape, np.float32)
-    return np.clip(film, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(film, 0, 1), np.float32)
 
 
 def print_label(
-    grey: NDArray[np.uint8], text: str, corner: tuple[float, float], size: float, ink: int
+    grey: NDArray[np.uint8],
+    text: str,
+    corner: tuple[float, float],
+    size: float,
+    *,
+    boxed: bool = False,
 ) -> None:
     """Write a film marker into 8-bit grey in place.
 
@@ -194,9 +240,13 @@ def print_label(
         text: what the marker says.
         corner: its lower left corner as shares of the film's (width, height).
         size: its height as a share of the film's height.
-        ink: grey value.
+        boxed: black on a white plate instead of white.
     """
     height, width = grey.shape
     scale = max(size * height / 22, 0.2)
-    at = (round(corner[0] * width), round(corner[1] * height))
-    cv2.putText(grey, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, max(1, round(2 * scale)))
+    x, y = round(corner[0] * width), round(corner[1] * height)
+    pen = max(1, round(2 * scale))
+    if boxed:
+        (text_width, text_height), _ = cv2.getTextSize(text, _FONT, scale, pen)
+        cv2.rectangle(grey, (x - 2, y + 2), (x + text_width + 2, y - text_height - 2), 250, -1)
+    cv2.putText(grey, text, (x, y), _FONT, scale, 10 if boxed else 250, pen)

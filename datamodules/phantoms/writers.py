@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contract.errors import DataError
-from datamodules.phantoms import machines
+from datamodules.phantoms import sites
 from datamodules.phantoms.anatomy import Anatomy, sample_anatomy
 from datamodules.phantoms.film import Film, Mask, View, expose, lung_masks, print_label
 from datamodules.sources.base import PHANTOM_MARKER
 
-MONTGOMERY_FILM_MM = 428.0
+MONTGOMERY_FILM_MM = 412.0
 SHENZHEN_FILM_MM = 372.0
 JSRT_FILM_MM = 358.4
 SCR_STRUCTURES = ("left lung", "right lung", "heart", "left clavicle", "right clavicle")
@@ -81,15 +81,16 @@ def write_montgomery(root: Path, count: int = 24, *, size: int = 256, seed: int 
             abnormal = case_id.endswith("_1")
             anatomy = sample_anatomy(rng, abnormal=abnormal)
             shape = (size, short) if rng.random() < 0.4 else (short, size)
-            view = machines.frame(
+            view = sites.frame(
                 anatomy, shape, MONTGOMERY_FILM_MM, rng, zoom=0.05, shift_mm=9, angle=0.025
             )
-            film = expose(anatomy, view, machines.MONTGOMERY, rng)
+            film = expose(anatomy, view, sites.MONTGOMERY, rng)
             _collimate(film, rng)
             grey = _to_8_bit(film)
-            print_label(grey, "R", (rng.uniform(0.03, 0.08), 0.09), 0.05, 240)
-            print_label(grey, "PA ERECT", (0.80, 0.07), 0.028, 255)
-            right, left = machines.draw_montgomery(anatomy, view)
+            print_label(grey, "R", (rng.uniform(0.03, 0.08), 0.09), 0.05)
+            print_label(grey, "PA", (0.86, 0.06), 0.03, boxed=True)
+            print_label(grey, "ERECT", (0.84, 0.12), 0.03, boxed=True)
+            right, left = sites.draw_montgomery(anatomy, view)
             _save_grey(images / f"{case_id}.png", grey)
             _save_grey(lefts / f"{case_id}.png", left * np.uint8(255))
             _save_grey(rights / f"{case_id}.png", right * np.uint8(255))
@@ -119,20 +120,21 @@ def write_shenzhen(root: Path, count: int = 32, *, size: int = 256, seed: int = 
     def fill(folder: Path) -> None:
         home = folder / "ChinaSet_AllFiles"
         images, masks, readings = _make(home, ("CXR_png", "mask", "ClinicalReadings"))
-        for index, case_id in enumerate(sorted([*ids, *extra])):
+        for case_id in sorted([*ids, *extra]):
             rng = _case_rng(seed, case_id)
             abnormal = case_id.endswith("_1")
             anatomy = sample_anatomy(rng, abnormal=abnormal)
             height, width = (round(side) for side in rng.uniform(0.88, 1.0, 2) * size)
-            view = machines.frame(
+            view = sites.frame(
                 anatomy, (height, width), SHENZHEN_FILM_MM, rng, zoom=0.06, shift_mm=10, angle=0.03
             )
-            film = expose(anatomy, view, machines.SHENZHEN, rng)
+            film = expose(anatomy, view, sites.SHENZHEN, rng)
             grey = _to_8_bit(film)
-            print_label(grey, "L", (rng.uniform(0.82, 0.92), rng.uniform(0.06, 0.12)), 0.05, 255)
-            _save_as(("L", "RGB", "P")[index % 3], images / f"{case_id}.png", grey)
+            print_label(grey, "L", (rng.uniform(0.82, 0.92), rng.uniform(0.06, 0.12)), 0.05)
+            mode = ("L", "RGB", "P")[int(case_id[7:11]) % 3]
+            _save_as(mode, images / f"{case_id}.png", grey)
             if case_id not in extra:
-                mask = machines.draw_shenzhen(anatomy, view, rng)
+                mask = sites.draw_shenzhen(anatomy, view, rng)
                 _save_grey(masks / f"{case_id}_mask.png", mask * np.uint8(255))
             sex, age = ("female", "male")[int(rng.integers(2))], int(rng.integers(15, 90))
             finding = "bilateral PTB" if abnormal else "normal"
@@ -170,10 +172,10 @@ def write_jsrt(root: Path, count: int = 20, *, size: int = 2048, seed: int = 0) 
             nodule = case_id.startswith("JPCLN")
             anatomy = sample_anatomy(rng, abnormal=nodule, nodule=True)
             drawn = min(size, JSRT_RENDER_SIZE)
-            view = machines.frame(
+            view = sites.frame(
                 anatomy, (drawn, drawn), JSRT_FILM_MM, rng, zoom=0.03, shift_mm=6, angle=0.015
             )
-            film = expose(anatomy, view, machines.JSRT, rng)
+            film = expose(anatomy, view, sites.JSRT, rng)
             _save_raw(images / f"{case_id}.IMG", film, size, rng)
             fold = folds[1 - int(case_id[5:]) % 2]
             for structure, mask in _scr_masks(anatomy, view.resized(size // 2, size // 2)).items():
@@ -271,6 +273,7 @@ def _replace(root: Path, names: Sequence[str], fill: Callable[[Path], None]) -> 
         for name in names:
             (new / name).rename(root / name)
 
+
 def _scr_masks(anatomy: Anatomy, view: View) -> dict[str, Mask]:
     right, left = lung_masks(anatomy, view)
     right_clavicle, left_clavicle = (view.stroke([line], 11) > 0 for line in anatomy.clavicles)
@@ -281,10 +284,11 @@ def _scr_masks(anatomy: Anatomy, view: View) -> dict[str, Mask]:
 
 
 def _save_raw(path: Path, film: Film, size: int, rng: np.random.Generator) -> None:
+    grain: Film = np.zeros((1, 1), np.float32)
     if film.shape[0] != size:
-        film = cv2.resize(film, (size, size), interpolation=cv2.INTER_CUBIC)
-        film += machines.JSRT.noise * rng.standard_normal(film.shape, np.float32)
-    values = np.clip(np.rint((1 - film) * 4095), 0, 4095)
+        film = np.asarray(cv2.resize(film, (size, size), interpolation=cv2.INTER_CUBIC), np.float32)
+        grain = sites.JSRT.noise * rng.standard_normal(film.shape, np.float32)
+    values = np.clip(np.rint((1 - film - grain) * 4095), 0, 4095)
     path.write_bytes(values.astype(">u2").tobytes())
 
 

@@ -4,49 +4,48 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from datamodules.phantoms.anatomy import Anatomy
 from datamodules.phantoms.film import Manufacturer, Mask, View, blur, lung_masks
 
 MONTGOMERY = Manufacturer(
-    window=(0.05, 0.86),
-    gamma=1.35,
+    window=(0.02, 0.86),
+    gamma=0.85,
     floor=0.01,
-    ceiling=1.05,
+    ceiling=1.02,
     blur_mm=0.7,
-    noise=0.010,
+    noise=0.008,
     sharpening=0.0,
     bone=1.0,
-    exposure=0.05,
+    exposure=0.04,
     vignette=0.03,
 )
 """Hard contrast: black background, dark lungs, a burnt-out abdomen."""
 
 SHENZHEN = Manufacturer(
-    window=(-0.04, 1.06),
-    gamma=0.72,
+    window=(-0.02, 1.04),
+    gamma=0.62,
     floor=0.16,
-    ceiling=0.94,
-    blur_mm=0.5,
-    noise=0.022,
-    sharpening=0.75,
-    bone=1.35,
-    exposure=0.06,
-    vignette=0.10,
+    ceiling=0.93,
+    blur_mm=0.4,
+    noise=0.016,
+    sharpening=0.6,
+    bone=1.3,
+    exposure=0.05,
+    vignette=0.06,
 )
 """Bright and flat, with the local contrast raised: ribs stand out in grey lungs."""
 
 JSRT = Manufacturer(
-    window=(0.02, 1.0),
-    gamma=1.0,
-    floor=0.08,
+    window=(-0.01, 1.0),
+    gamma=0.9,
+    floor=0.06,
     ceiling=0.86,
     blur_mm=0.9,
-    noise=0.012,
+    noise=0.010,
     sharpening=0.2,
     bone=0.85,
-    exposure=0.04,
+    exposure=0.03,
     vignette=0.05,
 )
 """A digitised screen-film system: soft, middle contrast."""
@@ -103,7 +102,7 @@ def draw_shenzhen(anatomy: Anatomy, view: View, rng: np.random.Generator) -> Mas
         kept = lungs & ~(view.fill([dense.outline]) > 0)
         lungs = kept if kept.sum() > 0.6 * lungs.sum() else lungs
     drift_mm = rng.uniform(-3.0, 4.0)
-    scallop_mm = rng.uniform(2.0, 3.5) if manner[2] < 0.33 else 0.0
+    scallop_mm = rng.uniform(1.5, 3.0) if manner[2] < 0.33 else 0.0
     return _redraw(lungs, view, 5.0, drift_mm, scallop_mm, anatomy.lung_height / 9)
 
 
@@ -120,11 +119,9 @@ def _redraw(
     if sigma < 0.33:
         return mask
     soft = blur(mask.astype(np.float32), sigma)
-    offset: float | NDArray[np.float32] = np.float32(drift_mm)
-    if scallop_mm:
-        _, y = view.millimetres()
-        offset = drift_mm + scallop_mm * np.sin(2 * np.pi * y / period_mm)
-    threshold = 0.5 - np.clip(offset / (smooth_mm * np.sqrt(2 * np.pi)), -0.4, 0.4)
+    _, y = view.millimetres()
+    offset_mm = drift_mm + scallop_mm * np.sin(2 * np.pi * y / period_mm)
+    threshold = 0.5 - np.clip(offset_mm / (smooth_mm * np.sqrt(2 * np.pi)), -0.4, 0.4)
     return _largest(soft > threshold, count=2)
 
 
