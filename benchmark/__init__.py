@@ -1,0 +1,1 @@
+"""Suites to cells to runs: expands, launches, resumes and reports."""

@@ -1,0 +1,109 @@
+"""What a cell tells while it trains, and what it measures of itself."""
+
+from __future__ import annotations
+
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from benchmark.progress import ProgressFile, duration
+
+
+class Reporter(pl.Callback):
+    """One line an epoch (at most every few seconds) and the progress file.
+
+    Args:
+        path: the progress file.
+        lines: whether to print lines (not beside a progress bar).
+    """
+
+    def __init__(self, path: Path, lines: bool) -> None:
+        self._file, self._lines = ProgressFile(path), lines
+        self._started, self._first, self._spoken = time.monotonic(), 0, 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember where this process began."""
+        self._started, self._first = time.monotonic(), trainer.current_epoch
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *batch: Any
+    ) -> None:
+        """Record progress within the epoch."""
+        if trainer.is_global_zero:
+            inside = (int(batch[2]) + 1) / max(1, trainer.num_training_batches)
+            epochs = trainer.max_epochs or 0
+            self._file.write(trainer.current_epoch + inside, epochs, "training")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say how the epoch went and how much time is left."""
+        if not trainer.is_global_zero:
+            return
+        done, epochs = trainer.current_epoch + 1, trainer.max_epochs or 0
+        self._file.write(done, epochs, "training")
+        now = time.monotonic()
+        if self._lines and (now - self._spoken >= 5 or done == epochs):
+            self._spoken = now
+            spent = now - self._started
+            left = spent / max(1, done - self._first) * (epochs - done)
+            metrics = {
+                name: float(value)
+                for name, value in trainer.callback_metrics.items()
+                if "/" in name and not name.endswith(("_step", "_epoch"))
+            }
+            told = "  ".join(f"{name} {value:.4f}" for name, value in sorted(metrics.items()))
+            print(f"epoch {done}/{epochs}  {told}  left {duration(left)}", flush=True)
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *batch: Any
+    ) -> None:
+        """Record progress of the test."""
+        if trainer.is_global_zero:
+            batches = sum(int(n) for n in trainer.num_test_batches)
+            self._file.write(int(batch[2]) + 1, batches, "testing")
+
+
+class Meter(pl.Callback):
+    """Measures training images per second of this process group.
+
+    Attributes:
+        images: training images seen by all processes.
+        seconds: time spent in training batches.
+    """
+
+    def __init__(self) -> None:
+        self.images, self.seconds, self._began = 0, 0.0, 0.0
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *batch: Any
+    ) -> None:
+        """Start the clock."""
+        self._began = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *batch: Any
+    ) -> None:
+        """Stop the clock and count."""
+        self.seconds += time.monotonic() - self._began
+        self.images += len(batch[1]["image"]) * trainer.world_size
+
+    def measured(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Any]:
+        """Return what ``cell.json`` records of the run's cost."""
+        on_gpu = module.device.type == "cuda" or trainer.accelerator.name() == "cuda"
+        peak = (
+            torch.cuda.max_memory_allocated()
+            if on_gpu
+            else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        )
+        return {
+            "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+            "processes": trainer.world_size,
+            "threads": torch.get_num_threads(),
+            "precision": str(trainer.precision),
+            "parameters": sum(p.numel() for p in module.parameters()),
+            "images_per_s": round(self.images / self.seconds, 3) if self.seconds else None,
+            "peak_memory_mib": round(peak / 2**20, 1),
+        }

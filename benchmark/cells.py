@@ -1,0 +1,102 @@
+"""A cell: one system, protocol and seed, with its folder and the state recorded there."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.library import Settings
+from datamodules.digests import write_atomically
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One system × protocol × seed.
+
+    Attributes:
+        suite: the suite's name.
+        system: the system's name.
+        protocol: the protocol's name.
+        seed: the training seed.
+        folder: where everything of the cell lies.
+        config: the placed LightningCLI config, or None where the data is absent.
+        config_hash: the hash of what was composed.
+        train_on: the data sets that train, joined by ``+``.
+        test_on: the data sets that test.
+        counts: training, validation and test cases.
+        split_hash: names the split.
+        phantom: whether the data is synthetic.
+        problem: why the cell cannot run, if so.
+        code_folders: folders of the user's own Python files.
+    """
+
+    suite: str
+    system: str
+    protocol: str
+    seed: int
+    folder: Path
+    train_on: str
+    test_on: str
+    config: Settings | None = None
+    config_hash: str = ""
+    counts: tuple[int, int, int] = (0, 0, 0)
+    split_hash: str = ""
+    phantom: bool = False
+    problem: str = ""
+    code_folders: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """``system protocol seed-n``, for people."""
+        return f"{self.system} {self.protocol} seed-{self.seed}"
+
+    @property
+    def log(self) -> Path:
+        """The cell's log."""
+        return self.folder / "log.txt"
+
+    def state(self) -> tuple[str, str]:
+        """Return the state and its reason, from what the folder records."""
+        if self.problem:
+            return "no_data", self.problem
+        record = read_record(self.folder)
+        if not record:
+            return "pending", ""
+        if record.get("config_hash") != self.config_hash:
+            return "stale", "its results come from another configuration or other data"
+        state, reason = str(record["state"]), str(record.get("reason") or "")
+        if state == "running" and not owner_is_alive(record):
+            return "pending", "interrupted; will resume"
+        return state, reason
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return ``cell.json``, or nothing where there is none."""
+    try:
+        record = json.loads((folder / "cell.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def update_record(folder: Path, **changes: Any) -> dict[str, Any]:
+    """Change entries of ``cell.json`` atomically and return the whole."""
+    record = {**read_record(folder), **changes}
+    write_atomically(folder / "cell.json", json.dumps(record, indent=1).encode())
+    return record
+
+
+def owner_is_alive(record: dict[str, Any]) -> bool:
+    """Tell whether the process that runs the cell still exists on this host."""
+    if record.get("host") != os.uname().nodename:
+        return True
+    try:
+        os.kill(int(record["pid"]), 0)
+    except (KeyError, ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True

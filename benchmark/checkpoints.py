@@ -1,0 +1,167 @@
+"""Checkpoints that survive a kill at any moment, and the weights that are tested."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+import zipfile
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from contract.errors import UserError
+
+Selection = Literal["best", "last"]
+
+
+def save_atomically(content: dict[str, Any], path: Path) -> None:
+    """Write beside the target, flush to the disk and replace in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with beside.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes checkpoints atomically within their own folder, and unpickles plain values only."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint; see ``save_atomically``."""
+        save_atomically(checkpoint, Path(path))
+
+    def load_checkpoint(  # type: ignore[override]
+        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint of tensors and plain values."""
+        return super().load_checkpoint(path, map_location, weights_only=True)
+
+
+class EpochCheckpoint(Checkpoint):
+    """Saves the whole state at the ends of epochs and the best weights so far.
+
+    ``epoch-<n>.ckpt`` resumes training after n epochs; the latest two are kept. ``best.ckpt``
+    holds the weights with the highest validation Dice (the first of equals), ``last.ckpt`` those
+    after the last epoch.
+
+    Args:
+        folder: where checkpoints lie.
+        config_hash: written into each checkpoint; another cell's is not resumed from.
+        every_s: seconds that must pass between two saves; the last epoch is always saved.
+    """
+
+    def __init__(self, folder: Path, config_hash: str, every_s: float = 30.0) -> None:
+        self._folder, self._config_hash, self._every_s = folder, config_hash, every_s
+        self._saved_at = time.monotonic()
+        self.best_dice, self.best_epoch = -1.0, -1
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save what is due; the callback runs after schedulers and validation."""
+        epochs = trainer.current_epoch + 1
+        dice = trainer.callback_metrics.get("val/dice")
+        if dice is not None and float(dice) > self.best_dice:
+            self.best_dice, self.best_epoch = float(dice), epochs
+            self._save_weights(trainer, pl_module, "best", epochs)
+        complete = is_complete(trainer)
+        due = complete or time.monotonic() - self._saved_at >= self._every_s
+        if trainer.strategy.broadcast(due):
+            if complete:
+                self._save_weights(trainer, pl_module, "last", epochs)
+            trainer.save_checkpoint(self._folder / f"epoch-{epochs:05d}.ckpt")
+            self._saved_at = time.monotonic()
+            if trainer.is_global_zero:
+                for old in resumable(self._folder)[2:]:
+                    old.unlink(missing_ok=True)
+
+    def _save_weights(
+        self, trainer: pl.Trainer, module: pl.LightningModule, name: Selection, epochs: int
+    ) -> None:
+        if trainer.is_global_zero:
+            dice = self.best_dice if name == "best" else None
+            weights = {"state_dict": module.state_dict(), "epochs": epochs, "val_dice": dice}
+            save_atomically(weights, self._folder / f"{name}.ckpt")
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Mark whose checkpoint this is and whether training is over."""
+        checkpoint["config_hash"] = self._config_hash
+        checkpoint["complete"] = is_complete(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Keep the best score, so that a resumed run compares with it."""
+        return {"best_dice": self.best_dice, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the best score up again."""
+        self.best_dice, self.best_epoch = state_dict["best_dice"], state_dict["best_epoch"]
+
+
+def is_complete(trainer: pl.Trainer) -> bool:
+    """Tell at an epoch's end whether training is over (all epochs, or stopped early)."""
+    last = trainer.max_epochs is not None and trainer.current_epoch + 1 >= trainer.max_epochs
+    return bool(trainer.should_stop or last)
+
+
+def resumable(folder: Path) -> list[Path]:
+    """Return the checkpoints to resume from, newest first."""
+    return sorted(folder.glob("epoch-*.ckpt"), reverse=True)
+
+
+def is_whole(path: Path) -> bool:
+    """Tell whether every byte of a checkpoint is as it was written (by its checksums)."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile, EOFError):
+        return False
+
+
+def find_resumable(folder: Path, config_hash: str) -> tuple[Path | None, bool, list[str]]:
+    """Find the newest whole checkpoint of this configuration.
+
+    Returns:
+        Its path or None, whether training is complete in it, and remarks on those passed over.
+    """
+    remarks = []
+    for path in resumable(folder):
+        if not is_whole(path):
+            remarks.append(f"{path.name} is torn or truncated; falling back to the one before it")
+            continue
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        if content.get("config_hash") != config_hash:
+            remarks.append(f"{path.name} belongs to another configuration; not used")
+            continue
+        return path, bool(content["complete"]), remarks
+    return None, False, remarks
+
+
+def load_weights(module: pl.LightningModule, path: Path) -> dict[str, Any]:
+    """Load tested or handed-in weights; nothing but tensors and plain values is unpickled.
+
+    Raises:
+        UserError: if the file is missing, damaged or of another network.
+    """
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        module.load_state_dict(content["state_dict"])
+    except Exception as error:  # torch raises many kinds for damaged or foreign files
+        raise UserError(
+            path,
+            f"weights that do not load ({type(error).__name__}: {str(error).splitlines()[0]})",
+            "a checkpoint of this system, holding tensors only",
+            "check --checkpoint and --config",
+        ) from None
+    return content

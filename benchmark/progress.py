@@ -1,0 +1,100 @@
+"""Progress for people and for the launcher: bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
+
+
+def bars() -> Progress:
+    """Return rich bars with counts, elapsed time and time left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def shown(items: Iterable[object], total: int, title: str) -> Iterator[object]:
+    """Yield the items, showing a bar on a terminal and a line every ten seconds elsewhere."""
+    if console.is_terminal:
+        with bars() as progress:
+            yield from progress.track(items, total=total, description=title)
+        return
+    started = spoken = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - spoken >= 10:
+            spoken = now
+            left = (now - started) / done * (total - done)
+            print(f"{title}: {done}/{total}, {duration(left)} left", flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Return ``h:mm:ss``."""
+    return str(timedelta(seconds=max(0, round(seconds))))
+
+
+class ProgressFile:
+    """A small file in which a cell says how far it is, for the launcher and ``status``.
+
+    Args:
+        path: the file, replaced at most every two seconds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._written = path, 0.0
+
+    def write(self, done: float, total: float, what: str, now: bool = False) -> None:
+        """Record progress.
+
+        Args:
+            done: units done.
+            total: units in all.
+            what: one short phrase.
+            now: write even if the last time was just before.
+        """
+        if now or time.monotonic() - self._written >= 2:
+            self._written = time.monotonic()
+            beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+            beside.write_text(json.dumps({"done": done, "total": total, "what": what}))
+            os.replace(beside, self._path)
+
+
+def read_progress(path: Path) -> dict[str, Any] | None:
+    """Return what a cell last said of its progress."""
+    try:
+        said = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return said if isinstance(said, dict) else None
+
+
+def say(text: str) -> None:
+    """Print a line for people at once."""
+    console.print(text, markup=False, soft_wrap=True)
+    sys.stdout.flush()

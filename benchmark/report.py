@@ -1,0 +1,60 @@
+"""A plan's cells and their states, for people and for scripts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from benchmark.plan import Plan
+from benchmark.progress import console
+
+
+def as_objects(plan: Plan) -> list[dict[str, Any]]:
+    """Return one object a cell for ``--json``."""
+    objects = []
+    for cell in plan.cells:
+        state, reason = cell.state()
+        train, validation, test = cell.counts
+        objects.append(
+            {
+                "suite": cell.suite,
+                "system": cell.system,
+                "protocol": cell.protocol,
+                "seed": cell.seed,
+                "state": state,
+                "reason": reason,
+                "train_on": cell.train_on,
+                "test_on": cell.test_on,
+                "n_train": train,
+                "n_validation": validation,
+                "n_test": test,
+                "split_hash": cell.split_hash,
+                "config_hash": cell.config_hash,
+                "phantom": cell.phantom,
+                "log": str(cell.log),
+            }
+        )
+    return objects
+
+
+def print_cells(plan: Plan, logs: bool) -> None:
+    """Print a table of the cells.
+
+    Args:
+        plan: the plan.
+        logs: whether to show log paths instead of counts.
+    """
+    table = Table(title=f"suite {plan.suite.name}: {plan.suite.title}", title_justify="left")
+    for column in ("system", "protocol", "seed", "state"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("log" if logs else "train / validation / test", overflow="fold")
+    table.add_column("reason", overflow="fold")
+    for cell in plan.cells:
+        state, reason = cell.state()
+        train, validation, test = cell.counts
+        counts = f"{train} {cell.train_on} / {validation} / {test} {cell.test_on}"
+        counts += " (PHANTOM DATA)" if cell.phantom else ""
+        told = str(cell.log) if logs else ("" if cell.problem else counts)
+        table.add_row(cell.system, cell.protocol, str(cell.seed), state, told, reason)
+    console.print(table)

@@ -1,0 +1,172 @@
+"""Runs what is not done in a suite, then builds its leaderboard."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmark.cells import Cell, read_record, update_record
+from benchmark.launchers.local import Share, run_cells
+from benchmark.plan import Plan, make_plan
+from benchmark.progress import duration, say, shown
+from contract.errors import UserError
+from datamodules.cache import prepare
+from datamodules.phantoms import write_phantoms
+from datamodules.preprocessing import Preprocessing
+from datamodules.sources import open_source
+
+FINISHED = ("done", "no_data")
+
+
+def data_root(given: Path | None, runs: Path) -> Path:
+    """Return the data root, writing phantoms below the runs folder where none is given.
+
+    Raises:
+        UserError: if the given folder does not exist.
+    """
+    if given is not None:
+        if not given.is_dir():
+            raise UserError(
+                given,
+                "no such folder",
+                "a data root that holds MontgomerySet/, ChinaSet_AllFiles/ …",
+                "check DATA_ROOT; leave it unset to try the suite on phantoms",
+            )
+        return given
+    phantoms = runs / "phantoms"
+    if not (phantoms / "complete").exists():
+        say(f"no DATA_ROOT: writing phantoms (synthetic films) to {phantoms}")
+        write_phantoms(phantoms)
+        (phantoms / "complete").touch()
+    return phantoms
+
+
+def run(
+    suite: str,
+    runs: Path,
+    root: Path | None = None,
+    *,
+    jobs: int | None = None,
+    devices: int = 1,
+    changes: Mapping[str, object] | None = None,
+    extra_systems: Sequence[str] = (),
+) -> int:
+    """Run a suite's unfinished cells on this machine and build the leaderboard.
+
+    Args:
+        suite: the suite's name or YAML file.
+        runs: the runs folder.
+        root: the data root; phantoms where none is given.
+        jobs: cells at a time; by default as many as the machine carries.
+        devices: processes a cell.
+        changes: overrides of every system, by dotted key.
+        extra_systems: YAML files of systems that join the suite.
+
+    Returns:
+        0 if every cell that could run did, otherwise 1.
+
+    Raises:
+        UserError: if a YAML file or the data is faulty; nothing has been trained then.
+    """
+    started = time.monotonic()
+    root = data_root(root, runs)
+    plan = make_plan(suite, runs, root, changes, extra_systems, shown)
+    for notice in plan.notices:
+        say(notice)
+    todo = [cell for cell in plan.cells if cell.state()[0] not in FINISHED]
+    say(f"suite {plan.suite.name}: {len(plan.cells)} cells, {len(todo)} to run")
+    for cell in plan.cells:
+        if cell.problem:
+            _record_no_data(cell)
+    for reason in sorted({cell.problem for cell in plan.cells if cell.problem}):
+        say(f"no data: {reason}")
+    for cell in todo:
+        _set_aside_stale(cell)
+    if todo:
+        _prepare_caches(plan, todo, root, runs / "cache")
+        run_cells(_longest_first(todo), Share.of_machine(jobs, devices))
+    counts = Counter(cell.state()[0] for cell in plan.cells)
+    board = _leaderboard(plan, bool(todo))
+    told = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
+    say(f"{told} in {duration(time.monotonic() - started)}")
+    if not todo:
+        say("nothing to do: every cell that can run is done")
+    if board:
+        say(f"leaderboard: {board / 'leaderboard.md'}")
+    return 0 if all(state in FINISHED for state in counts) else 1
+
+
+def _record_no_data(cell: Cell) -> None:
+    record = read_record(cell.folder)
+    if record.get("state", "no_data") == "no_data" and record.get("reason") != cell.problem:
+        update_record(
+            cell.folder, suite=cell.suite, system=cell.system, protocol=cell.protocol,
+            seed=cell.seed, state="no_data", reason=cell.problem,
+        )  # fmt: skip
+
+
+def _set_aside_stale(cell: Cell) -> None:
+    """Keep the results of another configuration under another name, out of every table."""
+    record = read_record(cell.folder)
+    state = cell.state()[0]
+    if record.get("state") == "no_data":
+        (cell.folder / "cell.json").unlink()
+    elif state == "stale":
+        aside = cell.folder.parent / f"stale-{cell.folder.name}-{record.get('config_hash')}"
+        shutil.rmtree(aside, ignore_errors=True)
+        cell.folder.rename(aside)
+        say(f"{cell.name}: results of another configuration kept in {aside}")
+
+
+def _prepare_caches(plan: Plan, cells: Sequence[Cell], root: Path, cache: Path) -> None:
+    """Decode each data set once for each preprocessing, before any cell starts."""
+    wanted: dict[tuple[str, Preprocessing], None] = {}
+    for cell in cells:
+        assert cell.config is not None
+        arguments = cell.config["data"]["init_args"]
+        settings = dict(arguments["preprocessing"])
+        settings["value_range"] = tuple(settings.get("value_range", (-1, 1)))
+        for name in dict.fromkeys(f"{cell.train_on}+{cell.test_on}".split("+")):
+            wanted[name, Preprocessing(**settings)] = None
+    for name, preprocessing in wanted:
+        source = open_source(name, root)
+        prepare(source, source.cases(), preprocessing, cache, shown)
+
+
+def _longest_first(cells: Sequence[Cell]) -> list[Cell]:
+    """Order by epochs × training cases × pixels: a long cell begun last would be waited for."""
+
+    def expected(cell: Cell) -> float:
+        assert cell.config is not None
+        epochs = cell.config["trainer"].get("max_epochs") or 1
+        size = cell.config["data"]["init_args"]["preprocessing"].get("size", 512)
+        return float(epochs * cell.counts[0] * size**2)
+
+    return sorted(cells, key=expected, reverse=True)
+
+
+def _leaderboard(plan: Plan, changed: bool) -> Path | None:
+    """Build the leaderboard where anything changed since the last one."""
+    folder = plan.folder / "leaderboard"
+    table = folder / "leaderboard.csv"
+    done = [cell for cell in plan.cells if cell.state()[0] == "done"]
+    if not done:
+        return None
+    newest = max((cell.folder / "cell.json").stat().st_mtime for cell in done)
+    if not changed and table.exists() and table.stat().st_mtime >= newest:
+        return folder
+    return build_suite_leaderboard(plan)
+
+
+def build_suite_leaderboard(plan: Plan) -> Path:
+    """Build the leaderboard of a planned suite from its cells' rows."""
+    from leaderboards.board import build_leaderboard
+
+    return build_leaderboard(
+        plan.folder,
+        protocols={name: p.get("title", name) for name, p in plan.protocols.items()},
+        current={(c.system, c.protocol, c.seed): c.config_hash for c in plan.cells if c.config},
+    )

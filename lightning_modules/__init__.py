@@ -1,0 +1,1 @@
+"""Batches to a trained generator to one row of metrics per case and structure."""

@@ -1,0 +1,59 @@
+"""Logits to probabilities, and probabilities to hard masks by the output's own rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from contract.words import BACKGROUND
+
+Activation = Literal["softmax", "sigmoid", "tanh"]
+
+
+def activate(logits: Tensor, activation: Activation) -> Tensor:
+    """Return probabilities ``(N, C, H, W)`` in [0, 1], in float32.
+
+    ``tanh`` outputs in [-1, 1] are mapped to [0, 1], so that its threshold 0 becomes 0.5.
+    """
+    logits = logits.float()
+    if activation == "softmax":
+        return logits.softmax(dim=1)
+    if activation == "sigmoid":
+        return logits.sigmoid()
+    return (logits.tanh() + 1) / 2
+
+
+def hard_masks(probabilities: Tensor, activation: Activation) -> Tensor:
+    """Return boolean masks ``(N, C, H, W)``: the arg-max for softmax, otherwise p > 0.5."""
+    if activation == "softmax":
+        winner = probabilities.argmax(dim=1, keepdim=True)
+        return torch.zeros_like(probabilities, dtype=torch.bool).scatter_(1, winner, True)
+    return probabilities > 0.5
+
+
+def lung_channels(structures: Sequence[str]) -> list[int]:
+    """Return the channels whose union is the lungs."""
+    if "lungs" in structures:
+        return [list(structures).index("lungs")]
+    return [i for i, name in enumerate(structures) if name in ("left_lung", "right_lung")]
+
+
+def foreground_channels(structures: Sequence[str]) -> list[int]:
+    """Return all channels but the background's."""
+    return [i for i, name in enumerate(structures) if name != BACKGROUND]
+
+
+def check_structures(structures: Sequence[str], activation: Activation) -> None:
+    """Refuse an output that cannot be scored.
+
+    Raises:
+        ValueError: if softmax lacks a background, another output has one, or no lung is there.
+    """
+    if (BACKGROUND in structures) != (activation == "softmax"):
+        raise ValueError(f"{activation} output with channels {list(structures)}: softmax needs "
+                         f"a {BACKGROUND} channel, sigmoid and tanh must not have one")  # fmt: skip
+    if not lung_channels(structures):
+        raise ValueError(f"no lung among the output's channels {list(structures)}")

@@ -1,0 +1,217 @@
+"""A generator, alone or against a critic, under manual optimisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from lightning_modules.activations import Activation, activate
+from lightning_modules.objectives import AdversarialObjective
+from lightning_modules.segmenter import Segmenter
+
+
+class AdversarialSegmenter(Segmenter):
+    """Trains a generator, first alone, then against a critic if there is one.
+
+    Every training batch is one generator step. In the adversarial phase ``generator_steps`` of
+    them are followed by ``critic_steps`` critic steps on the last batch, with the masks that the
+    generator predicted for it. The count runs on across epochs from the phase's beginning.
+
+    Args:
+        structures: names of the output channels in order.
+        generator: images ``(N, 1, H, W)`` to logits ``(N, C, H, W)``.
+        loss: called with ``logits, probabilities, target``; a scalar averaged over images.
+        activation: the output's kind.
+        generator_optimizer: builds the generator's optimiser from its parameters.
+        generator_scheduler: builds its learning-rate scheduler, stepped once an epoch (on the
+            validation loss if it waits for a plateau).
+        critic: called with ``image, mask``, or as the objective does; none trains the generator
+            alone.
+        objective: the adversarial losses; needed with a critic.
+        critic_optimizer: builds the critic's optimiser.
+        critic_scheduler: builds the critic's scheduler.
+        adversarial_weight: the weight of the adversarial loss beside the segmentation loss.
+        pretrain_epochs: epochs of the generator alone before the critic joins.
+        generator_steps: generator steps for each turn of the critic.
+        critic_steps: steps of the critic at each of its turns.
+        clip_norm: largest gradient norm of either network, or none.
+        micro_batches: parts that a batch is divided into, one forward and backward pass each,
+            to save memory; the step is the same.
+        seed: fixes dropout and other draws, with epoch, batch and process.
+    """
+
+    def __init__(
+        self,
+        structures: Sequence[str],
+        generator: nn.Module,
+        loss: nn.Module,
+        activation: Activation = "softmax",
+        generator_optimizer: OptimizerCallable = torch.optim.AdamW,
+        generator_scheduler: LRSchedulerCallable | None = None,
+        critic: nn.Module | None = None,
+        objective: AdversarialObjective | None = None,
+        critic_optimizer: OptimizerCallable = torch.optim.Adam,
+        critic_scheduler: LRSchedulerCallable | None = None,
+        adversarial_weight: float = 1.0,
+        pretrain_epochs: int = 0,
+        generator_steps: int = 1,
+        critic_steps: int = 1,
+        clip_norm: float | None = None,
+        micro_batches: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(structures, activation)
+        if (critic is None) != (objective is None):
+            raise ValueError("critic and objective belong together: give both or neither")
+        if min(generator_steps, critic_steps, micro_batches) < 1:
+            raise ValueError("generator_steps, critic_steps and micro_batches must be at least 1")
+        self.automatic_optimization = False
+        self.generator, self.critic = generator, critic
+        self.loss, self.objective = loss, objective
+        self._generator_parts = (generator_optimizer, generator_scheduler)
+        self._critic_parts = (critic_optimizer, critic_scheduler)
+        self.adversarial_weight, self.pretrain_epochs = adversarial_weight, pretrain_epochs
+        self.generator_steps, self.critic_steps = generator_steps, critic_steps
+        self.clip_norm, self.micro_batches, self.seed = clip_norm, micro_batches, seed
+        self.adversarial_steps_done = 0
+        """Generator steps since the adversarial phase began; kept in the checkpoint."""
+
+    def logits(self, image: Tensor) -> Tensor:
+        """Return the generator's logits ``(N, C, H, W)``."""
+        logits: Tensor = self.generator(image)
+        return logits
+
+    def segmentation_loss(self, logits: Tensor, probabilities: Tensor, target: Tensor) -> Tensor:
+        """Return the configured loss, a scalar averaged over images."""
+        loss: Tensor = self.loss(logits, probabilities, target)
+        return loss
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether the critic takes part in the current epoch."""
+        return self.critic is not None and self.current_epoch >= self.pretrain_epochs
+
+    def configure_optimizers(self) -> Any:
+        """Return one optimiser a network, each with its scheduler if it has one."""
+        pairs = [(self.generator, *self._generator_parts)]
+        if self.critic is not None:
+            pairs.append((self.critic, *self._critic_parts))
+        configured = []
+        for network, build_optimizer, build_scheduler in pairs:
+            optimizer = build_optimizer(p for p in network.parameters() if p.requires_grad)
+            parts: dict[str, Any] = {"optimizer": optimizer}
+            if build_scheduler is not None:
+                parts["lr_scheduler"] = {"scheduler": build_scheduler(optimizer)}
+            configured.append(parts)
+        return tuple(configured)
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Take one generator step, and the critic's turn where it is due."""
+        self._seed_step(batch_idx)
+        optimizers = self.optimizers()
+        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
+        images, targets = (
+            batch[name].tensor_split(min(self.micro_batches, len(batch["image"])))
+            for name in ("image", "target")
+        )
+        parts = list(zip(images, targets, strict=True))
+        adversarial = self.adversarial
+        fakes = self._generator_step(optimizers[0], parts, adversarial)
+        if not adversarial:
+            return
+        self.adversarial_steps_done += 1
+        if self.adversarial_steps_done % self.generator_steps == 0:
+            for _ in range(self.critic_steps):
+                self._critic_step(optimizers[1], parts, fakes)
+
+    def _generator_step(
+        self,
+        optimizer: LightningOptimizer,
+        parts: Sequence[tuple[Tensor, Tensor]],
+        adversarial: bool,
+    ) -> list[Tensor]:
+        images = sum(len(image) for image, _ in parts)
+        fakes = []
+        with self._step(optimizer):
+            for image, target in parts:
+                logits = self.logits(image)
+                fake = activate(logits, self.activation)
+                loss = self.segmentation_loss(logits, fake, target)
+                self._log("train/segmentation_loss", loss, len(image))
+                if adversarial:
+                    assert self.critic is not None and self.objective is not None
+                    game = self.objective.generator_loss(self.critic, image, fake, target)
+                    self._log("train/adversarial_loss", game, len(image))
+                    loss = loss + self.adversarial_weight * game
+                self.manual_backward(loss * (len(image) / images))
+                fakes.append(fake.detach())
+        return fakes
+
+    def _critic_step(
+        self,
+        optimizer: LightningOptimizer,
+        parts: Sequence[tuple[Tensor, Tensor]],
+        fakes: Sequence[Tensor],
+    ) -> None:
+        assert self.critic is not None and self.objective is not None
+        images = sum(len(image) for image, _ in parts)
+        with self._step(optimizer):
+            for (image, target), fake in zip(parts, fakes, strict=True):
+                loss = self.objective.critic_loss(self.critic, image, fake, target)
+                self._log("train/critic_loss", loss, len(image))
+                self.manual_backward(loss * (len(image) / images))
+        self.objective.after_critic_step(self.critic)
+
+    @contextmanager
+    def _step(self, optimizer: LightningOptimizer) -> Iterator[None]:
+        """Let only this optimiser's network collect gradients, then step it."""
+        self.toggle_optimizer(optimizer)
+        optimizer.zero_grad()
+        yield
+        if self.clip_norm is not None:
+            self.clip_gradients(optimizer, self.clip_norm, "norm")
+        optimizer.step()
+        optimizer.zero_grad()
+        self.untoggle_optimizer(optimizer)
+
+    def _log(self, name: str, value: Tensor, images: int) -> None:
+        self.log(name, value.detach(), on_step=False, on_epoch=True, batch_size=images)
+
+    def _seed_step(self, batch_idx: int) -> None:
+        """Make every draw of this step follow from (seed, epoch, batch, process)."""
+        place = [self.seed, self.current_epoch, batch_idx, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Average normalisation statistics over processes before they are used or saved."""
+        if self.trainer.is_last_batch and self.trainer.world_size > 1:
+            for buffer in self.buffers():
+                if buffer.is_floating_point():
+                    buffer.copy_(self.trainer.strategy.reduce(buffer.clone(), reduce_op="mean"))
+
+    def on_train_epoch_end(self) -> None:
+        """Step the schedulers, after validation."""
+        schedulers = self.lr_schedulers() or []
+        for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+            step: Callable[..., None] = scheduler.step
+            if isinstance(scheduler, ReduceLROnPlateau):
+                step(self.trainer.callback_metrics["val/loss"])
+            else:
+                assert isinstance(scheduler, LRScheduler)
+                step()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the count that decides whose turn it is."""
+        checkpoint["adversarial_steps_done"] = self.adversarial_steps_done
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the count up again."""
+        self.adversarial_steps_done = int(checkpoint["adversarial_steps_done"])

@@ -1,0 +1,89 @@
+"""What every system shares: prediction, validation Dice and test rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torchmetrics import MeanMetric
+
+from lightning_modules.activations import (
+    Activation,
+    activate,
+    check_structures,
+    hard_masks,
+    lung_channels,
+)
+from lightning_modules.scoring import batch_dice, score_case
+
+
+class Segmenter(pl.LightningModule):
+    """Predicts, validates and tests; subclasses say how to train.
+
+    Args:
+        structures: names of the output channels in order, ``background`` among them for softmax.
+        activation: the output's kind.
+    """
+
+    def __init__(self, structures: Sequence[str], activation: Activation) -> None:
+        super().__init__()
+        check_structures(structures, activation)
+        self.structures, self.activation = tuple(structures), activation
+        self.validation_dice, self.validation_loss = MeanMetric(), MeanMetric()
+        self.case_rows: list[dict[str, Any]] = []
+        """After testing: this process's rows, one a case and structure."""
+
+    def logits(self, image: Tensor) -> Tensor:
+        """Return logits ``(N, C, H, W)`` for images ``(N, 1, H, W)``."""
+        raise NotImplementedError
+
+    def segmentation_loss(self, logits: Tensor, probabilities: Tensor, target: Tensor) -> Tensor:
+        """Return the supervised loss, a scalar averaged over images."""
+        raise NotImplementedError
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return probabilities ``(N, C, H, W)`` in [0, 1]."""
+        return activate(self.logits(image), self.activation)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Accumulate the loss and the lungs' Dice per image, at the network's size."""
+        logits = self.logits(batch["image"])
+        probabilities = activate(logits, self.activation)
+        masks = hard_masks(probabilities, self.activation)
+        dice = batch_dice(masks, batch["target"], lung_channels(self.structures))
+        loss = self.segmentation_loss(logits, probabilities, batch["target"])
+        self.validation_dice.update(dice)
+        self.validation_loss.update(loss, len(dice))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over all validation images of all processes."""
+        for name, metric in (("dice", self.validation_dice), ("loss", self.validation_loss)):
+            # Computed on every process (the sum is synchronised), so that all decide alike.
+            self.log(f"val/{name}", metric.compute(), prog_bar=True, rank_zero_only=False)
+            metric.reset()
+
+    def on_test_epoch_start(self) -> None:
+        """Forget the rows of an earlier test."""
+        self.case_rows = []
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Score each case of the batch on its reference's own grid."""
+        probabilities = self(batch["image"])
+        with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
+            scored = pool.map(
+                lambda case: score_case(*case, self.structures, self.activation),
+                zip(
+                    probabilities,
+                    batch["target"],
+                    batch["references"],
+                    batch["box"],
+                    batch["spacing"],
+                    strict=True,
+                ),
+            )
+            for identity, rows in zip(batch["identity"], scored, strict=True):
+                self.case_rows += [{**identity, **row} for row in rows]
