@@ -8,17 +8,67 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.generators.blocks import Upsampling, require_multiple
+from lightning_modules.generators.blocks import ConvBuilder, Upsampling, require_multiple
 
 UNET_WIDTHS = (64, 128, 256, 512, 1024)
 """Feature maps per level of the original U-Net (Ronneberger 2015, Figure 1)."""
 
 
-class UShapedNetwork(nn.Module):
-    """Encoder with 2x2 max-pooling, decoder with skip concatenation, 1x1 output convolution.
+class Decoder(nn.Module):
+    """Raises the coarsest of an encoder's maps, level by level, to the size of the finest.
 
-    At each decoder level the coarser map is raised to the level's size, joined with the
-    (gated) skip as ``[skip, raised]``, and passed through a stage.
+    At each level the coarser map is raised to the level's size, joined with the (gated) skip
+    as ``[skip, raised]``, and passed through a stage.
+
+    Args:
+        encoder_widths: channels of the encoder's maps, finest first.
+        widths: channels that each stage gives, coarsest first; one fewer than the maps.
+        stage: builds the convolutions of one level from (channels in, channels out).
+        upsample: builds the up-sampling from (channels in, channels out).
+        gates: modules ``gate(skip, gating signal)`` per level, coarsest first; levels past the
+            end of the list have plain skips.
+        gating: the gates' second argument: the ``raised`` map, of the skip's size, or the
+            ``coarse`` one before up-sampling, half the skip's size.
+    """
+
+    def __init__(
+        self,
+        encoder_widths: Sequence[int],
+        widths: Sequence[int],
+        stage: ConvBuilder,
+        upsample: Callable[[int, int], Upsampling],
+        gates: Sequence[nn.Module] = (),
+        gating: Literal["raised", "coarse"] = "raised",
+    ) -> None:
+        super().__init__()
+        self.gating = gating
+        self.gates = nn.ModuleList(gates)
+        self.upsamplings = nn.ModuleList()
+        self.stages = nn.ModuleList()
+        coarse = encoder_widths[-1]
+        for skip, width in zip(encoder_widths[-2::-1], widths, strict=True):
+            up = upsample(coarse, width)
+            self.upsamplings.append(up)
+            self.stages.append(stage(skip + up.out_channels, width))
+            coarse = width
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Return ``(N, widths[-1], H, W)``.
+
+        Args:
+            maps: the encoder's, finest first, each half the size of the one before.
+        """
+        *skips, x = maps
+        for level, (up, stage) in enumerate(zip(self.upsamplings, self.stages, strict=True)):
+            raised, skip = up(x), skips.pop()
+            if level < len(self.gates):
+                skip = self.gates[level](skip, raised if self.gating == "raised" else x)
+            x = stage(torch.cat([skip, raised], dim=1))
+        return x
+
+
+class UShapedNetwork(nn.Module):
+    """Encoder with 2x2 max-pooling, :class:`Decoder`, 1x1 output convolution.
 
     Args:
         in_channels: channels of the image.
@@ -26,10 +76,8 @@ class UShapedNetwork(nn.Module):
         widths: feature maps per level, finest first; one down-step fewer than entries.
         stage: builds the convolutions of one level from (channels in, channels out).
         upsample: builds the up-sampling from (channels in, channels out).
-        gates: modules ``gate(skip, gating signal)`` per decoder level, coarsest first; levels
-            past the end of the list have plain skips.
-        gating: the gates' second argument: the ``raised`` map, of the skip's size, or the
-            ``coarse`` one before up-sampling, half the skip's size.
+        gates: see :class:`Decoder`.
+        gating: see :class:`Decoder`.
 
     Attributes:
         multiple: H and W of the input must be multiples of this.
@@ -43,7 +91,7 @@ class UShapedNetwork(nn.Module):
         in_channels: int,
         classes: int,
         widths: Sequence[int],
-        stage: Callable[[int, int], nn.Module],
+        stage: ConvBuilder,
         upsample: Callable[[int, int], Upsampling],
         gates: Sequence[nn.Module] = (),
         gating: Literal["raised", "coarse"] = "raised",
@@ -52,17 +100,10 @@ class UShapedNetwork(nn.Module):
         if len(widths) < 2:
             raise ValueError(f"widths must hold at least two levels, found {tuple(widths)}")
         self.multiple = 2 ** (len(widths) - 1)
-        self.gating = gating
         channels_in = (in_channels, *widths[:-1])
         self.encoder = nn.ModuleList(stage(i, o) for i, o in zip(channels_in, widths, strict=True))
         self.pool = nn.MaxPool2d(2)
-        self.upsamplings = nn.ModuleList()
-        self.decoder = nn.ModuleList()
-        for fine, coarse in zip(widths[-2::-1], widths[:0:-1], strict=True):
-            up = upsample(coarse, fine)
-            self.upsamplings.append(up)
-            self.decoder.append(stage(fine + up.out_channels, fine))
-        self.gates = nn.ModuleList(gates)
+        self.decoder = Decoder(widths, widths[-2::-1], stage, upsample, gates, gating)
         self.head = nn.Conv2d(widths[0], classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,15 +113,9 @@ class UShapedNetwork(nn.Module):
             ValueError: where H or W is not a multiple of ``self.multiple``.
         """
         require_multiple(x, self.multiple, type(self).__name__)
-        skips: list[Tensor] = []
+        maps: list[Tensor] = []
         for level, stage in enumerate(self.encoder):
             x = stage(self.pool(x) if level else x)
-            skips.append(x)
-        skips.pop()
-        for level, (up, stage) in enumerate(zip(self.upsamplings, self.decoder, strict=True)):
-            raised, skip = up(x), skips.pop()
-            if level < len(self.gates):
-                skip = self.gates[level](skip, raised if self.gating == "raised" else x)
-            x = stage(torch.cat([skip, raised], dim=1))
-        logits: Tensor = self.head(x)
+            maps.append(x)
+        logits: Tensor = self.head(self.decoder(maps))
         return logits
