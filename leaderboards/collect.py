@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ CellKey = tuple[str, str, int]
 """System, protocol, seed."""
 
 CASE_IDENTITY = ("test_on", "case_id", "scan_id", "slice_index", "structure", "reference", "unit")
-_MAY_BE_NULL = frozenset({"train_on", "scan_id", "slice_index", "volume_ml"})
+_MAY_BE_NULL = frozenset({"train_on", "scan_id", "slice_index"})
 _WORDS = {"structure": STRUCTURES, "reference": REFERENCES, "unit": UNITS}
 
 
@@ -106,7 +106,7 @@ def _refreshed(record: CellRecord, current: Mapping[CellKey, str]) -> CellRecord
     if current.get(record.key) == record.config_hash:
         return record
     reason = "the suite has no such cell" if record.key not in current else "its config changed"
-    return CellRecord(**{**vars(record), "state": "stale", "reason": reason})
+    return replace(record, state="stale", reason=reason)
 
 
 def read_cell(folder: Path) -> CellRecord:
@@ -122,8 +122,7 @@ def read_cell(folder: Path) -> CellRecord:
         known = {f.name: content[f.name] for f in fields(CellRecord) if f.name in content}
         record = CellRecord(**known)
     except FileNotFoundError:
-        state = CellRecord(*_identity(folder), state="pending", reason="no cell.json yet")
-        return state
+        return CellRecord(*_identity(folder), state="pending", reason="no cell.json yet")
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DataError(path, str(error), "a JSON object that describes a cell", todo) from error
     if record.key != _identity(folder):

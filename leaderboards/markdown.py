@@ -12,8 +12,8 @@ import pandas as pd
 from contract.rows import RANKED_REFERENCES, RANKED_UNITS
 from leaderboards import papers
 from leaderboards.collect import CellRecord
+from leaderboards.comparisons import PRACTICALLY_EQUAL
 
-PRACTICALLY_EQUAL = 0.005
 FLOOR = "mean_shape"
 PHANTOM_BANNER = (
     "> **PHANTOM DATA.** These numbers come from small synthetic images. They show that the "
@@ -22,7 +22,12 @@ PHANTOM_BANNER = (
 GUIDE = f"""\
 - Every metric is computed per case from hard masks on the reference's own grid, averaged over \
 seeds within a case, then over cases. Brackets are 95 % percentile intervals of a bootstrap over \
-patients and seeds, with the same draws for all systems.
+patients and seeds, with the same draws for all systems; with one seed they know nothing of the \
+spread between trainings. SD cases and SD seeds are apart.
+- NSD is surface Dice at 2 mm, or at the same share of the diagonal where the spacing is unknown; \
+HD95 and ASSD are in pixels of the reference's grid, lower is better.
+- A mean over fewer cases than n states its own n. A system with – for a rank is outside the \
+ranking: another kind of reference or unit, or fewer cases than its table.
 - Differences under {PRACTICALLY_EQUAL:.3f} Dice are practically equal; ≈ marks a system that is \
 less than that below the first of its table.
 - `{FLOOR}` predicts the mean training mask whatever the image: it is the floor, and a system near \
@@ -58,7 +63,7 @@ def escape(text: object) -> str:
     line = " ".join(str(text).split())
     for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         line = line.replace(character, entity)
-    return re.sub(r"([\\`*\[\]|])", r"\\\1", line)
+    return re.sub(r"([\\`*\[\]|]|^[#+=~-])", r"\\\1", line)
 
 
 def page(table: pd.DataFrame, meta: Meta) -> str:
@@ -128,6 +133,8 @@ def _columns(rows: pd.DataFrame) -> tuple[dict[str, list[str]], list[str]]:
         "#": [_rank(row, best) for row in records],
         "system": [_system(row["system"]) for row in records],
         "Dice [95 % CI]": [_interval(row) for row in records],
+        "SD cases": [_number(row["dice_sd_cases"], 4) for row in records],
+        "SD seeds": [_number(row["dice_sd_seeds"], 4) for row in records],
     }
     for header, metric, digits in _shown(rows):
         columns[header] = [_mean(row, metric, digits) for row in records]

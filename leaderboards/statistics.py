@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import scipy.stats
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -262,10 +263,9 @@ def summarise(
 
 
 def min_ranks(means: Floats, digits: int = 12) -> Integers:
-    """Ranks of means, 1 the highest, ties sharing the lowest rank: .9, .8, .8 → 1, 2, 2.
+    """Ranks along the last axis, 1 the highest, ties sharing the lowest: .9, .8, .8 → 1, 2, 2.
 
     Means are rounded first, so that the order of summation cannot break a tie.
     """
-    rounded = np.round(means, digits)
-    ranks: Integers = (rounded[None, :] > rounded[:, None]).sum(axis=1) + 1
-    return ranks
+    ranks: Integers = scipy.stats.rankdata(-np.round(means, digits), method="min", axis=-1)
+    return ranks.astype(np.int64)

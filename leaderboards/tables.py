@@ -138,7 +138,7 @@ def _metric_columns(
 
 
 def _counts(scores: statistics.Scores, scored: pd.DataFrame, systems: pd.Index) -> dict[str, Any]:
-    dice = scores.case_values[..., METRICS.index("dice")]
+    dice = np.round(scores.case_values[..., METRICS.index("dice")], 12)
     present = ~np.isnan(dice)
     failed = scored[scored["empty_prediction"] != scored["empty_reference"]]
     failed = failed.drop_duplicates(["system", *statistics.CASE_KEY])

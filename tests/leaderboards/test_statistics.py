@@ -132,6 +132,17 @@ def test_nulls_are_left_out_and_counted() -> None:
     assert 0.6 <= summary.ci_low[0, 0] <= summary.mean[0, 0] <= summary.ci_high[0, 0] <= 0.8
 
 
+def test_the_bootstrap_centres_on_the_mean_where_seeds_lack_cases() -> None:
+    generator = np.random.default_rng(4)
+    parts = [frame(list(generator.random(200)), seed=seed) for seed in range(3)]
+    parts[1].loc[generator.random(200) < 0.3, "dice"] = np.nan
+    scores = statistics.arrange(pd.concat(parts), DICE)
+    drawn = statistics.bootstrap_means(scores, 3000)[:, 0, 0]
+    mean = pd.concat(parts).groupby("case_id")["dice"].mean().mean()
+    assert statistics.summarise(scores, 10).mean[0, 0] == pytest.approx(mean)
+    assert drawn.mean() == pytest.approx(mean, abs=0.1 * drawn.std())
+
+
 def test_a_metric_without_any_value_is_undefined() -> None:
     summary = statistics.summarise(statistics.arrange(frame([np.nan, np.nan]), DICE), 50)
     assert summary.n[0, 0] == 0
