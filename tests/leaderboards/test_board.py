@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -140,3 +142,9 @@ def test_splits_must_agree_between_systems_but_may_follow_the_seed(tmp_path: Pat
     assert protocol_splits(tmp_path, cells)["jsrt_train10"].split_hash == "x+y"
     with pytest.raises(DataError, match="different splits"):
         protocol_splits(tmp_path, [*cells, cell("b", 1, "z")])
+
+
+def test_the_room_imports_no_torch() -> None:
+    modules = "sys, leaderboards.board, leaderboards.comparisons"
+    code = f"import {modules}\nassert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
