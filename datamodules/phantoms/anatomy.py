@@ -139,15 +139,6 @@ def _lung(
     tilt = 0.04 * jitter[7]
     shoulder = 0.02 * jitter[8]
     medial_low = 0.20 if side < 0 else 0.14
-    lateral = [
-        [apex, 0.0],
-        [0.60 + shoulder, 0.045],
-        [0.78 + shoulder, 0.17],
-        [0.90 + bulge, 0.38],
-        [0.97 + bulge, 0.62],
-        [1.0, 0.84],
-        [0.99, angle],
-    ]
     base = [
         [0.99, angle],
         [0.92, dome + 0.62 * (angle - dome)],
@@ -156,17 +147,25 @@ def _lung(
         [0.40, dome + 0.005],
         [medial_low, base_medial],
     ]
-    medial = [
+    medial_apex_lateral = [
         [medial_low, base_medial],
         [0.18, 0.72],
         [hilum + 0.02, 0.52],
         [notch, 0.34],
         [0.16, 0.18],
-        [0.19, 0.06],
+        [0.20, 0.055],
         [apex, 0.0],
+        [0.60 + shoulder, 0.045],
+        [0.78 + shoulder, 0.17],
+        [0.90 + bulge, 0.38],
+        [0.97 + bulge, 0.62],
+        [1.0, 0.84],
+        [0.99, angle],
     ]
-    curves = [_place(part, side, width, height, tilt) for part in (lateral, base, medial)]
-    return np.concatenate([curve[:-1] for curve in curves]), curves[1]
+    below, around = (
+        _place(part, side, width, height, tilt) for part in (base, medial_apex_lateral)
+    )
+    return np.concatenate([below[:-1], around[:-1]]), below
 
 
 def _place(part: list[list[float]], side: int, width: float, height: float, tilt: float) -> Points:

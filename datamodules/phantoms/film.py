@@ -81,7 +81,7 @@ class View:
         width_px = width_mm * self.px_per_mm
         ink = int(255 * min(1.0, width_px))
         thickness = max(1, round(width_px))
-        cv2.polylines(canvas, pixels, False, ink, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+        cv2.polylines(canvas, pixels, False, ink, thickness, cv2.LINE_8, _SUBPIXEL_BITS)
         return canvas
 
     def _pixels(self, lines: Sequence[Points]) -> list[NDArray[np.int32]]:
@@ -184,11 +184,11 @@ def attenuation(anatomy: Anatomy, view: View, bone: float) -> Film:
     frame += 0.10 * np.exp(-((x / 16) ** 2)) * vertebrae
     frame += 0.09 * view.tubes(anatomy.clavicles, 11.0, 0.3)
     frame += 0.05 * soft(anatomy.scapulae, 1.5)
-    total += bone * body * blur(frame, 0.6 * mm)
+    total += bone * body * blur(frame, 0.9 * mm)
 
     vessels = 0.05 * line(anatomy.vessels, 2.4) + 0.04 * line(anatomy.twigs, 1.6)
     vessels += 0.05 * line([vessel[:4] for vessel in anatomy.vessels], 5.0)
-    total += lung * blur(vessels, 0.7 * mm)
+    total += lung * blur(vessels, 0.9 * mm)
     for part in anatomy.tissue:
         total += np.float32(part.density) * soft([part.outline], part.softness) * body
     for opacity in anatomy.opacities:
