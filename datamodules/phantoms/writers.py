@@ -85,12 +85,12 @@ def write_montgomery(root: Path, count: int = 24, *, size: int = 256, seed: int 
                 anatomy, shape, MONTGOMERY_FILM_MM, rng, zoom=0.05, shift_mm=9, angle=0.025
             )
             film = expose(anatomy, view, sites.MONTGOMERY, rng)
-            _collimate(film, rng)
+            right, left = sites.draw_montgomery(anatomy, view)
+            _collimate(film, right | left, rng)
             grey = _to_8_bit(film)
             print_label(grey, "R", (rng.uniform(0.03, 0.08), 0.09), 0.05)
             print_label(grey, "PA", (0.86, 0.06), 0.03, boxed=True)
             print_label(grey, "ERECT", (0.84, 0.12), 0.03, boxed=True)
-            right, left = sites.draw_montgomery(anatomy, view)
             _save_grey(images / f"{case_id}.png", grey)
             _save_grey(lefts / f"{case_id}.png", left * np.uint8(255))
             _save_grey(rights / f"{case_id}.png", right * np.uint8(255))
@@ -217,13 +217,14 @@ def _make(home: Path, places: Sequence[str]) -> list[Path]:
     return folders
 
 
-def _collimate(film: Film, rng: np.random.Generator) -> None:
-    """Blacken borders in place: unexposed film below and at one side."""
+def _collimate(film: Film, lungs: Mask, rng: np.random.Generator) -> None:
+    """Blacken borders in place, below the lungs and at one side of them: unexposed film."""
     height, width = film.shape
+    rows, columns = np.flatnonzero(lungs.any(axis=1)), np.flatnonzero(lungs.any(axis=0))
     if rng.random() < 0.5:
-        film[round(height * rng.uniform(0.86, 0.99)) :] = 0
+        film[max(round(height * rng.uniform(0.86, 0.99)), rows[-1] + 1) :] = 0
     if rng.random() < 0.5:
-        film[:, : round(width * rng.uniform(0.0, 0.05))] = 0
+        film[:, : min(round(width * rng.uniform(0.0, 0.05)), columns[0])] = 0
 
 
 def _to_8_bit(film: Film) -> NDArray[np.uint8]:
