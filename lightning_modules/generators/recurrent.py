@@ -26,15 +26,14 @@ class RecurrentConv(nn.Module):
         steps: int = 3,
     ) -> None:
         super().__init__()
-        shared = [conv(channels, channels)] * steps
-        self.steps = nn.ModuleList(
-            shared if share_weights else [conv(channels, channels) for _ in range(steps)]
+        self.steps = steps
+        self.functions = nn.ModuleList(
+            conv(channels, channels) for _ in range(1 if share_weights else steps)
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(N, channels, H, W)`` of the same shape."""
-        first, *others = self.steps
-        state: Tensor = first(x)
-        for step in others:
-            state = step(state + x)
+        state: Tensor = self.functions[0](x)
+        for step in range(1, self.steps):
+            state = self.functions[step % len(self.functions)](state + x)
         return state

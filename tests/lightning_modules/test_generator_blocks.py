@@ -15,6 +15,7 @@ from lightning_modules.generators.attention_unet import (
     AttentionUNet,
     GridAttentionGate,
 )
+from lightning_modules.generators.bcdu_net import RaisedThenSkip
 from lightning_modules.generators.blocks import (
     ConvNormAct,
     Upsampling,
@@ -167,11 +168,11 @@ def test_bidirectional_convlstm_combines_the_last_states_of_both_orders() -> Non
 def test_recurrent_convolution_applies_its_function_three_times() -> None:
     torch.manual_seed(4)
     block = RecurrentConv(2).eval()
-    f = block.steps[0]
+    (f,) = block.functions
     x = torch.randn(1, 2, 6, 6)
     torch.testing.assert_close(block(x), f(f(f(x) + x) + x))
     own = RecurrentConv(2, share_weights=False).eval()
-    a, b, c = own.steps
+    a, b, c = own.functions
     torch.testing.assert_close(own(x), c(b(a(x) + x) + x))
 
 
@@ -196,9 +197,9 @@ def test_dcrc_block_against_its_layer_list(channels: int) -> None:
     s = x if channels == 3 else conv(x, "skip")
     u, kept = s, []
     for unit in range(2):
-        a = cbl(u, f"recurrences.{unit}.steps.0")
-        a = cbl(a + u, f"recurrences.{unit}.steps.1")
-        a = cbl(a + u, f"recurrences.{unit}.steps.2")
+        a = cbl(u, f"recurrences.{unit}.functions.0")
+        a = cbl(a + u, f"recurrences.{unit}.functions.1")
+        a = cbl(a + u, f"recurrences.{unit}.functions.2")
         u = leaky(conv(torch.cat([a, s], 1), f"reductions.{unit}.0"))
         kept.append(u)
     expected = leaky(conv(torch.cat([kept[1], kept[0], s], 1), "output.0"))
@@ -251,3 +252,27 @@ def test_residual_block_is_identity_plus_two_convolutions() -> None:
     y = functional.conv2d(x, cast(Tensor, first), padding=1)
     y = functional.conv2d(normalised(y).clamp(min=0), cast(Tensor, second), padding=1)
     torch.testing.assert_close(block(x), (normalised(y) + x).clamp(min=0))
+
+
+@pytest.mark.parametrize("kind", [AttentionGate, GridAttentionGate])
+def test_gate_merges_the_gating_signal_before_the_skip(
+    kind: type[AttentionGate | GridAttentionGate],
+) -> None:
+    torch.manual_seed(9)
+    merge = BidirectionalConvLSTM(4, 4)
+    gate = kind(2, 3, 4, merge).eval()
+    read: list[tuple[Tensor, ...]] = []
+    merge.register_forward_pre_hook(lambda _, inputs: read.append(inputs))
+    half = 4 if kind is GridAttentionGate else 8
+    x, g = torch.randn(1, 2, 8, 8), torch.randn(1, 3, half, half)
+    gate(x, g)
+    torch.testing.assert_close(read[0][0], gate.w_g(g))
+    assert torch.equal(read[0][1], gate.w_x(x))
+
+
+def test_bcdu_net_reads_the_raised_map_before_the_skip() -> None:
+    torch.manual_seed(10)
+    merge = RaisedThenSkip(4)
+    skip, raised = torch.randn(2, 1, 4, 6, 6).unbind()
+    state = merge.lstm.step(skip, merge.lstm.step(raised, None))
+    assert torch.equal(merge(skip, raised), state[0])
