@@ -33,7 +33,8 @@ def build_parser() -> argparse.ArgumentParser:
     def command(name: str, text: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text, parents=parents)
 
-    suite, overrides = argparse.ArgumentParser(add_help=False), argparse.ArgumentParser(add_help=False)
+    suite = argparse.ArgumentParser(add_help=False)
+    overrides = argparse.ArgumentParser(add_help=False)
     suite.add_argument("--suite", default="smoke", help="a suite's name or YAML file [smoke]")
     suite.add_argument("--runs", type=Path, default=Path("runs"), help="the runs folder [runs]")
     suite.add_argument(

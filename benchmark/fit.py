@@ -24,9 +24,9 @@ import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 import pytorch_lightning as pl  # noqa: E402
 import torch  # noqa: E402
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment  # noqa: E402
 from pytorch_lightning.callbacks import RichProgressBar  # noqa: E402
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI  # noqa: E402
-from pytorch_lightning.plugins.environments import LightningEnvironment  # noqa: E402
 from pytorch_lightning.strategies import DDPStrategy  # noqa: E402
 
 from benchmark.callbacks import Meter, Reporter  # noqa: E402
@@ -296,7 +296,7 @@ def _write_rows(
     )
     beside = out / f".cases.parquet.{os.getpid()}"
     pq.write_table(table, beside)
-    os.replace(beside, out / "cases.parquet")
+    beside.replace(out / "cases.parquet")
 
 
 def _versions() -> dict[str, str]:

@@ -90,7 +90,7 @@ def _load(kind: str, path: Path, seen: tuple[Path, ...]) -> Settings:
     if base is not None:
         settings["name"] = path.stem
     settings["folder"] = str(path.parent)
-    return settings
+    return dict(settings)
 
 
 def load_suite(name: str) -> Suite:
@@ -105,7 +105,8 @@ def load_suite(name: str) -> Suite:
     for missing in {"systems", "protocols"} - set(settings):
         raise UserError(find("suites", name), f"no key {missing!r}", "systems and protocols")
     for unknown in set(settings) - known:
-        raise UserError(find("suites", name), f"an unknown key {unknown!r}", f"keys {sorted(known)}")
+        found = f"an unknown key {unknown!r}"
+        raise UserError(find("suites", name), found, f"keys {sorted(known)}")
     for kind in ("systems", "protocols"):
         settings[kind] = tuple(_near(entry, folder) for entry in settings[kind])
     settings["seeds"] = tuple(settings.get("seeds", (0,)))

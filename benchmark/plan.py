@@ -147,9 +147,7 @@ def _add_cells(plan: Plan, settings: Settings, data: _DataRoot, cache: Path) -> 
         )
     for system in plan.systems.values():
         for seed in plan.suite.seeds:
-            cell_folder = (
-                plan.folder / "cells" / system["name"] / settings["name"] / f"seed-{seed}"
-            )
+            cell_folder = plan.folder / "cells" / system["name"] / settings["name"] / f"seed-{seed}"
             common = {
                 "suite": plan.suite.name,
                 "system": system["name"],

@@ -82,7 +82,7 @@ class ProgressFile:
             self._written = time.monotonic()
             beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
             beside.write_text(json.dumps({"done": done, "total": total, "what": what}))
-            os.replace(beside, self._path)
+            beside.replace(self._path)
 
 
 def read_progress(path: Path) -> dict[str, Any] | None:

@@ -101,7 +101,8 @@ class Augmentation:
         if self.noise:
             spread = np.float32(random.uniform(0, self.noise))
             pixels += spread * random.standard_normal(pixels.shape, np.float32)
-        return (np.clip(pixels, 0, 1) * 255).round().astype(np.uint8)
+        grey: NDArray[np.uint8] = (np.clip(pixels, 0, 1) * 255).round().astype(np.uint8)
+        return grey
 
 
 def _swap_sides(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -106,11 +106,11 @@ class ProtocolDataModule(pl.LightningDataModule):
         )
         rank, processes = self._place()
         # On resume Lightning makes the iterator before it tells the sampler the epoch.
-        epoch = self.trainer.fit_loop.epoch_progress.current.processed if self.trainer else 0
+        epoch = 0
+        if self.trainer:
+            epoch = self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
         sampler = EpochSampler(len(data), self._batch_size, self._seed, epoch, rank, processes)
-        return DataLoader(
-            data, batch_sampler=sampler, collate_fn=collate, **self._loader_options()
-        )
+        return DataLoader(data, batch_sampler=sampler, collate_fn=collate, **self._loader_options())
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Validation cases, each once over all processes."""

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from contract.words import STRUCTURES
 from datamodules.digests import Digests, Progress, combined, no_progress
-from datamodules.preprocessing import Box, Preprocessing
+from datamodules.preprocessing import Preprocessing
 from datamodules.sources.base import Case, Source, Spacing
 
 CACHE_FORMAT = 1

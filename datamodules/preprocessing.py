@@ -6,7 +6,7 @@ Everything here is a pure function of pixels and settings, so that the cache can
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import cv2
 import numpy as np
@@ -73,8 +73,9 @@ class Preprocessing:
         box = self.box(mask.shape)
         small = self._pad(resize_mask(mask, (box.height, box.width)).astype(np.uint8), box)
         if self.dilate > 1:
-            small = cv2.dilate(small, np.ones((self.dilate, self.dilate), np.uint8))
-        return small.astype(bool)
+            kernel = np.ones((self.dilate, self.dilate), np.uint8)
+            return cv2.dilate(small, kernel) > 0
+        return small > 0
 
     def prepare_reference(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return the mask on the grid that is scored: its own, long side at most 1024 pixels."""
@@ -87,7 +88,8 @@ class Preprocessing:
                 max(1, round(self.dilate * side / inside)) | 1
                 for side, inside in zip(reference.shape, (box.height, box.width), strict=True)
             ]
-            reference = cv2.dilate(reference.astype(np.uint8), np.ones(kernel, np.uint8)) > 0
+            dilated = cv2.dilate(reference.astype(np.uint8), np.ones(kernel, np.uint8))
+            return dilated > 0
         return reference
 
     def to_range(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -97,7 +99,8 @@ class Preprocessing:
 
     def _equalise(self, film: NDArray[np.uint8]) -> NDArray[np.uint8]:
         tiles = (self.clahe_tiles, self.clahe_tiles)
-        return cv2.createCLAHE(self.clahe_clip, tiles).apply(film)  # type: ignore[return-value]
+        equalised = cv2.createCLAHE(self.clahe_clip, tiles).apply(film)
+        return cast("NDArray[np.uint8]", equalised)
 
     def _pad(self, pixels: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
         below, right = self.size - box.top - box.height, self.size - box.left - box.width
@@ -112,7 +115,8 @@ def resize(film: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]
         return film
     shrinking = shape[0] * shape[1] < film.shape[0] * film.shape[1]
     method = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-    return cv2.resize(film, shape[::-1], interpolation=method)  # type: ignore[return-value]
+    resized = cv2.resize(film, shape[::-1], interpolation=method)
+    return cast("NDArray[np.uint8]", resized)
 
 
 def resize_mask(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:

@@ -58,9 +58,7 @@ def make_split(
     held_out = _take(pool, _count(protocol.held_out, len(pool), scale), protocol.split_seed)
     test += held_out
     kept = {_key(case) for case in held_out}
-    train = [
-        case for name in protocol.train for case in cases[name] if _key(case) not in kept
-    ]
+    train = [case for name in protocol.train for case in cases[name] if _key(case) not in kept]
     count = _count(protocol.validation, len(train), scale)
     validation = _take(train, count, protocol.split_seed + 1)
     chosen = {_key(case) for case in validation}
@@ -95,16 +93,16 @@ def _take(cases: Sequence[Case], count: int, seed: int) -> list[Case]:
     for case in sorted(cases, key=_key):
         patients[case.dataset, case.patient_id].append(case)
     groups = list(patients.values())
-    order = np.random.default_rng(seed).permutation(len(groups))
+    luck = np.random.default_rng(seed)
+    order = luck.permutation(len(groups))
     shuffled = sorted((groups[i] for i in order), key=len, reverse=True)
     quota = _quotas(Counter(_stratum(case) for case in cases), count)
     taken: list[Case] = []
     for group in shuffled:
         wanted = Counter(_stratum(case) for case in group)
-        # Films of one patient are rare: the draw's luck decides, in proportion, where they go.
-        if all(quota[stratum] >= number for stratum, number in wanted.items()) and (
-            len(group) == 1 or np.random.default_rng([seed, len(taken)]).random() * len(cases) < count
-        ):
+        fits = all(quota[stratum] >= number for stratum, number in wanted.items())
+        # Patients with several films come first, and chance sends them in proportion.
+        if fits and (len(group) == 1 or luck.random() * len(cases) < count):
             quota.subtract(wanted)
             taken += group
     if len(taken) != count:

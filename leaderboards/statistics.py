@@ -220,9 +220,7 @@ def _drawn_sum(values: Floats, patients: Floats, seeds: Floats) -> Floats:
     return total
 
 
-def percentile_interval(
-    means: Floats, confidence: float = CONFIDENCE
-) -> tuple[Floats, Floats]:
+def percentile_interval(means: Floats, confidence: float = CONFIDENCE) -> tuple[Floats, Floats]:
     """Percentile interval over the first axis; a column with an undefined draw ignores it."""
     tail = 50 * (1 - confidence)
     limits = np.full((2, *means.shape[1:]), np.nan)
@@ -237,9 +235,7 @@ def percentile_interval(
     return limits[0], limits[1]
 
 
-def summarise(
-    scores: Scores, draws: int = DRAWS, generator_seed: int = GENERATOR_SEED
-) -> Summary:
+def summarise(scores: Scores, draws: int = DRAWS, generator_seed: int = GENERATOR_SEED) -> Summary:
     """All statistics of one table.
 
     ``sd_cases`` is the deviation over cases of the values averaged over seeds, ``sd_seeds``

@@ -44,6 +44,6 @@ def replace(path: Path, write_to: Callable[[Path], object]) -> None:
         write_to(beside)
         with beside.open("rb") as written:
             os.fsync(written.fileno())
-        os.replace(beside, path)
+        beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

@@ -177,7 +177,7 @@ class AdversarialSegmenter(Segmenter):
         optimizer.zero_grad()
         yield
         if self.clip_norm is not None:
-            self.clip_gradients(optimizer, self.clip_norm, "norm")
+            self.clip_gradients(optimizer.optimizer, self.clip_norm, "norm")
         optimizer.step()
         optimizer.zero_grad()
         self.untoggle_optimizer(optimizer)

@@ -33,7 +33,8 @@ class MeanShape(Segmenter):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the mean mask for each image, ``(N, C, H, W)`` in [0, 1]."""
-        return self.mean.detach().expand(len(image), *self.mean.shape)
+        mean: Tensor = self.mean.detach()
+        return mean.expand(len(image), *mean.shape)
 
     def logits(self, image: Tensor) -> Tensor:
         """Return the logarithm of the mean, so that softmax gives it back."""
@@ -41,7 +42,8 @@ class MeanShape(Segmenter):
 
     def segmentation_loss(self, logits: Tensor, probabilities: Tensor, target: Tensor) -> Tensor:
         """Return the mean squared error, which the mean mask minimises."""
-        return (self.mean.detach() - target).square().mean()
+        error: Tensor = (self.mean.detach() - target).square().mean()
+        return error
 
     def configure_optimizers(self) -> None:
         """Return none: the mean is known in closed form."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,7 +18,7 @@ from lightning_modules.activations import (
     hard_masks,
     lung_channels,
 )
-from lightning_modules.scoring import batch_dice, score_case
+from lightning_modules.scoring import Mask, batch_dice, score_case
 
 
 class Segmenter(pl.LightningModule):
@@ -73,17 +73,22 @@ class Segmenter(pl.LightningModule):
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Score each case of the batch on its reference's own grid."""
         probabilities = self(batch["image"])
+        columns = [batch[key] for key in ("target", "references", "box", "spacing")]
         with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
-            scored = pool.map(
-                lambda case: score_case(*case, self.structures, self.activation),
-                zip(
-                    probabilities,
-                    batch["target"],
-                    batch["references"],
-                    batch["box"],
-                    batch["spacing"],
-                    strict=True,
-                ),
-            )
+            scored = pool.map(self._score, probabilities, *columns)
             for identity, rows in zip(batch["identity"], scored, strict=True):
                 self.case_rows += [{**identity, **row} for row in rows]
+
+    def _score(
+        self,
+        probabilities: Tensor,
+        target: Tensor,
+        references: Mapping[str, Mask],
+        box: tuple[int, int, int, int],
+        spacing: tuple[float, float] | None,
+    ) -> list[dict[str, Any]]:
+        if not probabilities.isfinite().all():
+            raise FloatingPointError("the network's output is not finite: its training diverged")
+        return score_case(
+            probabilities, target, references, box, spacing, self.structures, self.activation
+        )

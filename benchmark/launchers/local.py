@@ -75,9 +75,7 @@ def run_cells(cells: Sequence[Cell], share: Share) -> None:
             watcher.join()
 
 
-def _run_cell(
-    cell: Cell, share: Share, running: dict[Cell, float], stop: threading.Event
-) -> float:
+def _run_cell(cell: Cell, share: Share, running: dict[Cell, float], stop: threading.Event) -> float:
     """Run one cell's ``fit`` process and return its seconds."""
     assert cell.config is not None
     if stop.is_set():
@@ -166,4 +164,5 @@ def _told(cell: Cell, since: float) -> str:
         return f"{cell.name} (starting)"
     spent = time.monotonic() - since
     left = spent / said["done"] * max(0, said["total"] - said["done"])
-    return f"{cell.name} {said['what']} {said['done']:.0f}/{said['total']:.0f}, {duration(left)} left"
+    done = f"{said['done']:.0f}/{said['total']:.0f}"
+    return f"{cell.name} {said['what']} {done}, {duration(left)} left"

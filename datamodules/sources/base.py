@@ -205,9 +205,7 @@ class Source(ABC):
                 )
         return masks
 
-    def _check_mask_shape(
-        self, path: Path, found: tuple[int, ...], image: tuple[int, int]
-    ) -> None:
+    def _check_mask_shape(self, path: Path, found: tuple[int, ...], image: tuple[int, int]) -> None:
         if found != image:
             raise DataError(
                 path,
