@@ -67,6 +67,10 @@ def build_parser() -> argparse.ArgumentParser:
         parsed = command(name, text + "; further --trainer.… and --model.… arguments are passed on")
         parsed.add_argument("--config", type=Path, required=True, help="a cell's config.yaml")
         parsed.add_argument("--out", type=Path, required=True, help="the folder to write")
+        parsed.add_argument(
+            "--checkpoint-every", type=float, default=30.0, metavar="S",
+            help="seconds between two checkpoints [30]",
+        )  # fmt: skip
         if name == "test":
             parsed.add_argument("--checkpoint", type=Path, required=True, help="weights (.ckpt)")
     command("leaderboard", "rebuild a suite's tables from its rows", suite, overrides)
@@ -98,7 +102,8 @@ def _dispatch(given: argparse.Namespace, extra: list[str]) -> int:
     if given.command in ("fit", "test"):
         from benchmark.fit import fit
 
-        fit(given.config, given.out, extra, getattr(given, "checkpoint", None))
+        checkpoint = getattr(given, "checkpoint", None)
+        fit(given.config, given.out, extra, checkpoint, given.checkpoint_every)
         return 0
     if given.command == "data":
         from datamodules.phantoms import write_phantoms

@@ -82,10 +82,13 @@ class CellCLI(LightningCLI):
         config: the cell's config file.
         out: the cell's folder.
         extra: further LightningCLI arguments.
+        checkpoint_every_s: seconds between two checkpoints.
     """
 
-    def __init__(self, config: Path, out: Path, extra: Sequence[str]) -> None:
-        self._out = out
+    def __init__(
+        self, config: Path, out: Path, extra: Sequence[str], checkpoint_every_s: float = 30.0
+    ) -> None:
+        self._out, self._checkpoint_every_s = out, checkpoint_every_s
         self.meter = Meter()
         super().__init__(
             Segmenter,
@@ -109,7 +112,9 @@ class CellCLI(LightningCLI):
         callbacks: list[pl.Callback] = [
             Reporter(self._out / "progress.json", lines=not console.is_terminal),
             self.meter,
-            EpochCheckpoint(self._out / "checkpoints", cell.config_hash),
+            EpochCheckpoint(
+                self._out / "checkpoints", cell.config_hash, self._checkpoint_every_s
+            ),
         ]
         if console.is_terminal:
             callbacks.append(RichProgressBar())
@@ -125,12 +130,20 @@ class CellCLI(LightningCLI):
         }
         if given.get("deterministic") is None:
             kwargs["deterministic"] = "warn"
-        if str(given.get("devices")) not in ("1", "[0]") or given.get("num_nodes", 1) > 1:
+        if given.get("devices") in (None, "auto"):
+            kwargs["devices"] = 1
+        elif given["devices"] not in (1, "1") or given.get("num_nodes", 1) > 1:
             kwargs["strategy"] = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
         return super().instantiate_trainer(**kwargs)
 
 
-def fit(config: Path, out: Path, extra: Sequence[str] = (), checkpoint: Path | None = None) -> None:
+def fit(
+    config: Path,
+    out: Path,
+    extra: Sequence[str] = (),
+    checkpoint: Path | None = None,
+    checkpoint_every_s: float = 30.0,
+) -> None:
     """Train and test one cell in this process, resuming where it was interrupted.
 
     Args:
@@ -138,12 +151,12 @@ def fit(config: Path, out: Path, extra: Sequence[str] = (), checkpoint: Path | N
         out: the cell's folder; a finished cell of the same identity is left alone.
         extra: further LightningCLI arguments, such as ``--trainer.max_epochs=3``.
         checkpoint: test these weights instead of training.
+        checkpoint_every_s: seconds between two checkpoints; the last epoch is always saved.
 
     Raises:
         UserError: if the config or the folder is not usable.
     """
     identity = _read_identity(config, extra)
-    os.environ.setdefault("PL_DISABLE_FORK", "0")
     sys.path[:0] = [f for f in identity["code_folders"] if f not in sys.path]
     first = "LOCAL_RANK" not in os.environ or os.environ["LOCAL_RANK"] == "0"
     out.mkdir(parents=True, exist_ok=True)
@@ -172,7 +185,11 @@ def fit(config: Path, out: Path, extra: Sequence[str] = (), checkpoint: Path | N
         )
     spent = float(record.get("wall_s") or 0.0) if record.get("state") != "done" else 0.0
     try:
-        result = _train_and_test(config, out, extra, identity, checkpoint)
+        hash_flag = f"--cell.config_hash={identity['config_hash']}"
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*args parameter is intended.*")
+            cli = CellCLI(config, out, [*extra, hash_flag], checkpoint_every_s)
+        result = _train_and_test(cli, out, identity, checkpoint)
     except BaseException as error:
         if first:
             reason = str(error).strip().splitlines() or [type(error).__name__]
@@ -220,15 +237,9 @@ def _read_identity(config: Path, extra: Sequence[str]) -> dict[str, Any]:
 
 
 def _train_and_test(
-    config: Path,
-    out: Path,
-    extra: Sequence[str],
-    identity: dict[str, Any],
-    checkpoint: Path | None,
+    cli: CellCLI, out: Path, identity: dict[str, Any], checkpoint: Path | None
 ) -> dict[str, Any] | None:
     """Return what the record should say, on the first process."""
-    hash_flag = f"--cell.config_hash={identity['config_hash']}"
-    cli = CellCLI(config, out, [*extra, hash_flag])
     trainer, module, data = cli.trainer, cli.model, cli.datamodule
     assert isinstance(module, Segmenter) and isinstance(data, ProtocolDataModule)
     if trainer.is_global_zero:

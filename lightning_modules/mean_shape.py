@@ -33,12 +33,13 @@ class MeanShape(Segmenter):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the mean mask for each image, ``(N, C, H, W)`` in [0, 1]."""
-        mean: Tensor = self.mean.detach()
-        return mean.expand(len(image), *mean.shape)
+        mean: Tensor = self.mean.detach().expand(len(image), *self.mean.shape)
+        return mean
 
     def logits(self, image: Tensor) -> Tensor:
         """Return the logarithm of the mean, so that softmax gives it back."""
-        return self(image).clamp(min=1e-6).log()
+        mean: Tensor = self(image)
+        return mean.clamp(min=1e-6).log()
 
     def segmentation_loss(self, logits: Tensor, probabilities: Tensor, target: Tensor) -> Tensor:
         """Return the mean squared error, which the mean mask minimises."""

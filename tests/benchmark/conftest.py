@@ -1,0 +1,60 @@
+"""A tiny suite: two systems, one protocol, seconds on one core."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from benchmark.plan import make_plan
+
+TINY = {
+    "title": "tiny",
+    "systems": ["adversarial_attention_unet"],
+    "protocols": ["m_to_s"],
+    "overrides": {
+        "preprocessing.size": 32,
+        "batch_size": 4,
+        "model.init_args.generator.init_args.widths": [4, 8],
+        "model.init_args.critic.init_args.widths": [4, 8],
+        "model.init_args.pretrain_epochs": 2,
+        "model.init_args.generator_steps": 2,
+        "trainer.max_epochs": 5,
+    },
+}
+
+
+@pytest.fixture
+def write_suite(tmp_path):
+    """Return a function that writes a suite's YAML and returns its path."""
+
+    def write(name: str = "tiny", **changes) -> Path:
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump({**TINY, **changes}))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def tiny_cell(write_suite, phantom_root, tmp_path):
+    """Return a function that plans a one-cell suite and writes the cell's config."""
+
+    def plan(name: str = "tiny", **changes) -> Path:
+        suite = write_suite(name, **changes)
+        cell = make_plan(str(suite), tmp_path / "runs", phantom_root).cells[0]
+        config = tmp_path / f"{name}-config.yaml"
+        config.write_text(yaml.safe_dump(cell.config))
+        return config
+
+    return plan
+
+
+@pytest.fixture
+def rows():
+    """Return a function that reads a cell's rows."""
+
+    def read(folder: Path) -> pd.DataFrame:
+        return pd.read_parquet(folder / "cases.parquet")
+
+    return read
