@@ -36,6 +36,9 @@ class ProtocolDataModule(pl.LightningDataModule):
         augmentation: random changes of training images, or none.
         eval_batch_size: batch size of one process in validation and testing.
         workers: data-loading processes; results do not depend on it.
+        fold: which of the protocol's folds tests.
+
+    The few-shot set that trains, where the protocol has several, follows from ``seed``.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class ProtocolDataModule(pl.LightningDataModule):
         augmentation: Augmentation | None = None,
         eval_batch_size: int = 8,
         workers: int = 0,
+        fold: int = 0,
     ) -> None:
         super().__init__()
         self._root, self._cache = Path(root), Path(cache)
@@ -57,6 +61,7 @@ class ProtocolDataModule(pl.LightningDataModule):
         self._structures = tuple(structures)
         self._batch_size, self._eval_batch_size = batch_size, eval_batch_size
         self._seed, self._augmentation, self._workers = seed, augmentation, workers
+        self._fold = fold
         self.progress: Progress = no_progress
         self.split: Split | None = None
         self.phantom = False
@@ -70,10 +75,15 @@ class ProtocolDataModule(pl.LightningDataModule):
         cases = {name: source.cases() for name, source in sources.items()}
         share = sum(s.official_share for s in sources.values()) / len(sources)
         self.phantom = any(source.phantom is not None for source in sources.values())
-        self.split = make_split(self.protocol, cases, scale=share)
-        self._cases = {name: {c.case_id: c for c in found} for name, found in cases.items()}
+        draw = self.protocol.draw(self._seed)
+        self.split = make_split(self.protocol, cases, share, draw, self._fold)
+        self._cases = {
+            sources[name].name: {c.case_id: c for c in found} for name, found in cases.items()
+        }
         return {
-            name: prepare(source, cases[name], self._preprocessing, self._cache, self.progress)
+            source.name: prepare(
+                source, cases[name], self._preprocessing, self._cache, self.progress
+            )
             for name, source in sources.items()
         }
 
@@ -94,8 +104,7 @@ class ProtocolDataModule(pl.LightningDataModule):
         """Joint batches that follow from (seed, epoch), on any number of processes."""
         masks = None
         if self.protocol.shuffle_masks:
-            random = np.random.default_rng([self.protocol.split_seed, len(self.train_cases)])
-            masks = [int(i) for i in random.permutation(len(self.train_cases))]
+            masks = another_for_each(len(self.train_cases), self.protocol.split_seed)
         data = TrainingSet(
             self.train_cases,
             self._preprocessing,
@@ -139,3 +148,15 @@ class ProtocolDataModule(pl.LightningDataModule):
             "persistent_workers": False,
             "pin_memory": bool(self.trainer and self.trainer.accelerator.name() == "cuda"),
         }
+
+
+def another_for_each(count: int, seed: int) -> list[int]:
+    """Return for each of ``count`` cases the number of another one, each number once.
+
+    Args:
+        count: how many cases there are; a single one has only itself.
+        seed: fixes the pairing.
+    """
+    order = np.random.default_rng([seed, count]).permutation(count)
+    partner = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
+    return [partner[case] for case in range(count)]

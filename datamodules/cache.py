@@ -198,6 +198,6 @@ def _decode(source: Source, case: Case, preprocessing: Preprocessing) -> _Decode
         mask=small,
         reference=encoded.tobytes(),
         film_shape=shape,
-        spacing=source.spacing(shape),
+        spacing=source.spacing_of(case, shape),
         structures=tuple(structures),
     )

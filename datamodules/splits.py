@@ -17,6 +17,7 @@ import numpy as np
 from contract.errors import DataError, UserError
 from datamodules.protocol import Protocol
 from datamodules.sources.base import Case
+from datamodules.sources.jsrt import scr_fold
 
 Key = tuple[str, str]
 """A case's data set and id."""
@@ -24,11 +25,12 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Split:
-    """Three disjoint lists of (data set, case id), each sorted."""
+    """Disjoint lists of (data set, case id), each sorted; ``unused`` cases do nothing."""
 
     train: tuple[Key, ...]
     validation: tuple[Key, ...]
     test: tuple[Key, ...]
+    unused: tuple[Key, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -38,33 +40,76 @@ class Split:
 
 
 def make_split(
-    protocol: Protocol, cases: Mapping[str, Sequence[Case]], scale: float = 1.0
+    protocol: Protocol,
+    cases: Mapping[str, Sequence[Case]],
+    scale: float = 1.0,
+    draw: int = 0,
+    fold: int = 0,
 ) -> Split:
     """Divide the cases of a protocol's data sets.
 
     Args:
         protocol: the rule.
-        cases: each data set's cases.
+        cases: each data set's cases, by the name that the protocol gives it.
         scale: cases present as a share of the official release, by which counts are scaled (1 for
             real data, less for phantoms).
+        draw: which few-shot set trains, see ``Protocol.draw``; it changes no other list.
+        fold: which fold tests, below ``Protocol.fold_count``.
 
     Raises:
         UserError: if the rule leaves a list empty.
         DataError: if a patient or an id would stand on both sides.
+        ValueError: for a draw or fold that the protocol does not have.
     """
+    if not (0 <= draw < protocol.draws and 0 <= fold < protocol.fold_count):
+        raise ValueError(f"draw {draw} of {protocol.draws}, fold {fold} of {protocol.fold_count}")
     shared = [name for name in protocol.train if name in protocol.test]
     pool = [case for name in shared for case in cases[name]]
     test = [case for name in protocol.test if name not in shared for case in cases[name]]
-    held_out = _take(pool, _count(protocol.held_out, len(pool), scale), protocol.split_seed)
+    if protocol.folds is not None:
+        held_out = [case for case in pool if scr_fold(case.case_id) == fold]
+    else:
+        held_out = _take(pool, _count(protocol.held_out, len(pool), scale), protocol.split_seed)
     test += held_out
-    kept = {_key(case) for case in held_out}
-    train = [case for name in protocol.train for case in cases[name] if _key(case) not in kept]
+    train = _without([case for name in protocol.train for case in cases[name]], held_out)
     count = _count(protocol.validation, len(train), scale)
     validation = _take(train, count, protocol.split_seed + 1)
-    chosen = {_key(case) for case in validation}
-    train = [case for case in train if _key(case) not in chosen]
+    whole = _without(train, validation)
+    train = _few(whole, protocol, scale, draw)
     _require_disjoint(train, validation, test)
-    return Split(_keys(train), _keys(validation), _keys(test))
+    return Split(_keys(train), _keys(validation), _keys(test), _keys(_without(whole, train)))
+
+
+def _without(cases: Sequence[Case], taken: Sequence[Case]) -> list[Case]:
+    gone = {_key(case) for case in taken}
+    return [case for case in cases if _key(case) not in gone]
+
+
+def _few(cases: Sequence[Case], protocol: Protocol, scale: float, draw: int) -> list[Case]:
+    """Return the first ``train_size`` cases of one draw's order, in which strata are interleaved.
+
+    Counts are scaled for phantoms like all others, but not below half of the cases: a set of one
+    film would fill no batch.
+    """
+    size = protocol.train_size
+    if size is None:
+        return list(cases)
+    if scale < 1:
+        size = min(len(cases), max(_count(size, len(cases), scale), min(size, len(cases) // 2)))
+    if size > len(cases):
+        raise UserError(
+            "protocol: train_size", f"{size} of {len(cases)} training cases", todo="lower it"
+        )
+    strata: dict[str, list[Case]] = defaultdict(list)
+    for case in sorted(cases, key=_key):
+        strata[_stratum(case)].append(case)
+    luck = np.random.default_rng([protocol.split_seed, draw])
+    ranked = []
+    for stratum, members in sorted(strata.items()):
+        order = luck.permutation(len(members))
+        ranked += [((i + 0.5) / len(order), stratum, members[k]) for i, k in enumerate(order)]
+    ranked.sort(key=lambda item: item[:2])
+    return [case for _, _, case in ranked[:size]]
 
 
 def _key(case: Case) -> Key:

@@ -14,8 +14,8 @@ from datamodules.cache import PLANES
 def to_channels(planes: NDArray[np.uint8], structures: Sequence[str]) -> NDArray[np.float32]:
     """Return one channel a structure, ``(C, H, W)`` in {0, 1}.
 
-    With ``background`` among the structures the channels are one-hot, and where structures
-    overlap the later one wins: list the heart last, and it has priority over the lungs.
+    With ``background`` among the structures the channels are one-hot; where structures overlap
+    the heart wins, then the one listed later.
 
     Args:
         planes: ``(H, W)``, a bit for each structure, see ``cache.PLANES``.
@@ -24,7 +24,7 @@ def to_channels(planes: NDArray[np.uint8], structures: Sequence[str]) -> NDArray
     channels = np.zeros((len(structures), *planes.shape), np.float32)
     taken = np.zeros(planes.shape, bool)
     exclusive = BACKGROUND in structures
-    for channel in reversed(range(len(structures))):
+    for channel in _by_priority(structures):
         if structures[channel] == BACKGROUND:
             continue
         mask = (planes & PLANES[structures[channel]]) > 0
@@ -33,3 +33,9 @@ def to_channels(planes: NDArray[np.uint8], structures: Sequence[str]) -> NDArray
     if exclusive:
         channels[list(structures).index(BACKGROUND)] = ~taken
     return channels
+
+
+def _by_priority(structures: Sequence[str]) -> list[int]:
+    """Return the channels' numbers, those first that win where structures overlap."""
+    channels = range(len(structures))
+    return sorted(channels, key=lambda channel: (structures[channel] == "heart", channel))[::-1]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from contract.errors import UserError
-from datamodules.sources.base import Case, Source
+from datamodules.sources.base import Case, OfficialSource, Source
+from datamodules.sources.jsrt import JSRT
 from datamodules.sources.montgomery import Montgomery
 from datamodules.sources.shenzhen import Shenzhen
 
-SOURCES: dict[str, type[Source]] = {source.name: source for source in (Montgomery, Shenzhen)}
+SOURCES: dict[str, type[OfficialSource]] = {
+    source.name: source for source in (Montgomery, Shenzhen, JSRT)
+}
 
 __all__ = ["SOURCES", "Case", "Source", "open_source"]
 

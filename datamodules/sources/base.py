@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import DataError, MissingDataError
+from datamodules.sources.clinical import read_readings
 from datamodules.sources.files import list_files, read_mask, read_pixels
 
 PHANTOM_MARKER = "PHANTOM_DATA.json"
@@ -34,7 +35,10 @@ class Case:
         stratum: the finding by which splits are stratified (``normal``, ``tb``, ``nodule``).
         image: the image file.
         masks: for each structure the mask files whose union is its mask.
-        attributes: what the clinical files tell (``sex``, ``age``, ``view``, ``finding``).
+        attributes: what the clinical files tell (``sex``, ``age`` in years, ``view``,
+            ``finding``, or the columns of a user's table); what they leave open is left out.
+        spacing: the case's own pixel spacing, where it is stated for each image.
+        described_by: files that say how the others are to be read.
     """
 
     dataset: str
@@ -44,62 +48,54 @@ class Case:
     image: Path
     masks: Mapping[str, tuple[Path, ...]]
     attributes: Mapping[str, str] = field(default_factory=dict)
+    spacing: Spacing | None = None
+    described_by: tuple[Path, ...] = ()
+
+    @property
+    def mask_files(self) -> tuple[Path, ...]:
+        """Every mask file, each once."""
+        return tuple(dict.fromkeys(path for paths in self.masks.values() for path in paths))
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Every file that the case is made of, each once, the image first."""
-        masks = (path for paths in self.masks.values() for path in paths)
-        return tuple(dict.fromkeys((self.image, *masks)))
+        """Every file that decides on the case's pixels, each once, the image first."""
+        return tuple(dict.fromkeys((self.image, *self.mask_files, *self.described_by)))
 
 
 class Source(ABC):
-    """The reader of one data set in its official layout.
+    """The reader of one data set.
 
     Args:
-        root: the data root, which holds the official folders side by side.
+        root: the data root, which holds the data sets' folders side by side.
     """
 
-    name: ClassVar[str]
-    folder_name: ClassVar[str]
-    structures: ClassVar[tuple[str, ...]]
-    ids_file: ClassVar[str]
-    same_patient: ClassVar[tuple[tuple[str, ...], ...]] = ()
-    """Ids of films that show one patient: a minimum, found by eye after alignment."""
-    download: ClassVar[str]
+    name: str
+    structures: tuple[str, ...]
+    download: str
     """Where a user gets the data set, and under which terms."""
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
-        self.folder = self.root / self.folder_name
+
+    @property
+    @abstractmethod
+    def folder(self) -> Path:
+        """The folder that holds the images, or should."""
 
     @cached_property
     def phantom(self) -> Mapping[str, object] | None:
         """The marker of a synthetic set, or None for the real one."""
-        marker = self.folder / PHANTOM_MARKER
-        if not marker.is_file():
-            return None
-        try:
-            return dict(json.loads(marker.read_text()))
-        except ValueError as error:
-            raise DataError(marker, f"no JSON ({error})", todo="write the phantoms anew") from None
+        return read_marker(self.folder)
 
-    @cached_property
+    @property
+    @abstractmethod
     def official_ids(self) -> tuple[str, ...]:
-        """Sorted ids of the cases that have masks in the official release (or the phantom's)."""
-        listed = resources.files("datamodules.sources.official") / self.ids_file
-        official = listed.read_text().split()
-        if self.phantom is None:
-            return tuple(sorted(official))
-        written = self.phantom.get("ids")
-        if not isinstance(written, list):
-            raise DataError(self.folder / PHANTOM_MARKER, "no list of ids", '"ids": [...]')
-        return tuple(sorted(set(official) & set(map(str, written))))
+        """Sorted ids of the cases that the data set must have."""
 
     @property
     def official_share(self) -> float:
         """Cases found as a share of the official release: 1 for real data, less for phantoms."""
-        listed = resources.files("datamodules.sources.official") / self.ids_file
-        return len(self.official_ids) / len(listed.read_text().split())
+        return 1.0
 
     def require_folder(self) -> None:
         """Raise ``MissingDataError`` where the data set is absent altogether."""
@@ -112,65 +108,14 @@ class Source(ABC):
                 self.folder, "a file", "the data set's folder", "unpack the archive there"
             )
 
+    @abstractmethod
     def cases(self) -> list[Case]:
-        """Return every official case that has a mask, sorted by id.
+        """Return every case, sorted by id.
 
         Raises:
             MissingDataError: if the data set is absent.
-            DataError: if a file of the official release is missing, naming it.
+            DataError: if a file is missing, naming it.
         """
-        self.require_folder()
-        patients = {film: films[0] for films in self.same_patient for film in films}
-        images = self._images()
-        masks = {structure: list_files(folder) for structure, folder in self._mask_folders()}
-        cases, absent = [], []
-        for case_id in self.official_ids:
-            files: dict[str, tuple[Path, ...]] = {}
-            for structure, parts in self._mask_names(case_id).items():
-                found = tuple(masks[part][name] for part, name in parts if name in masks[part])
-                if len(found) == len(parts):
-                    files[structure] = found
-            if case_id not in images:
-                absent.append(f"image {case_id}")
-            elif set(files) != set(self.structures):
-                missing = sorted(set(self.structures) - set(files))
-                absent.append(f"mask {case_id} ({', '.join(missing)})")
-            else:
-                cases.append(
-                    Case(
-                        dataset=self.name,
-                        case_id=case_id,
-                        patient_id=patients.get(case_id, case_id),
-                        stratum=self.stratum(case_id),
-                        image=images[case_id],
-                        masks=files,
-                    )
-                )
-        if absent:
-            shown = "; ".join(absent[:5]) + (" …" if len(absent) > 5 else "")
-            raise DataError(
-                self.folder,
-                f"{len(absent)} of {len(self.official_ids)} cases incomplete: missing {shown}",
-                "every case of the official release",
-                "download the data set again; a smaller split would not be comparable",
-            )
-        return cases
-
-    @abstractmethod
-    def stratum(self, case_id: str) -> str:
-        """Return the finding that the id tells."""
-
-    @abstractmethod
-    def _images(self) -> Mapping[str, Path]:
-        """Return the image file of each case id found."""
-
-    @abstractmethod
-    def _mask_folders(self) -> Sequence[tuple[str, Path]]:
-        """Return the mask folders, each under a short name."""
-
-    @abstractmethod
-    def _mask_names(self, case_id: str) -> Mapping[str, Sequence[tuple[str, str]]]:
-        """Return for each structure the (folder's short name, file name) pairs of its masks."""
 
     def read_image(self, case: Case) -> NDArray[np.uint8]:
         """Return the image as grey values ``(H, W)`` in 0..255, bone bright.
@@ -191,7 +136,7 @@ class Source(ABC):
             DataError: if a mask is unreadable, empty or of another size than its image.
         """
         masks = {}
-        decoded = {path: read_mask(path) for path in case.files[1:]}
+        decoded = {path: read_mask(path) for path in case.mask_files}
         for path, mask in decoded.items():
             self._check_mask_shape(path, mask.shape, shape)
         for structure, paths in case.masks.items():
@@ -217,3 +162,154 @@ class Source(ABC):
     @abstractmethod
     def spacing(self, shape: tuple[int, int]) -> Spacing | None:
         """Return the pixel spacing of an image of that shape, or None where it is unknown."""
+
+    def spacing_of(self, case: Case, shape: tuple[int, int]) -> Spacing | None:
+        """Return a case's pixel spacing: its own where stated, otherwise by the image's shape."""
+        return case.spacing or self.spacing(shape)
+
+
+class OfficialSource(Source):
+    """The reader of a public data set in its official layout, whose ids are known."""
+
+    folder_name: ClassVar[str]
+    ids_file: ClassVar[str]
+    same_patient: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Ids of films that show one patient: a minimum, found by eye after alignment."""
+
+    @cached_property
+    def folder(self) -> Path:
+        """The data set's folder below the root."""
+        return self.root / self.folder_name
+
+    @classmethod
+    def released_ids(cls) -> tuple[str, ...]:
+        """Sorted ids of the cases that have masks in the official release."""
+        listed = resources.files("datamodules.sources.official") / cls.ids_file
+        return tuple(sorted(listed.read_text().split()))
+
+    @cached_property
+    def official_ids(self) -> tuple[str, ...]:
+        """Sorted ids of the cases that have masks in the official release (or the phantom's)."""
+        released = self.released_ids()
+        if self.phantom is None:
+            return released
+        written = self.phantom.get("ids")
+        if not isinstance(written, list):
+            raise DataError(self.folder / PHANTOM_MARKER, "no list of ids", '"ids": [...]')
+        return tuple(sorted(set(released) & set(map(str, written))))
+
+    @property
+    def official_share(self) -> float:
+        """Cases found as a share of the official release: 1 for real data, less for phantoms."""
+        return len(self.official_ids) / len(self.released_ids())
+
+    @classmethod
+    def patient(cls, case_id: str) -> str:
+        """Return the patient's id: the first film's, where several show one patient."""
+        return next((films[0] for films in cls.same_patient if case_id in films), case_id)
+
+    def cases(self) -> list[Case]:
+        """Return every official case that has a mask, sorted by id.
+
+        Raises:
+            MissingDataError: if the data set is absent.
+            DataError: if a file of the official release is missing, naming it.
+        """
+        self.require_folder()
+        images, attributes = self._images(), self._attributes()
+        masks = {structure: list_files(folder) for structure, folder in self._mask_folders()}
+        cases, absent = [], []
+        for case_id in self.official_ids:
+            files: dict[str, tuple[Path, ...]] = {}
+            for structure, parts in self._mask_names(case_id).items():
+                found = tuple(masks[part][name] for part, name in parts if name in masks[part])
+                if len(found) == len(parts):
+                    files[structure] = found
+            if case_id not in images:
+                absent.append(f"image {case_id}")
+            elif set(files) != set(self.structures):
+                missing = sorted(set(self.structures) - set(files))
+                absent.append(f"mask {case_id} ({', '.join(missing)})")
+            else:
+                cases.append(
+                    Case(
+                        dataset=self.name,
+                        case_id=case_id,
+                        patient_id=self.patient(case_id),
+                        stratum=self.stratum(case_id),
+                        image=images[case_id],
+                        masks=files,
+                        attributes=attributes.get(case_id, {}),
+                    )
+                )
+        if absent:
+            shown = "; ".join(absent[:5]) + (" …" if len(absent) > 5 else "")
+            raise DataError(
+                self.folder,
+                f"{len(absent)} of {len(self.official_ids)} cases incomplete: missing {shown}",
+                "every case of the official release",
+                "download the data set again; a smaller split would not be comparable",
+            )
+        return cases
+
+    @classmethod
+    @abstractmethod
+    def stratum(cls, case_id: str) -> str:
+        """Return the finding that the id tells."""
+
+    @abstractmethod
+    def _images(self) -> Mapping[str, Path]:
+        """Return the image file of each case id found."""
+
+    @abstractmethod
+    def _mask_folders(self) -> Sequence[tuple[str, Path]]:
+        """Return the mask folders, each under a short name."""
+
+    @abstractmethod
+    def _mask_names(self, case_id: str) -> Mapping[str, Sequence[tuple[str, str]]]:
+        """Return for each structure the (folder's short name, file name) pairs of its masks."""
+
+    def _attributes(self) -> Mapping[str, Mapping[str, str]]:
+        """Return what the clinical files tell of each case id, where they are present."""
+        return read_readings(self.folder / "ClinicalReadings")
+
+
+def read_marker(folder: Path) -> Mapping[str, object] | None:
+    """Return the marker of a synthetic set's folder, or None where there is none.
+
+    Raises:
+        DataError: if the marker is no JSON mapping.
+    """
+    marker = folder / PHANTOM_MARKER
+    if not marker.is_file():
+        return None
+    try:
+        return dict(json.loads(marker.read_text()))
+    except (ValueError, TypeError) as error:
+        raise DataError(marker, f"no JSON ({error})", todo="write the phantoms anew") from None
+
+
+def check_sides(where: Path, masks: Mapping[str, NDArray[np.bool_]]) -> None:
+    """Require the patient's left lung at the image's right.
+
+    Args:
+        where: the mask file that an error names.
+        masks: masks ``(H, W)`` by structure; without both lungs there is nothing to check.
+
+    Raises:
+        DataError: if the left lung's centroid is not to the right of the right lung's.
+    """
+    sides = [masks.get(side) for side in ("left_lung", "right_lung")]
+    left, right = (None if m is None or not m.any() else _centre_column(m) for m in sides)
+    if left is not None and right is not None and left <= right:
+        raise DataError(
+            where,
+            f"the left lung at column {left:.0f}, the right lung at column {right:.0f}",
+            "the patient's left lung at the image's right",
+            "exchange the masks, or mirror the images back",
+        )
+
+
+def _centre_column(mask: NDArray[np.bool_]) -> float:
+    counts = mask.sum(axis=0)
+    return float(np.average(np.arange(mask.shape[1]), weights=counts))

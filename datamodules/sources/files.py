@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,11 @@ from contract.errors import DataError
 
 MAX_PIXELS = 64_000_000
 """Larger images are refused before they are decoded; official films have up to 20 million."""
+
+EIGHT_BITS = ("L", "RGB", "P", "1", "LA", "RGBA")
+SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I")
+PHOTOMETRIC = 262
+"""The TIFF tag that tells whether zero is white (0) or black (1)."""
 
 
 def list_files(folder: Path) -> dict[str, Path]:
@@ -31,6 +38,22 @@ def list_files(folder: Path) -> dict[str, Path]:
         ) from None
 
 
+def list_folders(folder: Path) -> list[Path]:
+    """Return the folders inside a folder, sorted; none where it is absent or is a file.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise DataError(
+            folder, f"no readable folder ({error.strerror})", todo="check its permissions"
+        ) from None
+
+
 def read_pixels(path: Path) -> NDArray[np.uint8]:
     """Decode an 8-bit image file to grey values ``(H, W)``.
 
@@ -38,6 +61,64 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
 
     Raises:
         DataError: if the file is empty, truncated, too large, 16-bit or no image.
+    """
+    with open_image(path) as image:
+        _require_modes(path, image, EIGHT_BITS)
+        return np.asarray(image.convert("L"))
+
+
+def read_deep_pixels(
+    path: Path, *, twelve_bits: bool = False, bits: int | None = None
+) -> NDArray[np.uint8]:
+    """Decode an image file of 8 or 16 bits to grey values ``(H, W)`` in 0..255.
+
+    16-bit values are scaled by the full range of their bit depth, rounded.
+
+    Args:
+        path: the file.
+        twelve_bits: take a 16-bit file that stays below 4096 for one of 12 bits.
+        bits: significant bits of 16-bit files, 16 unless told; higher values become white.
+
+    Raises:
+        DataError: if the file is empty, truncated, too large, of other bit depths or no image.
+    """
+    with open_image(path) as image:
+        _require_modes(path, image, (*EIGHT_BITS, *SIXTEEN_BITS))
+        if image.mode in EIGHT_BITS:
+            return np.asarray(image.convert("L"))
+        values = np.asarray(image).astype(np.int64)
+        # Pillow inverts 8-bit TIFF files whose zero is white, but no deeper ones.
+        white_is_zero = getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0
+    if values.min() < 0 or values.max() > 0xFFFF:
+        raise DataError(path, f"values from {values.min()} to {values.max()}", "0 to 65535")
+    if bits is None:
+        bits = 12 if twelve_bits and values.max() < 1 << 12 else 16
+    white = (1 << bits) - 1
+    grey = (np.minimum(values, white) * 255 + white // 2) // white
+    return (255 - grey if white_is_zero else grey).astype(np.uint8)
+
+
+def read_labels(path: Path) -> NDArray[np.int64]:
+    """Return the label values ``(H, W)`` of a lossless mask file; palette indices as they are.
+
+    Raises:
+        DataError: if the file is damaged, lossy (JPEG) or coloured.
+    """
+    with open_image(path) as image:
+        if image.format == "JPEG":
+            raise DataError(
+                path, "a JPEG file of labels", "a lossless format", "save the labels as PNG"
+            )
+        _require_modes(path, image, ("L", "P", "1", *SIXTEEN_BITS))
+        return np.asarray(image).astype(np.int64)
+
+
+@contextmanager
+def open_image(path: Path) -> Iterator[Image.Image]:
+    """Open an image file; whatever goes wrong while it is decoded becomes a ``DataError``.
+
+    Raises:
+        DataError: if the file is empty, truncated, too large or no image.
     """
     try:
         with Image.open(path) as image:
@@ -48,14 +129,7 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
                     f"at most {MAX_PIXELS} in all",
                     "check that this is a chest film",
                 )
-            if image.mode not in ("L", "RGB", "P", "1", "LA", "RGBA"):
-                raise DataError(
-                    path,
-                    f"pixels of mode {image.mode}",
-                    "8 bits a channel",
-                    "use the official 8-bit file, or declare the set as your own data",
-                )
-            return np.asarray(image.convert("L"))
+            yield image
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files
@@ -66,6 +140,16 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
             "a whole image file",
             "download it again",
         ) from None
+
+
+def _require_modes(path: Path, image: Image.Image, modes: Sequence[str]) -> None:
+    if image.mode not in modes:
+        raise DataError(
+            path,
+            f"pixels of mode {image.mode}",
+            f"one of {', '.join(modes)}",
+            "use the official 8-bit file, or declare the set as your own data",
+        )
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from datamodules.sources.base import Source, Spacing
+from datamodules.sources.base import OfficialSource, Spacing
 from datamodules.sources.files import list_files
 
 FILM_SHAPES = {(4892, 4020), (4020, 4892)}
 """Shapes of the official films, portrait and landscape; resized copies lost their spacing."""
 
 
-class Montgomery(Source):
+class Montgomery(OfficialSource):
     """``MontgomerySet/``: 138 films (80 normal, 58 with tuberculosis)."""
 
     name = "montgomery"
@@ -36,7 +36,8 @@ class Montgomery(Source):
         "data.lhncbc.nlm.nih.gov, Montgomery County CXR set (free for research, cite Jaeger 2014)"
     )
 
-    def stratum(self, case_id: str) -> str:
+    @classmethod
+    def stratum(cls, case_id: str) -> str:
         """Return ``tb`` for the suffix ``_1``, otherwise ``normal``."""
         return "tb" if case_id.endswith("_1") else "normal"
 

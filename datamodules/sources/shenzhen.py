@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from contract.errors import DataError
-from datamodules.sources.base import Source, Spacing
+from datamodules.sources.base import OfficialSource, Spacing
 from datamodules.sources.files import list_files
 
 MASK_FOLDERS = ("mask", "masks", "shcxr-lung-mask/mask/mask", "shcxr-lung-mask/mask")
 
 
-class Shenzhen(Source):
+class Shenzhen(OfficialSource):
     """``ChinaSet_AllFiles/``: 662 films, of which 566 have one mask file for both lungs."""
 
     name = "shenzhen"
@@ -29,7 +29,8 @@ class Shenzhen(Source):
         "Jaeger 2014); masks: Kaggle yoctoman/shcxr-lung-mask (CC BY-NC-SA 4.0)"
     )
 
-    def stratum(self, case_id: str) -> str:
+    @classmethod
+    def stratum(cls, case_id: str) -> str:
         """Return ``tb`` for the suffix ``_1``, otherwise ``normal``."""
         return "tb" if case_id.endswith("_1") else "normal"
 
