@@ -19,6 +19,7 @@ from datamodules.sources.clinical import read_readings
 from datamodules.sources.files import list_files, read_mask, read_pixels
 
 PHANTOM_MARKER = "PHANTOM_DATA.json"
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 
 Spacing = tuple[float, float]
 """Millimetres from one pixel to the next: (down a column, along a row)."""
@@ -62,6 +63,14 @@ class Case:
         return tuple(dict.fromkeys((self.image, *self.mask_files, *self.described_by)))
 
 
+@dataclass(frozen=True)
+class Gap:
+    """A case that the data set should have and what of it is missing (``image``, ``mask (…)``)."""
+
+    case_id: str
+    lacks: str
+
+
 class Source(ABC):
     """The reader of one data set.
 
@@ -98,15 +107,41 @@ class Source(ABC):
         return 1.0
 
     def require_folder(self) -> None:
-        """Raise ``MissingDataError`` where the data set is absent altogether."""
-        if not self.folder.exists():
-            raise MissingDataError(
-                self.folder, "nothing", f"the data set {self.name}", f"download it: {self.download}"
-            )
-        if not self.folder.is_dir():
+        """Raise ``MissingDataError`` where the data set is absent altogether.
+
+        Raises:
+            DataError: if something else stands in its place: a file, a packed archive, a broken
+                link, or a folder that cannot be reached.
+        """
+        try:
+            next(self.folder.iterdir(), None)
+            return
+        except FileNotFoundError:
+            pass
+        except NotADirectoryError:
             raise DataError(
                 self.folder, "a file", "the data set's folder", "unpack the archive there"
+            ) from None
+        except OSError as error:
+            raise DataError(
+                self.folder,
+                f"no readable folder ({error.strerror})",
+                "the data set's folder",
+                "check its permissions",
+            ) from None
+        if self.folder.is_symlink():
+            raise DataError(
+                self.folder, "a broken link", "the data set's folder", "mend or remove the link"
             )
+        for suffix in ARCHIVES:
+            archive = self.folder.with_name(self.folder.name + suffix)
+            if archive.exists():
+                raise DataError(
+                    archive, "a packed archive", f"the folder {self.folder.name}", "unpack it"
+                )
+        raise MissingDataError(
+            self.folder, "nothing", f"the data set {self.name}", f"download it: {self.download}"
+        )
 
     @abstractmethod
     def cases(self) -> list[Case]:
@@ -116,6 +151,15 @@ class Source(ABC):
             MissingDataError: if the data set is absent.
             DataError: if a file is missing, naming it.
         """
+
+    def survey(self) -> tuple[list[Case], list[Gap]]:
+        """Return the complete cases, and what the others lack.
+
+        Raises:
+            MissingDataError: if the data set is absent.
+            DataError: if a folder is missing or unreadable.
+        """
+        return self.cases(), []
 
     def read_image(self, case: Case) -> NDArray[np.uint8]:
         """Return the image as grey values ``(H, W)`` in 0..255, bone bright.
@@ -215,10 +259,29 @@ class OfficialSource(Source):
             MissingDataError: if the data set is absent.
             DataError: if a file of the official release is missing, naming it.
         """
+        cases, gaps = self.survey()
+        if gaps:
+            shown = "; ".join(f"{gap.case_id} {gap.lacks}" for gap in gaps[:5])
+            shown += " …" if len(gaps) > 5 else ""
+            raise DataError(
+                self.folder,
+                f"{len(gaps)} of {len(self.official_ids)} cases incomplete: missing {shown}",
+                "every case of the official release",
+                "download the data set again; a smaller split would not be comparable",
+            )
+        return cases
+
+    def survey(self) -> tuple[list[Case], list[Gap]]:
+        """Return the complete cases, sorted by id, and what the others lack.
+
+        Raises:
+            MissingDataError: if the data set is absent.
+            DataError: if a folder is missing or unreadable.
+        """
         self.require_folder()
         images, attributes = self._images(), self._attributes()
         masks = {structure: list_files(folder) for structure, folder in self._mask_folders()}
-        cases, absent = [], []
+        cases, gaps = [], []
         for case_id in self.official_ids:
             files: dict[str, tuple[Path, ...]] = {}
             for structure, parts in self._mask_names(case_id).items():
@@ -226,10 +289,10 @@ class OfficialSource(Source):
                 if len(found) == len(parts):
                     files[structure] = found
             if case_id not in images:
-                absent.append(f"image {case_id}")
+                gaps.append(Gap(case_id, "image"))
             elif set(files) != set(self.structures):
                 missing = sorted(set(self.structures) - set(files))
-                absent.append(f"mask {case_id} ({', '.join(missing)})")
+                gaps.append(Gap(case_id, f"mask ({', '.join(missing)})"))
             else:
                 cases.append(
                     Case(
@@ -242,15 +305,7 @@ class OfficialSource(Source):
                         attributes=attributes.get(case_id, {}),
                     )
                 )
-        if absent:
-            shown = "; ".join(absent[:5]) + (" …" if len(absent) > 5 else "")
-            raise DataError(
-                self.folder,
-                f"{len(absent)} of {len(self.official_ids)} cases incomplete: missing {shown}",
-                "every case of the official release",
-                "download the data set again; a smaller split would not be comparable",
-            )
-        return cases
+        return cases, gaps
 
     @classmethod
     @abstractmethod
