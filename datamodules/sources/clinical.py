@@ -42,7 +42,7 @@ def parse_reading(text: str) -> dict[str, str]:
         found["sex"] = match[1][0].upper()
         rest = _without(rest, match)
     if match := _LABELLED_AGE.search(rest) or _AGE.search(rest):
-        age = _years(int(match[1]), match[2].lower())
+        age = years(int(match[1]), match[2].lower())
         if age is not None:
             found["age"] = str(age)
         rest = _without(rest, match)
@@ -117,7 +117,13 @@ def _without(text: str, match: re.Match[str]) -> str:
     return f"{text[: match.start()]} {text[match.end() :]}"
 
 
-def _years(number: int, unit: str) -> int | None:
+def years(number: int, unit: str) -> int | None:
+    """Return an age in whole years, or None where nobody is so old.
+
+    Args:
+        number: the age in its unit.
+        unit: ``m`` or begins with ``mo``, ``w`` or ``d``; anything else means years.
+    """
     if unit.startswith(("mo", "w", "d")) or unit == "m":
         number //= {"m": 12, "w": 52, "d": 365}[unit[0]]
     return number if number <= OLDEST else None

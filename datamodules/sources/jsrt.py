@@ -29,9 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import DataError
-from datamodules.sources.base import Case, OfficialSource, Spacing, check_sides
+from datamodules.sources.base import Case, Spacing, check_sides
 from datamodules.sources.clinical import merge_attributes, parse_jsrt_table, read_text
 from datamodules.sources.files import list_files, list_folders, read_deep_pixels
+from datamodules.sources.official_source import OfficialSource
 
 FILM_SIDE = 2048
 FILM_MM = 2048 * 0.175

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from datamodules.sources.base import OfficialSource, Spacing
+from datamodules.sources.base import Spacing
 from datamodules.sources.files import list_files
+from datamodules.sources.official_source import OfficialSource
 
 FILM_SHAPES = {(4892, 4020), (4020, 4892)}
 """Shapes of the official films, portrait and landscape; resized copies lost their spacing."""

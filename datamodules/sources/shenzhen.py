@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from contract.errors import DataError
-from datamodules.sources.base import OfficialSource, Spacing
+from datamodules.sources.base import Spacing
 from datamodules.sources.files import list_files
+from datamodules.sources.official_source import OfficialSource
 
 MASK_FOLDERS = ("mask", "masks", "shcxr-lung-mask/mask/mask", "shcxr-lung-mask/mask")
 

@@ -1,0 +1,234 @@
+"""A user's own data set of chest films, described by a YAML file and no code.
+
+A protocol's ``train`` and ``test`` may name such a file instead of a data set. Its keys::
+
+    name: my_hospital          # the data set's name in tables; the file's stem unless given
+    images: films              # a folder of images, and
+    masks: lung_masks          # a folder of masks; or one for each structure:
+    #   {left_lung: left, right_lung: right, heart: hearts}
+    image_name: "{id}.*"       # how names tell the case id; "{id}.*" unless given
+    mask_name: "{id}_mask.png"
+    nnunet: Dataset001_Lungs   # instead of the four: imagesTr/, labelsTr/ and dataset.json
+    labels: {left_lung: 1, right_lung: 2, heart: [3, 4]}   # label values in one mask file
+    table: patients.csv        # optional
+    spacing_mm: 0.143          # optional; or [down, along]
+    bits: 12                   # optional, significant bits of 16-bit images
+    title: ...                 # for people, as are notes
+
+**Paths** are looked for beside the YAML file, then below the data root. Only the files of a folder
+whose names fit the pattern and whose endings are ``.png .jpg .jpeg .tif .tiff .bmp .dcm .dicom``
+count; each image needs its mask, each mask its image, and the table, where there is one, a line
+for each of them.
+
+**Images.** 8-bit files are taken as they are, colours by their luma. 16-bit PNG and TIFF files are
+scaled by the full range of 16 bits, or of ``bits``. DICOM files are shown by their VOI table or
+first window, otherwise by the full range of their stored bits; MONOCHROME1 is inverted. Images must
+show bone bright.
+
+**Masks** have their image's size. Without ``labels`` they are binary: nonzero in 0/1 files, above
+127 otherwise. With ``labels`` they are lossless, and values that no structure claims are
+background; palette files give their indices. ``lungs`` is needed, or both sides, whose union it
+then is. ``left_lung`` is the patient's, at the image's right, which is checked. nnU-Net's
+``dataset.json`` names the labels unless ``labels`` does.
+
+**The table** is a CSV file with the columns ``case_id`` and any of ``patient_id`` (films of one
+patient never stand on both sides of a split), ``stratum`` (by which splits are stratified;
+``subgroup`` unless given), ``spacing_mm`` or ``spacing_row`` and ``spacing_col``. All others
+(``subgroup``, ``sex``, ``age``, ``view`` …) are attributes of the case. What it leaves open comes
+from DICOM headers: spacing, sex, age, view and a digest of the patient's id. The table's spacing
+goes before the YAML file's, and that before DICOM's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.errors import DataError
+from contract.words import STRUCTURES
+from datamodules.sources.base import Case, Source, Spacing, check_sides, read_marker
+from datamodules.sources.dicom import SUFFIXES as DICOM
+from datamodules.sources.dicom import Header, read_dicom, read_header
+from datamodules.sources.files import list_files, read_deep_pixels, read_labels, read_mask
+from datamodules.sources.own_description import read_description
+from datamodules.sources.own_table import Row, read_table
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+
+
+class OwnData(Source):
+    """The reader of a data set that a YAML file describes.
+
+    Args:
+        file: the YAML file.
+        root: the data root, where paths that are not beside the file are looked for.
+
+    Raises:
+        UserError: if a key of the file is unknown, missing or wrong.
+        DataError: if a folder or file that it names does not exist.
+    """
+
+    download = "the user's own data"
+
+    def __init__(self, file: Path, root: Path) -> None:
+        super().__init__(root)
+        self._about = read_description(file, self.root)
+        self.name = self._about.name
+        known = set(self._about.labels or self._about.masks) - {""}
+        self.structures = tuple(name for name in STRUCTURES if name in known | {"lungs"})
+
+    @property
+    def folder(self) -> Path:
+        """The folder of images."""
+        return self._about.images
+
+    @cached_property
+    def phantom(self) -> Mapping[str, object] | None:
+        """The marker of a synthetic set in, above or beside the images, or None."""
+        homes = (self.folder, self.folder.parent, self._about.file.parent)
+        return next((marker for marker in map(read_marker, homes) if marker is not None), None)
+
+    @cached_property
+    def official_ids(self) -> tuple[str, ...]:
+        """Sorted ids of all images."""
+        return tuple(sorted(self._images))
+
+    @cached_property
+    def _images(self) -> Mapping[str, Path]:
+        images = _by_id(self.folder, self._about.image_name, (*PICTURES, *DICOM))
+        if not images:
+            raise DataError(
+                self.folder,
+                f"no image called {self._about.image_name}",
+                "images in one of the formats PNG, JPEG, TIFF, BMP, DICOM",
+                f"mend image_name or the folder in {self._about.file}",
+            )
+        return images
+
+    def cases(self) -> list[Case]:
+        """Return every case, sorted by id.
+
+        Raises:
+            DataError: if an image, a mask or a line of the table lacks its counterparts.
+        """
+        masks = {
+            structure: _by_id(folder, self._about.mask_name, PICTURES)
+            for structure, folder in self._about.masks.items()
+        }
+        for structure, folder in self._about.masks.items():
+            self._require_same(folder, set(masks[structure]), "mask")
+        rows: Mapping[str, Row] = {}
+        if self._about.table is not None:
+            rows = read_table(self._about.table)
+            self._require_same(self._about.table, set(rows), "line")
+        return [
+            self._case(
+                case_id,
+                {structure: files[case_id] for structure, files in masks.items()},
+                rows.get(case_id, Row()),
+            )
+            for case_id in self.official_ids
+        ]
+
+    def _require_same(self, where: Path, found: set[str], what: str) -> None:
+        wanted = set(self.official_ids)
+        for ids, lack in ((wanted - found, f"no {what} for"), (found - wanted, "no image for")):
+            if ids:
+                shown = ", ".join(sorted(ids)[:5]) + (" …" if len(ids) > 5 else "")
+                raise DataError(
+                    where,
+                    f"{lack} {len(ids)} cases: {shown}",
+                    f"an image and a {what} for each case",
+                    f"complete the data, or mend the patterns in {self._about.file}",
+                )
+
+    def _case(self, case_id: str, masks: Mapping[str, Path], row: Row) -> Case:
+        image = self._images[case_id]
+        header = read_header(image) if image.suffix.lower() in DICOM else Header()
+        files: dict[str, tuple[Path, ...]]
+        if "" in masks:
+            files = dict.fromkeys(self.structures, (masks[""],))
+        else:
+            files = {structure: (path,) for structure, path in masks.items()}
+        if "lungs" not in files:
+            files["lungs"] = (masks["left_lung"], masks["right_lung"])
+        return Case(
+            dataset=self.name,
+            case_id=case_id,
+            patient_id=row.patient or header.patient or case_id,
+            stratum=row.stratum,
+            image=image,
+            masks=files,
+            attributes={**header.attributes, **row.attributes},
+            spacing=row.spacing or self._about.spacing or header.spacing,
+            described_by=self._about.files,
+        )
+
+    def read_image(self, case: Case) -> NDArray[np.uint8]:
+        """Return the image as grey values ``(H, W)`` in 0..255; see the module.
+
+        Raises:
+            DataError: if the file is damaged or of an unknown kind.
+        """
+        if case.image.suffix.lower() in DICOM:
+            return read_dicom(case.image)
+        return read_deep_pixels(case.image, bits=self._about.bits)
+
+    def read_masks(self, case: Case, shape: tuple[int, int]) -> dict[str, NDArray[np.bool_]]:
+        """Return each structure's mask ``(H, W)``; single structures may be empty.
+
+        Raises:
+            DataError: if a mask is damaged, of another size than its image, without any lung, or
+                has the left lung at the image's left.
+        """
+        labels = self._about.labels
+        masks = {}
+        if labels is None:
+            masks = self._united(case, shape)
+        else:
+            (path,) = case.mask_files
+            values = read_labels(path)
+            self._check_mask_shape(path, values.shape, shape)
+            masks = {structure: np.isin(values, [*parts]) for structure, parts in labels.items()}
+            if "lungs" not in masks:
+                masks["lungs"] = masks["left_lung"] | masks["right_lung"]
+        if not masks["lungs"].any():
+            found = "a mask without lungs"
+            if labels is not None:
+                found += f"; its values are {np.unique(values)[:8].tolist()}"
+            raise DataError(case.mask_files[0], found, "some foreground", "mend mask or labels")
+        check_sides(case.mask_files[0], masks)
+        return {structure: masks[structure] for structure in self.structures}
+
+    def _united(self, case: Case, shape: tuple[int, int]) -> dict[str, NDArray[np.bool_]]:
+        decoded = {path: read_mask(path) for path in case.mask_files}
+        for path, mask in decoded.items():
+            self._check_mask_shape(path, mask.shape, shape)
+        return {
+            structure: np.logical_or.reduce([decoded[path] for path in paths])
+            for structure, paths in case.masks.items()
+        }
+
+    def spacing(self, shape: tuple[int, int]) -> Spacing | None:
+        """Return the YAML file's spacing; cases may have their own."""
+        return self._about.spacing
+
+
+def _by_id(folder: Path, pattern: str, endings: tuple[str, ...]) -> dict[str, Path]:
+    """Return the files whose names fit a pattern, by the id that stands for ``{id}``."""
+    before, after = (re.escape(part).replace(r"\.\*", r"\.[^.]+") for part in pattern.split("{id}"))
+    named = re.compile(f"{before}(.+){after}")
+    found: dict[str, Path] = {}
+    for name, path in list_files(folder).items():
+        match = named.fullmatch(name)
+        if match is None or name.startswith(".") or path.suffix.lower() not in endings:
+            continue
+        other = found.setdefault(match[1], path)
+        if other != path:
+            raise DataError(path, f"the same case as {other.name}", "one file a case")
+    return found

@@ -1,0 +1,248 @@
+"""The YAML file that describes a user's own data set; its keys stand in ``own_data``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from contract.errors import DataError, UserError
+from contract.words import STRUCTURES
+from datamodules.sources.base import Spacing
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+NNUNET_CHANNEL = "_0000"
+KEYS = {
+    "name", "title", "notes", "images", "masks", "image_name", "mask_name", "nnunet", "labels",
+    "table", "spacing_mm", "bits",
+}  # fmt: skip
+
+Labels = Mapping[str, frozenset[int]]
+"""For each structure the label values that are it."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """A user's data set, every path resolved.
+
+    Attributes:
+        file: the YAML file.
+        name: the data set's name.
+        images: the folder of images.
+        image_name: the pattern of their names, ``{id}`` standing for the case id.
+        masks: the folders of masks by structure; ``""`` for one folder of all structures.
+        mask_name: the pattern of their names.
+        labels: label values by structure, or None where any foreground is the mask.
+        table: the CSV file, or None.
+        spacing: mm from one pixel to the next, down and along, of all images, or None.
+        bits: significant bits of 16-bit images, or None for all 16.
+        files: all files that were read to know this.
+    """
+
+    file: Path
+    name: str
+    images: Path
+    image_name: str
+    masks: Mapping[str, Path]
+    mask_name: str
+    labels: Labels | None
+    table: Path | None
+    spacing: Spacing | None
+    bits: int | None
+    files: tuple[Path, ...]
+
+
+def read_description(file: Path, root: Path) -> Description:
+    """Read and check a description.
+
+    Args:
+        file: the YAML file.
+        root: the data root; paths are looked for beside the YAML file first, then here.
+
+    Raises:
+        UserError: if a key is unknown, missing or wrong, naming it.
+        DataError: if a folder or file that it names does not exist.
+    """
+    try:
+        keys = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(file, f"no readable YAML ({error})", todo="mend the file") from None
+    if not isinstance(keys, dict):
+        raise UserError(file, "no mapping of keys to values", f"the keys {sorted(KEYS)}")
+    return _Reader(file, root, keys).description()
+
+
+class _Reader:
+    def __init__(self, file: Path, root: Path, keys: dict[Any, Any]) -> None:
+        self._file, self._root, self._keys = file, root, keys
+
+    def description(self) -> Description:
+        for key in self._keys:
+            if key not in KEYS:
+                raise self._fault(str(key), "an unknown key", f"one of {', '.join(sorted(KEYS))}")
+        name = self._keys.get("name", self._file.stem)
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise self._fault("name", repr(name), "letters, digits, _ . or -")
+        nnunet = self._keys.get("nnunet")
+        labels_from: tuple[Path, ...] = ()
+        if nnunet is None:
+            images, masks, image_name, mask_name = self._plain()
+            labels = self._labels()
+            if labels is not None and "" not in masks:
+                raise self._fault(
+                    "labels", "labels beside a mask folder for each structure", "none"
+                )
+        else:
+            for key in ("images", "masks", "image_name", "mask_name"):
+                if key in self._keys:
+                    raise self._fault(key, "it beside nnunet", "one of the two layouts")
+            home = self._path("nnunet", nnunet)
+            images, masks = home / "imagesTr", {"": home / "labelsTr"}
+            dataset = _read_json(home / "dataset.json")
+            ending = dataset.get("file_ending", ".png")
+            image_name, mask_name = f"{{id}}{NNUNET_CHANNEL}{ending}", f"{{id}}{ending}"
+            _require_single_channel(home / "dataset.json", dataset)
+            labels_from = (home / "dataset.json",)
+            labels = self._labels() or _nnunet_labels(home / "dataset.json", dataset)
+        table = self._keys.get("table")
+        table = None if table is None else self._path("table", table)
+        return Description(
+            file=self._file,
+            name=name,
+            images=images,
+            image_name=image_name,
+            masks=masks,
+            mask_name=mask_name,
+            labels=labels,
+            table=table,
+            spacing=self._spacing(),
+            bits=self._bits(),
+            files=(self._file, *labels_from, *([table] if table else [])),
+        )
+
+    def _fault(self, key: str, found: str, expected: str) -> UserError:
+        return UserError(f"{self._file}: {key}", found, expected, "mend the file")
+
+    def _path(self, key: str, value: object) -> Path:
+        if not isinstance(value, str) or not value:
+            raise self._fault(key, repr(value), "a path")
+        places = [self._file.parent / value, self._root / value]
+        for place in places:
+            if place.exists():
+                return place
+        looked = " or ".join(str(place) for place in dict.fromkeys(places))
+        raise DataError(f"{self._file}: {key}", "nothing there", looked, "mend the path")
+
+    def _plain(self) -> tuple[Path, dict[str, Path], str, str]:
+        for key in ("images", "masks"):
+            if key not in self._keys:
+                raise self._fault(key, "it missing", "images and masks, or nnunet")
+        images, stated = self._path("images", self._keys["images"]), self._keys["masks"]
+        if isinstance(stated, dict):
+            for structure in stated:
+                if structure not in STRUCTURES:
+                    found = f"a structure {structure!r}"
+                    raise self._fault("masks", found, f"some of {', '.join(STRUCTURES)}")
+            masks = {name: self._path(f"masks.{name}", path) for name, path in stated.items()}
+            self._require_lungs("masks", set(masks))
+        else:
+            masks = {"": self._path("masks", stated)}
+        return images, masks, self._pattern("image_name"), self._pattern("mask_name")
+
+    def _pattern(self, key: str) -> str:
+        pattern = self._keys.get(key, "{id}.*")
+        if not isinstance(pattern, str) or pattern.count("{id}") != 1 or "/" in pattern:
+            raise self._fault(key, repr(pattern), "a file name with one {id}, e.g. '{id}_mask.png'")
+        return pattern
+
+    def _labels(self) -> Labels | None:
+        stated = self._keys.get("labels")
+        if stated is None:
+            return None
+        if not isinstance(stated, dict) or not stated:
+            raise self._fault("labels", repr(stated), "structures with their label values")
+        labels = {}
+        for structure, values in stated.items():
+            if structure not in STRUCTURES:
+                found = f"a structure {structure!r}"
+                raise self._fault("labels", found, f"some of {', '.join(STRUCTURES)}")
+            parts = _values(values)
+            if not parts or min(parts) < 1:
+                found = f"{structure}: {values!r}"
+                raise self._fault("labels", found, "whole numbers above 0 (0 is background)")
+            labels[structure] = parts
+        self._require_lungs("labels", set(labels))
+        return labels
+
+    def _require_lungs(self, key: str, structures: set[str]) -> None:
+        if "lungs" not in structures and not {"left_lung", "right_lung"} <= structures:
+            raise self._fault(
+                key, ", ".join(sorted(structures)), "lungs, or left_lung and right_lung"
+            )
+
+    def _spacing(self) -> Spacing | None:
+        stated = self._keys.get("spacing_mm")
+        if stated is None:
+            return None
+        sides = stated if isinstance(stated, list) else [stated, stated]
+        numbers = [float(s) for s in sides if type(s) in (int, float) and 0 < s < 1000]
+        if len(sides) != 2 or len(numbers) != 2:
+            raise self._fault("spacing_mm", repr(stated), "mm a pixel, or [down, along]")
+        return (numbers[0], numbers[1])
+
+    def _bits(self) -> int | None:
+        bits = self._keys.get("bits")
+        if bits is not None and (type(bits) is not int or not 8 <= bits <= 16):
+            raise self._fault("bits", repr(bits), "8 to 16")
+        return bits
+
+
+def _values(stated: object) -> frozenset[int]:
+    values = stated if isinstance(stated, list) else [stated]
+    numbers = frozenset(value for value in values if type(value) is int)
+    return numbers if len(numbers) == len(values) else frozenset()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(path, f"no readable JSON ({error})", "nnU-Net's dataset.json") from None
+    if not isinstance(content, dict) or not isinstance(content.get("labels"), dict):
+        raise DataError(path, "no mapping of labels", "nnU-Net's dataset.json")
+    if not isinstance(content.get("file_ending", ""), str):
+        raise DataError(path, f"file_ending {content['file_ending']!r}", 'such as ".png"')
+    return content
+
+
+def _require_single_channel(path: Path, dataset: Mapping[str, Any]) -> None:
+    channels = dataset.get("channel_names", dataset.get("modality", {}))
+    if isinstance(channels, dict) and len(channels) > 1:
+        raise DataError(path, f"{len(channels)} channels", "grey images of one channel")
+
+
+def _nnunet_labels(path: Path, dataset: Mapping[str, Any]) -> Labels:
+    """Return the label values of nnU-Net's names; version 1 wrote them the other way round."""
+    labels: dict[str, frozenset[int]] = {}
+    for key, value in dataset["labels"].items():
+        name, number = (value, int(key)) if str(key).isdecimal() else (key, value)
+        word = re.sub(r"[\s_-]+", "_", str(name).strip().lower())
+        structure = {"lung": "lungs", "lung_left": "left_lung", "lung_right": "right_lung"}.get(
+            word, word
+        )
+        if structure in STRUCTURES:
+            labels[structure] = _values(number)
+    usable = "lungs" in labels or {"left_lung", "right_lung"} <= set(labels)
+    if not usable or not all(values and min(values) > 0 for values in labels.values()):
+        raise DataError(
+            path,
+            f"labels {dataset['labels']}",
+            "lungs, or left_lung and right_lung, with whole numbers above 0",
+            "state `labels` in the YAML file",
+        )
+    return labels
