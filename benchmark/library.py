@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,15 +28,32 @@ class Suite:
         seeds: training seeds.
         overrides: changes to every system of the suite, by dotted key.
         system_overrides: further changes to single systems, by name.
+        protocol_overrides: further changes to all systems under single protocols, by name.
+        system_protocols: names of the protocols of single systems, by name; the others run
+            under all.
+        base: the system that all pairs of ``generators`` and ``critics`` start from.
+        generators: networks that are crossed with ``critics``; see ``benchmark.pairs``.
+        critics: see ``generators``.
     """
 
     name: str
     title: str
-    systems: tuple[str, ...]
     protocols: tuple[str, ...]
+    systems: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0,)
     overrides: Mapping[str, Any] = field(default_factory=dict)
     system_overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    protocol_overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    system_protocols: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    base: str = ""
+    generators: Mapping[str, Settings] = field(default_factory=dict)
+    critics: Mapping[str, Settings | None] = field(default_factory=dict)
+
+    def layers(self, system: str, protocol: str) -> Iterator[Mapping[str, Any]]:
+        """Give the suite's changes to a system under a protocol, the strongest last."""
+        yield self.overrides
+        yield self.system_overrides.get(system, {})
+        yield self.protocol_overrides.get(protocol, {})
 
 
 def names(kind: str) -> list[str]:
@@ -102,13 +119,17 @@ def load_suite(name: str) -> Suite:
     settings = load("suites", name)
     folder = settings.pop("folder")
     known = set(Suite.__dataclass_fields__)
-    for missing in {"systems", "protocols"} - set(settings):
-        raise UserError(find("suites", name), f"no key {missing!r}", "systems and protocols")
+    pairs = {"base", "generators", "critics"}
+    needed = {"protocols"} | (pairs if pairs & set(settings) else {"systems"})
+    for missing in sorted(needed - set(settings)):
+        raise UserError(find("suites", name), f"no key {missing!r}", f"{sorted(needed)}")
     for unknown in set(settings) - known:
         found = f"an unknown key {unknown!r}"
         raise UserError(find("suites", name), found, f"keys {sorted(known)}")
     for kind in ("systems", "protocols"):
-        settings[kind] = tuple(_near(entry, folder) for entry in settings[kind])
+        settings[kind] = tuple(_near(entry, folder) for entry in settings.get(kind, ()))
+    if "base" in settings:
+        settings["base"] = _near(settings["base"], folder)
     settings["seeds"] = tuple(settings.get("seeds", (0,)))
     return Suite(**{"title": settings["name"], **settings})
 

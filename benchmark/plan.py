@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmark.cells import Cell
 from benchmark.compose import DESCRIPTIVE, choose_structures, compose, place
 from benchmark.library import Settings, Suite, load, load_suite, override
+from benchmark.pairs import cross
 from contract.errors import MissingDataError, UserError
 from datamodules.digests import Digests, Progress, combined, no_progress
 from datamodules.protocol import Protocol
@@ -27,7 +28,8 @@ class Plan:
         folder: the suite's folder below the runs.
         cells: all its cells.
         protocols: each protocol's settings, by name.
-        systems: each system's settings, by name.
+        systems: each system's settings, by name, before any change.
+        changes: the user's changes to every system, by dotted key.
         notices: what people should know before it runs.
     """
 
@@ -36,6 +38,7 @@ class Plan:
     cells: list[Cell] = field(default_factory=list)
     protocols: dict[str, Settings] = field(default_factory=dict)
     systems: dict[str, Settings] = field(default_factory=dict)
+    changes: Mapping[str, object] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
 
 
@@ -93,23 +96,51 @@ def make_plan(
         DataError: if a data set is present but incomplete or damaged.
     """
     suite = load_suite(suite_name)
-    plan = Plan(suite, runs / suite.name)
+    plan = Plan(suite, runs / suite.name, changes=changes or {})
     cache = runs / "cache"
     data = _DataRoot(root, cache, progress)
-    for name in dict.fromkeys((*suite.systems, *extra_systems)):
-        system = load("systems", name)
-        system = override(system, _strip(suite.overrides, system))
-        own = dict(suite.system_overrides.get(system["name"], {}))
-        system = override(system, {**own, **(changes or {})})
+    for system in _systems(suite, extra_systems):
         if system["name"] in plan.systems:
-            raise UserError(name, f"a second system called {system['name']!r}", "unique names")
+            raise UserError(
+                f"suite {suite.name}", f"a second system called {system['name']!r}", "unique names"
+            )
         plan.systems[system["name"]] = system
     for name in suite.protocols:
         protocol = load("protocols", name)
         plan.protocols[protocol["name"]] = protocol
+    _require_known(plan)
     for protocol in plan.protocols.values():
         _add_cells(plan, protocol, data, cache)
     return plan
+
+
+def _systems(suite: Suite, extra_systems: Sequence[str]) -> list[Settings]:
+    named = [load("systems", name) for name in dict.fromkeys((*suite.systems, *extra_systems))]
+    if not suite.base:
+        return named
+    return [*named, *cross(load("systems", suite.base), suite.generators, suite.critics)]
+
+
+def _require_known(plan: Plan) -> None:
+    """Refuse a suite that speaks of systems or protocols which it does not hold."""
+    suite = plan.suite
+    limited = {name for names in suite.system_protocols.values() for name in names}
+    spoken = [
+        ("system", {*suite.system_overrides, *suite.system_protocols} - set(plan.systems)),
+        ("protocol", {*suite.protocol_overrides, *limited} - set(plan.protocols)),
+    ]
+    for kind, unknown in spoken:
+        for name in sorted(unknown):
+            raise UserError(
+                f"suite {suite.name}", f"settings for {name!r}", f"names of its {kind}s only"
+            )
+
+
+def _changed(plan: Plan, system: Settings, protocol: str) -> Settings:
+    """Return a system with all changes that apply under a protocol, the user's last."""
+    for layer in (*plan.suite.layers(system["name"], protocol), plan.changes):
+        system = override(system, _strip(layer, system))
+    return system
 
 
 def _strip(overrides: Mapping[str, object], system: Settings) -> dict[str, object]:
@@ -145,7 +176,12 @@ def _add_cells(plan: Plan, settings: Settings, data: _DataRoot, cache: Path) -> 
             for name, d in sorted(opened.items())
             for case, digest in zip(d.cases, d.digests, strict=True)
         )
-    for system in plan.systems.values():
+    for unchanged in plan.systems.values():
+        if settings["name"] not in plan.suite.system_protocols.get(
+            unchanged["name"], (settings["name"],)
+        ):
+            continue
+        system = _changed(plan, unchanged, settings["name"])
         for seed in plan.suite.seeds:
             cell_folder = plan.folder / "cells" / system["name"] / settings["name"] / f"seed-{seed}"
             common = {

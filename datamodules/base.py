@@ -37,6 +37,8 @@ class ProtocolDataModule(pl.LightningDataModule):
         eval_batch_size: batch size of one process in validation and testing.
         workers: data-loading processes; results do not depend on it.
         fold: which of the protocol's folds tests.
+        mixup: blend training images and targets in pairs, in shares that follow
+            Beta(mixup, mixup), or none.
 
     The few-shot set that trains, where the protocol has several, follows from ``seed``.
     """
@@ -54,6 +56,7 @@ class ProtocolDataModule(pl.LightningDataModule):
         eval_batch_size: int = 8,
         workers: int = 0,
         fold: int = 0,
+        mixup: float | None = None,
     ) -> None:
         super().__init__()
         self._root, self._cache = Path(root), Path(cache)
@@ -61,7 +64,7 @@ class ProtocolDataModule(pl.LightningDataModule):
         self._structures = tuple(structures)
         self._batch_size, self._eval_batch_size = batch_size, eval_batch_size
         self._seed, self._augmentation, self._workers = seed, augmentation, workers
-        self._fold = fold
+        self._fold, self._mixup = fold, mixup
         self.progress: Progress = no_progress
         self.split: Split | None = None
         self.phantom = False
@@ -112,6 +115,7 @@ class ProtocolDataModule(pl.LightningDataModule):
             self._augmentation,
             self._seed,
             masks,
+            self._mixup,
         )
         rank, processes = self._place()
         # On resume Lightning makes the iterator before it tells the sampler the epoch.

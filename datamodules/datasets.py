@@ -10,12 +10,16 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from contract.errors import UserError
 from datamodules.augmentation import Augmentation
 from datamodules.cache import PreparedSet
 from datamodules.preprocessing import Preprocessing
 from datamodules.sources.base import Case
 from datamodules.splits import Key
 from datamodules.targets import to_channels
+
+_MIXUP = 0x6D6978
+"""Keeps the draws of mixup apart from those of augmentation, which share seed, epoch, index."""
 
 
 class CaseList:
@@ -62,6 +66,11 @@ class TrainingSet(Dataset[dict[str, torch.Tensor]]):
         seed: the cell's seed.
         masks: for each image the index of the mask that it is paired with (its own, but for the
             shuffled-mask control).
+        mixup: blend each image and its target with another one's, in shares that follow
+            Beta(mixup, mixup), drawn anew in each epoch (Zhang et al., "mixup", 2018); or none.
+
+    Raises:
+        UserError: if ``mixup`` is not positive.
     """
 
     def __init__(
@@ -72,17 +81,30 @@ class TrainingSet(Dataset[dict[str, torch.Tensor]]):
         augmentation: Augmentation | None,
         seed: int,
         masks: Sequence[int] | None = None,
+        mixup: float | None = None,
     ) -> None:
+        if mixup is not None and mixup <= 0:
+            raise UserError("mixup", str(mixup), "a positive number, or none")
         self._cases, self._preprocessing, self._structures = cases, preprocessing, structures
         self._augmentation, self._seed = augmentation, seed
-        self._masks = masks
+        self._masks, self._mixup = masks, mixup
 
     def __len__(self) -> int:
         return len(self._cases)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, torch.Tensor]:
-        """Return ``image (1, H, W)`` and ``target (C, H, W)``."""
+        """Return ``image (1, H, W)`` and ``target (C, H, W)``, soft where images are mixed."""
         index, epoch = key
+        item = self._item(index, epoch)
+        if self._mixup is None or len(self) < 2:
+            return item
+        random = np.random.default_rng([_MIXUP, self._seed, epoch, index])
+        share = float(random.beta(self._mixup, self._mixup))
+        partner = (index + int(random.integers(1, len(self)))) % len(self)
+        other = self._item(partner, epoch)
+        return {name: torch.lerp(other[name], item[name], share) for name in item}
+
+    def _item(self, index: int, epoch: int) -> dict[str, torch.Tensor]:
         image, planes = self._cases.pixels(index)
         if self._masks is not None:
             planes = self._cases.pixels(self._masks[index])[1]

@@ -1,0 +1,89 @@
+"""Every system's YAML file: composed, parsed by LightningCLI and trained for a step a phase."""
+
+import pytest
+import torch
+import yaml
+
+from benchmark.compose import DESCRIPTIVE
+from benchmark.fit import CellCLI, fit
+from benchmark.library import load, load_suite, names
+from benchmark.plan import make_plan
+from lightning_modules.adversarial import AdversarialSegmenter
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*args parameter is intended")
+
+BRIEF = {
+    "batch_size": 2,
+    "trainer.max_epochs": 2,
+    "trainer.limit_train_batches": 1,
+    "trainer.limit_val_batches": 1,
+    "model.init_args.pretrain_epochs?": 1,
+    "model.init_args.generator_steps?": 1,
+}
+"""A step of the generator alone in the first epoch, a step of both networks in the second."""
+
+TRAINED = [name for name in load_suite("zoo").systems if name != "mean_shape"]
+MODERN = [name for name in TRAINED if name.startswith(("smp_", "monai_", "nnunet"))]
+
+
+@pytest.fixture(scope="module")
+def configs(phantom_root, tmp_path_factory):
+    """Each system's config, small (as in the suite ``zoo``) and brief."""
+    folder = tmp_path_factory.mktemp("zoo")
+    found = {}
+    for cell in make_plan("zoo", folder, phantom_root, BRIEF).cells:
+        found[cell.system] = folder / f"{cell.system}.yaml"
+        found[cell.system].write_text(yaml.safe_dump(cell.config))
+    return found
+
+
+@pytest.mark.parametrize("name", names("systems"))
+def test_a_system_says_what_it_is(name):
+    system = load("systems", name)
+    assert system["title"]
+    notes = system.get("notes", {})
+    assert all(isinstance(note, str) and "\n" not in note for note in notes.values())
+    assert name in ("mean_shape", "unet") or notes
+
+
+def test_no_two_systems_are_the_same():
+    trained = {}
+    for name in names("systems"):
+        settings = {k: v for k, v in load("systems", name).items() if k not in DESCRIPTIVE}
+        trained.setdefault(yaml.safe_dump(settings), []).append(name)
+    assert [same for same in trained.values() if len(same) > 1] == []
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_system_takes_a_step_of_each_phase(name, configs, tmp_path):
+    torch.manual_seed(0)
+    cli = CellCLI(configs[name], tmp_path, ["--trainer.accelerator=cpu", "--trainer.devices=1"])
+    module = cli.model
+    assert isinstance(module, AdversarialSegmenter)
+    networks = {"generator": module.generator, "critic": module.critic}
+    before = {
+        key: [p.detach().clone() for p in network.parameters()]
+        for key, network in networks.items()
+        if network is not None
+    }
+    cli.trainer.fit(module, datamodule=cli.datamodule)
+    assert module.adversarial_steps_done == (1 if module.critic is not None else 0)
+    for key, old in before.items():
+        new = list(networks[key].parameters())
+        assert all(p.isfinite().all() for p in new)
+        moved = [not torch.equal(a, b) for a, b in zip(old, new, strict=True) if b.requires_grad]
+        assert any(moved), f"no weight of the {key} moved"
+    assert cli.trainer.callback_metrics["val/loss"].isfinite()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODERN)
+def test_a_modern_row_repeats_from_its_saved_config(name, configs, tmp_path):
+    def weights(config, out):
+        fit(config, out, ["--trainer.accelerator=cpu", "--trainer.devices=1"])
+        return torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+    first = weights(configs[name], tmp_path / "one")
+    again = weights(tmp_path / "one" / "config.yaml", tmp_path / "two")
+    assert first.keys() == again.keys()
+    assert all(torch.equal(first[key], again[key]) for key in first)
