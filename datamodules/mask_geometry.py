@@ -136,9 +136,9 @@ def part_areas(mask: Mask) -> list[int]:
 
 
 def hole_areas(mask: Mask) -> list[int]:
-    """Return the pixels of each background area that the mask encloses; corners do not connect."""
+    """Return the pixels of each background area that the mask encloses; a corner opens it."""
     outside = np.pad(~mask[_box(mask)], 1, constant_values=True).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(outside, connectivity=4)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(outside, connectivity=8)
     return [
         int(stats[label, cv2.CC_STAT_AREA])
         for label in range(1, len(stats))
@@ -163,7 +163,7 @@ def medial_flare(left: Mask, right: Mask) -> float:
         _mean_first_column(left[top + int(low * height) : top + int(high * height)])
         for low, high in (UPPER_BAND, HEART_BAND)
     )
-    return (beside_heart - upper) / width
+    return float((beside_heart - upper) / width)
 
 
 def _mean_first_column(rows: Mask) -> float:
