@@ -1,0 +1,217 @@
+"""The contract, through the real command line."""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from benchmark.__main__ import main
+from contract.rows import CASE_SCHEMA, LEADERBOARD_COLUMNS
+
+TWO = {
+    "systems": ["mean_shape", "unet"],
+    "overrides": {
+        "preprocessing.size": 32,
+        "model.init_args.generator.init_args.widths?": [4, 8],
+        "trainer.max_epochs": 1,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, phantom_root) -> tuple[list[str], Path]:
+    """A small suite that has been run once by the command line, as arguments and its folder."""
+    folder = tmp_path_factory.mktemp("suite")
+    suite = folder / "small.yaml"
+    suite.write_text(yaml.safe_dump({**TWO, "protocols": ["m_to_s"]}))
+    arguments = ["--suite", str(suite), "--runs", str(folder / "runs")]
+    arguments += ["--data-root", str(phantom_root)]
+    assert main(["run", *arguments]) == 0
+    return arguments, folder / "runs" / "small"
+
+
+def test_run_leaves_the_folders_and_columns_of_the_contract(finished):
+    _, folder = finished
+    cell = folder / "cells" / "unet" / "m_to_s" / "seed-0"
+    for name in ("config.yaml", "cell.json", "cases.parquet", "checkpoints", "log.txt"):
+        assert (cell / name).exists(), name
+    record = json.loads((cell / "cell.json").read_text())
+    for key in (
+        "state", "reason", "config_hash", "versions", "commit", "device", "wall_s", "gpu_hours",
+        "parameters", "images_per_s", "peak_memory_mib",
+    ):  # fmt: skip
+        assert key in record, key
+    assert list(pd.read_parquet(cell / "cases.parquet").columns) == CASE_SCHEMA.names
+    board = folder / "leaderboard"
+    table = pd.read_csv(board / "leaderboard.csv")
+    assert list(table.columns) == list(LEADERBOARD_COLUMNS)
+    assert set(table["system"]) == {"mean_shape", "unet"} and table["phantom"].all()
+    assert "PHANTOM DATA" in (board / "leaderboard.md").read_text()
+    assert len(pd.read_parquet(board / "cases.parquet")) == 40
+
+
+def test_a_second_run_does_nothing_and_says_so(finished, capsys):
+    arguments, folder = finished
+    written = (folder / "leaderboard" / "leaderboard.csv").stat().st_mtime_ns
+    started = time.monotonic()
+    assert main(["run", *arguments]) == 0
+    assert time.monotonic() - started < 15
+    assert "nothing to do" in capsys.readouterr().out
+    assert (folder / "leaderboard" / "leaderboard.csv").stat().st_mtime_ns == written
+
+
+def test_plan_and_status_print_json(finished, capsys):
+    arguments, _ = finished
+    for command in ("plan", "status"):
+        assert main([command, *arguments, "--json"]) == 0
+        cells = json.loads(capsys.readouterr().out)
+        assert [(c["system"], c["protocol"], c["seed"], c["state"]) for c in cells] == [
+            ("mean_shape", "m_to_s", 0, "done"),
+            ("unet", "m_to_s", 0, "done"),
+        ]
+        assert {c["n_test"] for c in cells} == {20}
+
+
+def test_changed_settings_make_cells_stale_and_keep_the_old_results(finished, capsys, tmp_path):
+    arguments, folder = finished
+    copy = tmp_path / "runs" / "small"
+    shutil.copytree(folder, copy)
+    arguments = [*arguments[:3], str(tmp_path / "runs"), *arguments[4:]]
+    changes = ["--set", "model.init_args.seed=1"]
+    assert main(["plan", *arguments, *changes, "--json"]) == 0
+    cells = json.loads(capsys.readouterr().out)
+    assert {c["state"] for c in cells} == {"stale"}
+
+
+def test_changed_data_makes_cells_stale(finished, phantom_root, tmp_path, capsys):
+    arguments, _ = finished
+    root = tmp_path / "data"
+    shutil.copytree(phantom_root, root)
+    film = next((root / "MontgomerySet" / "CXR_png").glob("*.png"))
+    film.write_bytes(film.read_bytes() + b"\0")
+    assert main(["status", *arguments[:-1], str(root), "--json"]) == 0
+    assert {c["state"] for c in json.loads(capsys.readouterr().out)} == {"stale"}
+
+
+def test_absent_data_makes_no_data_cells_with_the_reason(tmp_path, phantom_root, capsys):
+    root = tmp_path / "data"
+    root.mkdir()
+    shutil.copytree(phantom_root / "MontgomerySet", root / "MontgomerySet")
+    arguments = ["--suite", "smoke", "--runs", str(tmp_path / "runs"), "--data-root", str(root)]
+    assert main(["plan", *arguments, "--json"]) == 0
+    cells = json.loads(capsys.readouterr().out)
+    no_data = [c for c in cells if c["protocol"] in ("m_to_s", "s_to_m")]
+    assert no_data and {c["state"] for c in no_data} == {"no_data"}
+    assert all("ChinaSet_AllFiles" in c["reason"] for c in no_data)
+
+
+def test_an_incomplete_set_stops_the_run_before_training(tmp_path, phantom_root, capsys):
+    root = tmp_path / "data"
+    shutil.copytree(phantom_root, root)
+    lost = sorted((root / "MontgomerySet" / "CXR_png").glob("*.png"))[0]
+    lost.unlink()
+    arguments = ["--suite", "smoke", "--runs", str(tmp_path / "runs"), "--data-root", str(root)]
+    assert main(["run", *arguments]) == 2
+    assert lost.stem in capsys.readouterr().err
+    assert not (tmp_path / "runs" / "smoke" / "cells").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["plan", "--suite", "nonsense"], "one of"),
+        (["plan", "--set", "nonsense"], "key=value"),
+        (["plan", "--set", "nonsense=1"], "an unknown key 'nonsense'"),
+        (["plan", "--data-root", "/nowhere/at/all"], "no such folder"),
+        (["plan", "--with", "nowhere.yaml"], "no such file"),
+    ],
+)
+def test_wrong_use_is_explained(arguments, message, capsys, tmp_path):
+    assert main([*arguments, "--runs", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_networks_that_are_not_ours_join_by_one_yaml_file(tmp_path, phantom_root):
+    """One by a class path of segmentation_models_pytorch, one from a user's own file."""
+    (tmp_path / "my_network.py").write_text(
+        "from torch import nn\n\n\n"
+        "class Mine(nn.Sequential):\n"
+        "    def __init__(self, width: int, classes: int) -> None:\n"
+        "        super().__init__(nn.Conv2d(1, width, 3, padding=1), nn.ReLU(),\n"
+        "                         nn.Conv2d(width, classes, 1))\n"
+    )
+    files = []
+    for name, class_path, arguments in (
+        ("mine", "my_network.Mine", {"width": 4, "classes": "$classes"}),
+        (
+            "theirs",
+            "segmentation_models_pytorch.Unet",
+            {
+                "encoder_name": "resnet18",
+                "encoder_weights": None,
+                "encoder_depth": 3,
+                "decoder_channels": [16, 8, 4],
+                "in_channels": 1,
+                "classes": "$classes",
+            },
+        ),
+    ):
+        network = {"class_path": class_path, "init_args": arguments}
+        files.append(tmp_path / f"{name}.yaml")
+        files[-1].write_text(
+            yaml.safe_dump({"extends": "unet", "model": {"init_args": {"generator": network}}})
+        )
+    suite = tmp_path / "small.yaml"
+    overrides = {"preprocessing.size": 32, "trainer.max_epochs": 1}
+    suite.write_text(
+        yaml.safe_dump({"systems": [], "protocols": ["m_to_s"], "overrides": overrides})
+    )
+    code = main(
+        ["run", "--suite", str(suite), "--runs", str(tmp_path / "runs"), "--data-root",
+         str(phantom_root), "--with", *map(str, files)]
+    )  # fmt: skip
+    logs = "".join(log.read_text() for log in tmp_path.rglob("log.txt"))
+    assert code == 0, logs
+    table = pd.read_csv(tmp_path / "runs" / "small" / "leaderboard" / "leaderboard.csv")
+    assert set(table["system"]) == {"mine", "theirs"}
+
+
+@pytest.mark.slow
+def test_shuffled_masks_come_out_at_the_mean_shape(tmp_path, phantom_root, rows):
+    from benchmark.fit import fit
+    from benchmark.plan import make_plan
+
+    suite = tmp_path / "control.yaml"
+    overrides = {
+        "preprocessing.size": 32,
+        "model.init_args.generator.init_args.widths?": [4, 8, 16],
+        "augmentation?": {"rotate": 3, "brightness": 0.1},
+    }
+    epochs = {"unet": {"trainer.max_epochs": 120, "batch_size": 4}}
+    suite.write_text(
+        yaml.safe_dump(
+            {**TWO, "protocols": ["m_to_s_shuffled"], "overrides": overrides,
+             "system_overrides": epochs}
+        )
+    )  # fmt: skip
+    dice = {}
+    for cell in make_plan(str(suite), tmp_path / "runs", phantom_root).cells:
+        config = tmp_path / f"{cell.system}.yaml"
+        config.write_text(yaml.safe_dump(cell.config))
+        fit(config, tmp_path / cell.system)
+        dice[cell.system] = rows(tmp_path / cell.system)["dice"].mean()
+    assert abs(dice["unet"] - dice["mean_shape"]) < 0.03, dice
+
+
+def test_help_teaches(capsys):
+    for command in ([], ["run"], ["plan"], ["fit"]):
+        with pytest.raises(SystemExit) as stopped:
+            main([*command, "--help"])
+        assert stopped.value.code == 0
+    assert "examples:" in capsys.readouterr().out or os.environ.get("COLUMNS")
