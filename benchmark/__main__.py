@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmark.data_commands import add_data_commands, run_data_command
 from contract.errors import UserError
 
 EPILOG = """examples:
@@ -77,8 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     data = command("data", "look after data sets").add_subparsers(
         dest="data_command", required=True, metavar="what"
     )
-    phantoms = data.add_parser("phantoms", help="write small synthetic sets in official layouts")
-    phantoms.add_argument("--out", type=Path, required=True, help="the data root to write")
+    add_data_commands(data)
     return parser
 
 
@@ -106,10 +106,7 @@ def _dispatch(given: argparse.Namespace, extra: list[str]) -> int:
         fit(given.config, given.out, extra, checkpoint, given.checkpoint_every)
         return 0
     if given.command == "data":
-        from datamodules.phantoms import write_phantoms
-
-        write_phantoms(given.out)
-        return 0
+        return run_data_command(given)
     from benchmark.library import parse_overrides
 
     changes = parse_overrides(given.changes)

@@ -62,10 +62,24 @@ class Case:
 
 @dataclass(frozen=True)
 class Gap:
-    """A case that the data set should have and what of it is missing (``image``, ``mask (…)``)."""
+    """A case that the data set should have and what of it is missing.
+
+    Attributes:
+        case_id: the case.
+        image: whether its image is missing.
+        masks: the structures whose masks are missing.
+    """
 
     case_id: str
-    lacks: str
+    image: bool
+    masks: tuple[str, ...]
+
+    @property
+    def lacks(self) -> str:
+        """The missing parts in words."""
+        parts = ["image"] if self.image else []
+        parts += [f"mask ({', '.join(self.masks)})"] if self.masks else []
+        return " and ".join(parts)
 
 
 class Source(ABC):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from contract.errors import DataError
 
@@ -133,21 +133,36 @@ def open_image(path: Path) -> Iterator[Image.Image]:
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files
-        size = path.stat().st_size if path.exists() else 0
         raise DataError(
             path,
-            f"{size} bytes that do not decode ({type(error).__name__}: {error})",
+            _what_is_there(path, error),
             "a whole image file",
             "download it again",
         ) from None
+
+
+def _what_is_there(path: Path, error: Exception) -> str:
+    """Say why a file did not decode."""
+    try:
+        size = path.stat().st_size
+    except OSError as missing:
+        return f"an unreadable file ({missing.strerror})"
+    if isinstance(error, PermissionError):
+        return f"an unreadable file ({error.strerror})"
+    if size == 0:
+        return "an empty file"
+    reason = type(error).__name__
+    if not isinstance(error, UnidentifiedImageError):  # whose text only repeats the path
+        reason += f": {error}"
+    return f"{size} bytes that do not decode ({reason})"
 
 
 def _require_modes(path: Path, image: Image.Image, modes: Sequence[str]) -> None:
     if image.mode not in modes:
         raise DataError(
             path,
-            f"pixels of mode {image.mode}",
-            f"one of {', '.join(modes)}",
+            f"{'16-bit pixels' if image.mode in SIXTEEN_BITS else 'pixels'} of mode {image.mode}",
+            f"one of the modes {', '.join(modes)}",
             "use the official 8-bit file, or declare the set as your own data",
         )
 

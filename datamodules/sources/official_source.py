@@ -91,11 +91,9 @@ class OfficialSource(Source):
                 found = tuple(masks[part][name] for part, name in parts if name in masks[part])
                 if len(found) == len(parts):
                     files[structure] = found
-            if case_id not in images:
-                gaps.append(Gap(case_id, "image"))
-            elif set(files) != set(self.structures):
-                missing = sorted(set(self.structures) - set(files))
-                gaps.append(Gap(case_id, f"mask ({', '.join(missing)})"))
+            missing = tuple(sorted(set(self.structures) - set(files)))
+            if case_id not in images or missing:
+                gaps.append(Gap(case_id, case_id not in images, missing))
             else:
                 cases.append(
                     Case(
