@@ -7,12 +7,15 @@ import pyarrow as pa
 METRICS = (
     "dice", "iou", "precision", "recall", "accuracy", "auc", "nsd",
     "hausdorff_px", "hausdorff95_px", "assd_px", "hausdorff_mm", "hausdorff95_mm", "assd_mm",
-    "dice_netgrid", "iou_netgrid",
+    "dice_netgrid", "iou_netgrid", "iou_keras_pixelwise",
 )  # fmt: skip
-"""Metrics of one case and structure, in the order of the columns."""
+"""Metrics of one case and structure, in the order of the columns.
+
+``iou_keras_pixelwise`` is no IoU but what DEFU-Net's paper prints as one, for its table only.
+"""
 
 LOWER_IS_BETTER = frozenset(m for m in METRICS if m.startswith(("hausdorff", "assd")))
-UNRANKED = frozenset({"auc"})
+UNRANKED = frozenset({"auc", "iou_keras_pixelwise"})
 
 CELL_COLUMNS = ("suite", "system", "protocol", "seed")
 
