@@ -69,11 +69,10 @@ def make_split(
     if protocol.folds is not None:
         held_out = [case for case in pool if scr_fold(case.case_id) == fold]
     else:
-        held_out = _take(pool, _count(protocol.held_out, len(pool), scale), protocol.split_seed)
+        held_out = _take(pool, protocol.held_out, scale, protocol.split_seed)
     test += held_out
     train = _without([case for name in protocol.train for case in cases[name]], held_out)
-    count = _count(protocol.validation, len(train), scale)
-    validation = _take(train, count, protocol.split_seed + 1)
+    validation = _take(train, protocol.validation, scale, protocol.split_seed + 1)
     whole = _without(train, validation)
     train = _few(whole, protocol, scale, draw)
     _require_disjoint(train, validation, test)
@@ -128,8 +127,12 @@ def _count(amount: float, available: int, scale: float) -> int:
     return max(1, round(wanted))
 
 
-def _take(cases: Sequence[Case], count: int, seed: int) -> list[Case]:
-    """Draw ``count`` cases, whole patients only, each stratum in proportion."""
+def _take(cases: Sequence[Case], amount: float, scale: float, seed: int) -> list[Case]:
+    """Draw a share or a count of cases, whole patients only, each stratum in proportion.
+
+    A share may come out smaller where patients with several films do not add up to it.
+    """
+    count = _count(amount, len(cases), scale)
     if count > len(cases):
         raise UserError(
             "protocol", f"{count} cases wanted of {len(cases)}", todo="lower held_out or validation"
@@ -143,16 +146,36 @@ def _take(cases: Sequence[Case], count: int, seed: int) -> list[Case]:
     shuffled = sorted((groups[i] for i in order), key=len, reverse=True)
     quota = _quotas(Counter(_stratum(case) for case in cases), count)
     taken: list[Case] = []
+    passed: list[list[Case]] = []
     for group in shuffled:
-        wanted = Counter(_stratum(case) for case in group)
-        fits = all(quota[stratum] >= number for stratum, number in wanted.items())
         # Patients with several films come first, and chance sends them in proportion.
-        if fits and (len(group) == 1 or luck.random() * len(cases) < count):
-            quota.subtract(wanted)
+        if _fits(group, quota) and (len(group) == 1 or luck.random() * len(cases) < count):
+            quota.subtract(map(_stratum, group))
             taken += group
-    if len(taken) != count:
-        raise UserError("protocol", f"{len(taken)} of {count} cases could be drawn by patient")
+        else:
+            passed.append(group)
+    for within_strata in (True, False):
+        left = []
+        for group in passed:
+            room = len(taken) + len(group) <= count
+            if room and (not within_strata or _fits(group, quota)):
+                quota.subtract(map(_stratum, group))
+                taken += group
+            else:
+                left.append(group)
+        passed = left
+    if len(taken) != count and (amount >= 1 or not taken):
+        raise UserError(
+            "protocol",
+            f"{len(taken)} of {count} cases could be drawn by patient",
+            todo="state a share below 1 instead of a count, or another count",
+        )
     return taken
+
+
+def _fits(group: Sequence[Case], quota: Counter[str]) -> bool:
+    wanted = Counter(_stratum(case) for case in group)
+    return all(quota[stratum] >= number for stratum, number in wanted.items())
 
 
 def _stratum(case: Case) -> str:

@@ -69,25 +69,39 @@ films = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(films=films, held=st.sampled_from([0.1, 0.2, 5, 7]), few=st.sampled_from([None, 3, 8]))
 def test_lists_are_disjoint_and_keep_patients_together(
     films: list[tuple[int, str]], held: float, few: int | None
 ) -> None:
     cases = {"a": invented("a", films)}
     rule = Protocol(**ONE, held_out=held, validation=0.1, train_size=few)
+    largest = Counter(patient for patient, _ in films).most_common(1)[0][1]
+    wanted = held if held >= 1 else max(1, round(held * len(films)))
     try:
         split = make_split(rule, cases)
     except UserError as error:
         assert "could be drawn by patient" in str(error)
+        assert largest > 1
         return
     require_sound(split, cases)
-    assert len(split.test) == (held if held >= 1 else max(1, round(held * len(films))))
+    assert wanted - largest < len(split.test) <= wanted
+    if held >= 1 or largest == 1:
+        assert len(split.test) == wanted
     if few is not None:
         assert len(split.train) == few
 
 
-@settings(max_examples=40, deadline=None)
+def test_a_set_where_every_patient_has_several_films_can_be_divided() -> None:
+    cases = {"a": invented("a", [(i // 3, "normal" if i // 3 % 2 else "tb") for i in range(60)])}
+    split = make_split(Protocol(**ONE, held_out=0.2, validation=0.1), cases)
+    require_sound(split, cases)
+    assert (len(split.test), len(split.validation)) == (12, 3)
+    with pytest.raises(UserError, match="9 of 10 cases could be drawn by patient"):
+        make_split(Protocol(**ONE, held_out=10), cases)
+
+
+@settings(max_examples=15, deadline=None)
 @given(order=st.randoms(use_true_random=False))
 def test_the_order_of_cases_does_not_matter(order: random.Random) -> None:
     rule = Protocol(("montgomery", "jsrt"), ("jsrt",), 0.1, 38, train_size=50, draws=2)
