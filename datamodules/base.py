@@ -18,7 +18,7 @@ from datamodules.digests import Progress, no_progress
 from datamodules.preprocessing import Preprocessing
 from datamodules.protocol import Protocol
 from datamodules.samplers import EpochSampler, ShardSampler
-from datamodules.sources import open_source
+from datamodules.sources import open_sources
 from datamodules.splits import Split, make_split
 
 
@@ -74,7 +74,7 @@ class ProtocolDataModule(pl.LightningDataModule):
         self._open()
 
     def _open(self) -> dict[str, PreparedSet]:
-        sources = {name: open_source(name, self._root) for name in self.protocol.datasets}
+        sources = open_sources(self.protocol.datasets, self._root)
         cases = {name: source.cases() for name, source in sources.items()}
         share = sum(s.official_share for s in sources.values()) / len(sources)
         self.phantom = any(source.phantom is not None for source in sources.values())

@@ -94,7 +94,9 @@ def _few(cases: Sequence[Case], protocol: Protocol, scale: float, draw: int) -> 
     if size is None:
         return list(cases)
     if scale < 1:
-        size = min(len(cases), max(_count(size, len(cases), scale), min(size, len(cases) // 2)))
+        size = min(
+            len(cases), max(_count(size, len(cases), scale), min(size, (len(cases) + 1) // 2))
+        )
     if size > len(cases):
         raise UserError(
             "protocol: train_size", f"{size} of {len(cases)} training cases", todo="lower it"

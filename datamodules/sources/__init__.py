@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from contract.errors import UserError
@@ -16,7 +17,7 @@ SOURCES: dict[str, type[OfficialSource]] = {
     source.name: source for source in (Montgomery, Shenzhen, JSRT)
 }
 
-__all__ = ["SOURCES", "Case", "OfficialSource", "OwnData", "Source", "open_source"]
+__all__ = ["SOURCES", "Case", "OfficialSource", "OwnData", "Source", "open_source", "open_sources"]
 
 
 def open_source(name: str, root: Path) -> Source:
@@ -47,3 +48,24 @@ def open_source(name: str, root: Path) -> Source:
             places[0], f"a data set called {source.name!r}", "another name than an official set's"
         )
     return source
+
+
+def open_sources(names: Iterable[str], root: Path) -> dict[str, Source]:
+    """Return the readers of several data sets by the names that were asked for.
+
+    Args:
+        names: as for ``open_source``.
+        root: the data root.
+
+    Raises:
+        UserError: if two different files describe data sets of one name, or as ``open_source``.
+    """
+    sources = {name: open_source(name, root) for name in names}
+    asked: dict[str, str] = {}
+    for name, source in sources.items():
+        other = asked.setdefault(source.name, name)
+        if other != name:
+            raise UserError(
+                name, f"a data set called {source.name!r}, as is {other}", "names of their own"
+            )
+    return sources

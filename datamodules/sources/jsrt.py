@@ -176,7 +176,10 @@ class JSRT(OfficialSource):
         for key, folder in self._mask_folders():
             for name in list_files(folder):
                 if Path(name).suffix.lower() == ".gif":
-                    names[key.partition("/")[0]][Path(name).stem.upper()] = name
+                    masks = names[key.partition("/")[0]]
+                    other = masks.setdefault(Path(name).stem.upper(), name)
+                    if other != name:
+                        raise DataError(folder / name, f"the same mask as {other}", "each once")
         return names
 
     def _attributes(self) -> Mapping[str, Mapping[str, str]]:
@@ -185,12 +188,8 @@ class JSRT(OfficialSource):
             *homes,
             *(p for home in homes for p in list_folders(home) if "clinical" in p.name.lower()),
         ]
-        files = [
-            path
-            for place in places
-            for name, path in list_files(place).items()
-            if name.lower() in CLINICAL_FILES
-        ]
+        found = dict.fromkeys(path for place in places for path in place.glob("*"))
+        files = [path for path in found if path.name.lower() in CLINICAL_FILES]
         return merge_attributes(*(parse_jsrt_table(read_text(path)) for path in files))
 
     def read_image(self, case: Case) -> NDArray[np.uint8]:

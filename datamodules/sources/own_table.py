@@ -41,18 +41,18 @@ def read_table(path: Path) -> dict[str, Row]:
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
+        head = lines[0] if lines else ""
+        numbered = list(enumerate(csv.reader(lines, delimiter=max(",;\t", key=head.count)), 1))
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(path, f"no readable table ({error})", "a CSV file in UTF-8") from None
-    head = lines[0] if lines else ""
-    reader = csv.reader(lines, delimiter=max(",;\t", key=head.count))
-    columns = [name.strip().lower() for name in next(reader, [])]
+    columns = [name.strip().lower() for name in numbered[0][1]] if numbered else []
     if "case_id" not in columns or len(set(columns)) < len(columns):
         raise DataError(path, f"columns {columns}", "case_id among them, each name once")
     rows: dict[str, Row] = {}
-    for cells in reader:
+    for number, cells in numbered[1:]:
         if not any(cell.strip() for cell in cells):
             continue
-        where = f"{path}, line {reader.line_num}"
+        where = f"{path}, row {number}"
         if len(cells) != len(columns):
             raise DataError(where, f"{len(cells)} cells", f"{len(columns)}, as the first line")
         found = {k: v.strip() for k, v in zip(columns, cells, strict=True) if v.strip()}

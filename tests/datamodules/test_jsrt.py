@@ -278,6 +278,23 @@ def test_a_mask_of_another_size_is_an_error(root: Path) -> None:
         source.read_masks(case, (SIDE, SIDE))
 
 
+def test_one_mask_in_two_files_is_an_error(root: Path) -> None:
+    hearts = root / "scratch/fold1/masks/heart"
+    shutil.copy(hearts / "JPCLN001.gif", hearts / "JPCLN001.GIF")
+    with pytest.raises(DataError, match="the same mask as"):
+        JSRT(root).cases()
+
+
+def test_clinical_tables_are_found_beside_the_films(root: Path) -> None:
+    expected = [case.attributes for case in JSRT(root).cases()]
+    (root / "Clinical Information").mkdir()
+    for name in ("CLNDAT_EN.txt", "CNNDAT_EN.TXT"):
+        (root / "All247images" / name).rename(root / "Clinical Information" / name)
+    assert [case.attributes for case in JSRT(root).cases()] == expected
+    shutil.rmtree(root / "Clinical Information")
+    assert [case.attributes for case in JSRT(root).cases()] == [{}] * len(expected)
+
+
 def test_a_missing_mask_is_named(root: Path) -> None:
     (root / "scratch/fold1/masks/heart/JPCLN003.gif").unlink()
     with pytest.raises(DataError, match="JPCLN003 mask \\(heart\\)"):

@@ -18,7 +18,7 @@ from contract.errors import DataError, UserError
 from datamodules.base import ProtocolDataModule
 from datamodules.preprocessing import Preprocessing
 from datamodules.protocol import Protocol
-from datamodules.sources import OwnData, open_source
+from datamodules.sources import OwnData, open_source, open_sources
 
 SHAPE = (48, 40)
 IDS = [f"film {i}" for i in range(6)]
@@ -235,6 +235,7 @@ def test_the_table_tells_patient_group_attributes_and_spacing(tmp_path: Path) ->
     [
         ("patient_id\na\n", "case_id among them"),
         ("", "case_id among them"),
+        (f"case_id\n{'x' * 200_000}\n", "no readable table"),
         (TABLE + "film 9;g;well;;;;\n", "no image for 1 cases: film 9"),
         (TABLE.replace("film 5;f;well;M;8;;\n", ""), "no line for 1 cases: film 5"),
         (TABLE + "film 0;g;well;;;;\n", "each case once"),
@@ -423,3 +424,12 @@ def test_own_data_goes_through_a_protocol(
     assert set(tested) == {"montgomery" if direction == "from" else "clinic"}
     assert data.split is not None
     assert len(tested) == len(data.split.test)
+
+
+def test_two_sets_of_one_name_are_refused(tmp_path: Path) -> None:
+    for home in ("one", "two"):
+        write(tmp_path / home)
+    files = [f"{home}/clinic.yaml" for home in ("one", "two")]
+    assert list(open_sources(files[:1], tmp_path)) == files[:1]
+    with pytest.raises(UserError, match="names of their own"):
+        open_sources(files, tmp_path)

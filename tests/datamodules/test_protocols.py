@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from benchmark.compose import DESCRIPTIVE
 from benchmark.library import load, names
 from contract.errors import UserError
+from datamodules.phantoms import write_phantoms
 from datamodules.protocol import Protocol
-from datamodules.sources import SOURCES, Case
+from datamodules.sources import SOURCES, Case, open_sources
 from datamodules.splits import Split, make_split
 
 COUNTS = {
@@ -39,8 +42,6 @@ def protocol(name: str) -> Protocol:
 
 @pytest.fixture(scope="module")
 def cases() -> dict[str, list[Case]]:
-    from pathlib import Path
-
     return {
         name: [
             Case(name, i, source.patient(i), source.stratum(i), Path(i), {})
@@ -114,3 +115,17 @@ def test_every_protocol_has_a_title() -> None:
 def test_contradictory_rules_are_refused(rules: dict[str, object], said: str) -> None:
     with pytest.raises(UserError, match=said):
         Protocol(**rules)  # type: ignore[arg-type]
+
+
+def test_every_protocol_works_on_phantoms(tmp_path: Path) -> None:
+    write_phantoms(tmp_path, montgomery=24, shenzhen=32, jsrt=20, size=32, jsrt_size=64)
+    for name in names("protocols"):
+        rule = protocol(name)
+        sources = open_sources(rule.datasets, tmp_path)
+        found = {name: source.cases() for name, source in sources.items()}
+        share = sum(source.official_share for source in sources.values()) / len(sources)
+        for fold in range(rule.fold_count):
+            split = make_split(rule, found, share, fold=fold)
+            assert len(split.train) >= 8
+            assert split.validation
+            assert split.test

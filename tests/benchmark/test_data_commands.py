@@ -1,0 +1,126 @@
+"""``lungbench data``: what it prints, its exit codes, and that a run stops at the same faults."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from faults import FAULTS, plant
+from PIL import Image
+
+from benchmark.__main__ import main
+from benchmark.run import run
+from contract.errors import DataError
+from datamodules.phantoms import write_phantoms
+
+SMALL = {
+    "title": "small",
+    "systems": ["mean_shape"],
+    "protocols": ["m_to_s", "m_to_j"],
+    "overrides": {"preprocessing.size": 32, "batch_size": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory):
+    root = tmp_path_factory.mktemp("pristine")
+    write_phantoms(root, montgomery=10, shenzhen=10, jsrt=4, size=64, jsrt_size=64)
+    return root
+
+
+@pytest.fixture
+def root(pristine, tmp_path):
+    return Path(shutil.copytree(pristine, tmp_path / "root"))
+
+
+@pytest.fixture
+def suite(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(SMALL))
+    return str(path)
+
+
+def test_check_prints_a_table_and_says_that_phantoms_are_phantoms(root, capsys):
+    assert main(["data", "check", "--data-root", str(root)]) == 0
+    said = capsys.readouterr().out
+    for words in ("montgomery", "shenzhen", "jsrt", "11 of 11", "10 of 10", "PHANTOM", "sound"):
+        assert words in said
+
+
+def test_check_ends_with_1_and_names_the_file_where_data_is_damaged(root, capsys):
+    path = plant(FAULTS[0], root)
+    assert main(["data", "check", "--data-root", str(root)]) == 1
+    said = capsys.readouterr().out
+    assert "FAULTY" in said
+    assert str(path) in said
+    assert "download it again" in said
+
+
+def test_check_json_is_a_list_of_objects(root, capsys):
+    path = plant(FAULTS[0], root)
+    shutil.rmtree(root / "ChinaSet_AllFiles")
+    assert main(["data", "check", "--data-root", str(root), "--json"]) == 1
+    reports = {report["dataset"]: report for report in json.loads(capsys.readouterr().out)}
+    assert reports["montgomery"]["problems"][0]["path"] == str(path)
+    assert reports["montgomery"]["images"] == reports["montgomery"]["masks"] == 10
+    assert reports["jsrt"]["problems"] == []
+    assert not reports["shenzhen"]["present"]
+    assert reports["shenzhen"]["sound"]
+
+
+def test_absent_sets_are_no_fault_but_no_set_at_all_is_one(root, capsys):
+    shutil.rmtree(root / "ChinaSet_AllFiles")
+    assert main(["data", "check", "--data-root", str(root)]) == 0
+    assert "CC BY-NC-SA" in capsys.readouterr().out
+    (root / "empty").mkdir()
+    assert main(["data", "check", "--data-root", str(root / "empty")]) == 1
+
+
+def test_check_of_one_data_set_only(root, capsys):
+    command = ["data", "check", "--data-root", str(root), "--dataset", "jsrt", "--json"]
+    assert main(command) == 0
+    assert [report["dataset"] for report in json.loads(capsys.readouterr().out)] == ["jsrt"]
+
+
+def test_a_root_that_does_not_exist_is_wrong_use(tmp_path, capsys):
+    assert main(["data", "check", "--data-root", str(tmp_path / "none")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_run_on_faulty_data_stops_before_training(root, suite, tmp_path, fault):
+    path = plant(fault, root)
+    with pytest.raises(DataError) as raised:
+        run(suite, tmp_path / "runs", root)
+    assert fault.told in str(raised.value)
+    assert str(path) in str(raised.value)
+    assert not (tmp_path / "runs" / "small" / "cells").exists()
+
+
+def test_audit_writes_a_table_and_contact_sheets(root, tmp_path, capsys):
+    mask = sorted((root / "ChinaSet_AllFiles" / "mask").glob("*.png"))[3]
+    with Image.open(mask) as pixels:
+        pixels.putpixel((0, 0), 255)
+        pixels.save(mask)
+    out = tmp_path / "audit"
+    assert main(["data", "audit", "--data-root", str(root), "--out", str(out)]) == 0
+    with (out / "audit.csv").open(newline="") as file:
+        lines = {line["case_id"]: line for line in csv.DictReader(file)}
+    assert len(lines) == 24
+    assert {"specks", "border"} <= set(lines[mask.stem.removesuffix("_mask")]["findings"].split())
+    assert (out / "sheets" / "shenzhen-specks-1.png").is_file()
+    assert "suspect" in capsys.readouterr().out
+
+
+def test_audit_of_damaged_data_says_so(root, tmp_path, capsys):
+    path = plant(FAULTS[0], root)
+    out = str(tmp_path / "audit")
+    assert main(["data", "audit", "--data-root", str(root), "--out", out]) == 2
+    assert str(path) in capsys.readouterr().err
+
+
+def test_phantoms_are_written_where_told(tmp_path):
+    assert main(["data", "phantoms", "--out", str(tmp_path / "p")]) == 0
+    assert main(["data", "check", "--data-root", str(tmp_path / "p")]) == 0
