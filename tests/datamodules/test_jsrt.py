@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contract.errors import DataError, MissingDataError
-from datamodules.cache import prepare
+from datamodules import jsrt
+from datamodules.base import ProtocolDataModule
+from datamodules.cache import PLANES, prepare
 from datamodules.datasets import CaseList, EvaluationSet
 from datamodules.phantoms import write_jsrt
 from datamodules.preprocessing import Preprocessing
+from datamodules.protocol import Protocol
 from datamodules.sources import open_source
 from datamodules.sources.base import Case
 from datamodules.sources.jsrt import JSRT, raw_to_grey, scr_fold
+from datamodules.targets import to_channels
 
 SIDE = 256
 
@@ -341,9 +345,6 @@ def test_the_reference_grid_has_its_own_spacing(root: Path, tmp_path: Path) -> N
 def test_the_heart_has_priority_in_the_target_and_not_in_the_reference(
     root: Path, order: tuple[str, ...]
 ) -> None:
-    from datamodules.cache import PLANES
-    from datamodules.targets import to_channels
-
     for _, masks in read(root).values():
         planes = np.zeros(masks["heart"].shape, np.uint8)
         for name, mask in masks.items():
@@ -353,3 +354,40 @@ def test_the_heart_has_priority_in_the_target_and_not_in_the_reference(
         assert np.array_equal(channels["heart"] > 0, masks["heart"])
         assert np.array_equal(channels["left_lung"] > 0, masks["left_lung"] & ~masks["heart"])
         assert np.array_equal(sum(channels.values()), np.ones(planes.shape))
+
+
+def test_the_datamodule_divides_jsrt_by_itself(root: Path, tmp_path: Path) -> None:
+    structures = ("background", "right_lung", "left_lung", "heart")
+    data = jsrt.JSRT(root, tmp_path / "cache", Preprocessing(size=32), structures, batch_size=2)
+    data.prepare_data()
+    data.setup("fit")
+    (batch, *_) = data.train_dataloader()
+    assert batch["target"].shape == (2, 4, 32, 32)
+    (tested,) = data.test_dataloader()
+    assert set(tested["references"][0]) == set(JSRT.structures)
+
+
+def test_the_datamodule_tests_every_film_once_over_the_folds(root: Path, tmp_path: Path) -> None:
+    rule = Protocol(("jsrt",), ("jsrt",), 0.1, folds="scr")
+    tested = []
+    for fold in range(rule.fold_count):
+        data = ProtocolDataModule(
+            root, tmp_path / "cache", rule, Preprocessing(size=32), batch_size=1, fold=fold
+        )
+        data.setup("test")
+        tested += [i["case_id"] for b in data.test_dataloader() for i in b["identity"]]
+    assert sorted(tested) == list(JSRT(root).official_ids)
+
+
+def test_seeds_train_on_their_draws(root: Path, tmp_path: Path) -> None:
+    rule = Protocol(("jsrt",), ("jsrt",), 0.1, 0.2, train_size=2, draws=3)
+    trained = []
+    for seed in range(4):
+        data = ProtocolDataModule(
+            root, tmp_path / "cache", rule, Preprocessing(size=32), batch_size=1, seed=seed
+        )
+        data.setup("fit")
+        assert data.split is not None
+        trained.append(data.split.train)
+    assert trained[0] == trained[3]
+    assert len(set(trained)) > 1

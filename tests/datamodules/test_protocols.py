@@ -75,6 +75,10 @@ def test_official_splits_never_change(name: str, cases: dict[str, list[Case]]) -
     assert split(name, cases).digest == DIGESTS[name]
 
 
+def test_scrs_second_fold_never_changes(cases: dict[str, list[Case]]) -> None:
+    assert make_split(protocol("jsrt"), cases, fold=1).digest == "27e7f7b9c0"
+
+
 def test_seven_films_are_left_over_from_160_40_40(cases: dict[str, list[Case]]) -> None:
     assert len(split("jsrt_160_40_40", cases).unused) == 7
 
