@@ -30,7 +30,6 @@ class Cell:
         split_hash: names the split.
         phantom: whether the data is synthetic.
         problem: why the cell cannot run, if so.
-        code_folders: folders of the user's own Python files.
     """
 
     suite: str
@@ -46,7 +45,6 @@ class Cell:
     split_hash: str = ""
     phantom: bool = False
     problem: str = ""
-    code_folders: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -56,7 +56,7 @@ def compose(
 
     Args:
         system: the system with all overrides applied.
-        protocol: the protocol.
+        protocol: the protocol's rules, data sets by name.
         seed: the training seed.
         structures: the output channels.
         fingerprint: the digest of the data's contents.
@@ -78,7 +78,6 @@ def compose(
         "$epochs": system["trainer"].get("max_epochs"),
     }
     settings = _fill({k: v for k, v in system.items() if k not in DESCRIPTIVE}, values)
-    rules = {k: v for k, v in protocol.items() if k not in DESCRIPTIVE}
     model = settings["model"]
     model.setdefault("init_args", {}).setdefault("structures", list(structures))
     config = {
@@ -87,7 +86,7 @@ def compose(
         "data": {
             "class_path": "datamodules.cross_dataset.CrossDataset",
             "init_args": {
-                "protocol": rules,
+                "protocol": protocol,
                 "preprocessing": settings["preprocessing"],
                 "structures": list(structures),
                 "batch_size": settings["batch_size"],
@@ -114,13 +113,21 @@ def _fill(value: Any, values: Mapping[str, Any]) -> Any:
     return value
 
 
-def place(config: Settings, identity: Settings, root: Path, cache: Path) -> Settings:
-    """Return the config with a cell's names and this machine's folders filled in."""
+def place(
+    config: Settings, identity: Settings, protocol: Settings, root: Path, cache: Path
+) -> Settings:
+    """Return the config with a cell's names and this machine's folders filled in.
+
+    Args:
+        config: what was composed.
+        identity: the cell's names and hash.
+        protocol: the protocol's rules, the user's own data sets as paths.
+        root: the data root.
+        cache: the folder of prepared images.
+    """
     placed: Settings = {"seed_everything": config["seed_everything"], "cell": identity}
     placed |= {key: config[key] for key in ("model", "data", "trainer")}
     data = config["data"]
-    placed["data"] = {
-        **data,
-        "init_args": {"root": str(root), "cache": str(cache), **data["init_args"]},
-    }
+    folders = {"root": str(root), "cache": str(cache)}
+    placed["data"] = {**data, "init_args": {**folders, **data["init_args"], "protocol": protocol}}
     return placed

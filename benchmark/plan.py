@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.cells import Cell
-from benchmark.compose import DESCRIPTIVE, choose_structures, compose, place
+from benchmark.compose import choose_structures, compose, place
+from benchmark.grounding import DataRoot, GroundedProtocol, ground
 from benchmark.library import Settings, Suite, load, load_suite, override
 from benchmark.pairs import cross
-from contract.errors import MissingDataError, UserError
-from datamodules.digests import Digests, Progress, combined, no_progress
-from datamodules.protocol import Protocol
-from datamodules.sources import Source, open_source
-from datamodules.sources.base import Case
-from datamodules.splits import Split, make_split
+from contract.errors import UserError
+from datamodules.digests import Progress, no_progress
 
 
 @dataclass
@@ -40,37 +36,6 @@ class Plan:
     systems: dict[str, Settings] = field(default_factory=dict)
     changes: Mapping[str, object] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
-
-
-@dataclass
-class _DataSet:
-    source: Source
-    cases: list[Case]
-    digests: list[str]
-
-
-class _DataRoot:
-    """The data sets below a root, each opened once; absent ones are remembered as such."""
-
-    def __init__(self, root: Path, cache: Path, progress: Progress) -> None:
-        self.root, self._progress = root, progress
-        self._index = Digests(cache / "digests.json")
-        self._opened: dict[str, _DataSet | MissingDataError] = {}
-
-    def open(self, name: str) -> _DataSet:
-        if name not in self._opened:
-            try:
-                source = open_source(name, self.root)
-                cases = source.cases()
-                digests = self._index.of_cases(cases, self._progress)
-                self._opened[name] = _DataSet(source, cases, digests)
-                self._index.save()
-            except MissingDataError as error:
-                self._opened[name] = error
-        opened = self._opened[name]
-        if isinstance(opened, MissingDataError):
-            raise opened
-        return opened
 
 
 def make_plan(
@@ -98,7 +63,7 @@ def make_plan(
     suite = load_suite(suite_name)
     plan = Plan(suite, runs / suite.name, changes=changes or {})
     cache = runs / "cache"
-    data = _DataRoot(root, cache, progress)
+    data = DataRoot(root, cache, progress)
     for system in _systems(suite, extra_systems):
         if system["name"] in plan.systems:
             raise UserError(
@@ -110,7 +75,7 @@ def make_plan(
         plan.protocols[protocol["name"]] = protocol
     _require_known(plan)
     for protocol in plan.protocols.values():
-        _add_cells(plan, protocol, data, cache)
+        _add_cells(plan, ground(protocol, data), root, cache)
     return plan
 
 
@@ -158,62 +123,48 @@ def _strip(overrides: Mapping[str, object], system: Settings) -> dict[str, objec
     return kept
 
 
-def _add_cells(plan: Plan, settings: Settings, data: _DataRoot, cache: Path) -> None:
-    rules = Protocol(**{k: v for k, v in settings.items() if k not in DESCRIPTIVE})
-    missing, opened = [], {}
-    for name in rules.datasets:
-        try:
-            opened[name] = data.open(name)
-        except MissingDataError as error:
-            missing.append(str(error))
-    split: Split | None = None
-    fingerprint = ""
-    if not missing:
-        share = sum(d.source.official_share for d in opened.values()) / len(opened)
-        split = make_split(rules, {name: d.cases for name, d in opened.items()}, share)
-        fingerprint = combined(
-            json.dumps([name, case.case_id, digest])
-            for name, d in sorted(opened.items())
-            for case, digest in zip(d.cases, d.digests, strict=True)
-        )
+def _add_cells(plan: Plan, protocol: GroundedProtocol, root: Path, cache: Path) -> None:
     for unchanged in plan.systems.values():
-        if settings["name"] not in plan.suite.system_protocols.get(
-            unchanged["name"], (settings["name"],)
-        ):
-            continue
-        system = _changed(plan, unchanged, settings["name"])
-        for seed in plan.suite.seeds:
-            cell_folder = plan.folder / "cells" / system["name"] / settings["name"] / f"seed-{seed}"
-            common = {
-                "suite": plan.suite.name,
-                "system": system["name"],
-                "protocol": settings["name"],
-                "seed": seed,
-                "train_on": "+".join(rules.train),
-                "test_on": "+".join(rules.test),
-            }
-            if split is None:
-                plan.cells.append(Cell(**common, folder=cell_folder, problem=" | ".join(missing)))
-                continue
-            structures = choose_structures(
-                system, [set(opened[name].source.structures) for name in rules.train]
-            )
-            config, digest = compose(system, settings, seed, structures, fingerprint)
-            identity = {
-                **common,
-                "config_hash": digest,
-                "checkpoint": config["checkpoint"],
-                "code_folders": [system["folder"]],
-            }
-            plan.cells.append(
-                Cell(
-                    **common,
-                    folder=cell_folder,
-                    config=place(config, identity, data.root.resolve(), cache.resolve()),
-                    config_hash=digest,
-                    counts=(len(split.train), len(split.validation), len(split.test)),
-                    split_hash=split.digest,
-                    phantom=any(d.source.phantom is not None for d in opened.values()),
-                    code_folders=(system["folder"],),
-                )
-            )
+        limited = plan.suite.system_protocols.get(unchanged["name"], (protocol.name,))
+        if protocol.name in limited:
+            system = _changed(plan, unchanged, protocol.name)
+            for seed in plan.suite.seeds:
+                plan.cells.append(_cell(plan, system, protocol, seed, root, cache))
+
+
+def _cell(
+    plan: Plan, system: Settings, protocol: GroundedProtocol, seed: int, root: Path, cache: Path
+) -> Cell:
+    common = {
+        "suite": plan.suite.name,
+        "system": system["name"],
+        "protocol": protocol.name,
+        "seed": seed,
+        "train_on": protocol.train_on,
+        "test_on": protocol.test_on,
+    }
+    folder = plan.folder / "cells" / system["name"] / protocol.name / f"seed-{seed}"
+    if protocol.problem:
+        return Cell(**common, folder=folder, problem=protocol.problem)
+    structures = choose_structures(system, protocol.structures)
+    config, digest = compose(system, protocol.identity, seed, structures, protocol.fingerprint)
+    identity = {
+        **common,
+        "config_hash": digest,
+        "checkpoint": config["checkpoint"],
+        "code_folders": [system["folder"]],
+    }
+    splits = protocol.splits(seed)
+    return Cell(
+        **common,
+        folder=folder,
+        config=place(config, identity, protocol.settings, root.resolve(), cache.resolve()),
+        config_hash=digest,
+        counts=(
+            len(splits[0].train),
+            len(splits[0].validation),
+            sum(len(split.test) for split in splits),
+        ),
+        split_hash="+".join(split.digest for split in splits),
+        phantom=protocol.phantom,
+    )

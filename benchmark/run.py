@@ -129,7 +129,8 @@ def _prepare_caches(plan: Plan, cells: Sequence[Cell], root: Path, cache: Path) 
         arguments = cell.config["data"]["init_args"]
         settings = dict(arguments["preprocessing"])
         settings["value_range"] = tuple(settings.get("value_range", (-1, 1)))
-        for name in dict.fromkeys(f"{cell.train_on}+{cell.test_on}".split("+")):
+        rules = arguments["protocol"]
+        for name in dict.fromkeys((*rules["train"], *rules["test"])):
             wanted[name, Preprocessing(**settings)] = None
     for name, preprocessing in wanted:
         source = open_source(name, root)

@@ -147,6 +147,14 @@ class EvaluationSet(Dataset[dict[str, Any]]):
             "image": torch.from_numpy(self._preprocessing.to_range(image)[None]),
             "target": torch.from_numpy(to_channels(planes, self._structures)),
         }
+        case = self._cases.cases[index]
+        item["identity"] = {
+            "test_on": case.dataset,
+            "case_id": case.case_id,
+            "patient_id": case.patient_id,
+            "reference": "dilated" if self._preprocessing.dilate > 1 else "plain",
+            "unit": "image",
+        }
         if self._references:
             prepared, place = self._cases.place(index)
             entry = prepared.entries[place]
@@ -159,14 +167,6 @@ class EvaluationSet(Dataset[dict[str, Any]]):
                 entry.spacing[0] * entry.film_shape[0] / height,
                 entry.spacing[1] * entry.film_shape[1] / width,
             )
-            case = self._cases.cases[index]
-            item["identity"] = {
-                "test_on": case.dataset,
-                "case_id": case.case_id,
-                "patient_id": case.patient_id,
-                "reference": "dilated" if self._preprocessing.dilate > 1 else "plain",
-                "unit": "image",
-            }
         return item
 
 

@@ -199,6 +199,10 @@ class AdversarialSegmenter(Segmenter):
 
     def on_train_epoch_end(self) -> None:
         """Step the schedulers, after validation."""
+        optimizers = self.optimizers()
+        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
+        for network, optimizer in zip(("generator", "critic"), optimizers, strict=False):
+            self.log(f"lr/{network}", optimizer.param_groups[0]["lr"])
         schedulers = self.lr_schedulers() or []
         for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
             step: Callable[..., None] = scheduler.step

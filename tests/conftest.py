@@ -1,5 +1,6 @@
 """What all rooms' tests share: one thread, and phantoms in the official layouts."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from datamodules.phantoms import write_montgomery, write_shenzhen
 
 torch.set_num_threads(1)
+os.environ["WANDB_MODE"] = "disabled"
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def test_gradients_on_two_processes_equal_one_on_the_joint_batch(tmp_path, objec
                 assert gradient is None and b["gradients"][name] is None
         for name, weight in a["weights"].items():
             torch.testing.assert_close(b["weights"][name], weight, rtol=0, atol=1e-8)
-    for before, after in zip(one, one[1:], strict=False):
+    for before, after in pairwise(one):
         moved = {
             name.split(".")[0]
             for name, weight in before["weights"].items()

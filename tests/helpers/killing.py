@@ -35,3 +35,18 @@ class KillAt(pl.Callback):
 
     def on_test_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
         self._pass(f"test-{batch_idx}")
+
+
+class RaiseAt(pl.Callback):
+    """Raises at the beginning of an epoch.
+
+    Args:
+        epoch: the epoch.
+    """
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == self.epoch:
+            raise RuntimeError("planted fault")

@@ -20,7 +20,7 @@ pytestmark = [
 BATCHES, EPOCHS = 8, 40
 """The same batch eight times an epoch; 320 generator steps at most."""
 
-SIZE = {name: 64 for name in ("smp_deeplabv3plus", "monai_swin_unetr", "smp_segformer")}
+SIZE = dict.fromkeys(("smp_deeplabv3plus", "monai_swin_unetr", "smp_segformer"), 64)
 """Sides of the phantoms in pixels, 32 elsewhere."""
 
 NETWORK = "model.init_args.generator.init_args."

@@ -1,0 +1,92 @@
+"""W&B's own files hold what the cell did, under one id over all restarts."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from wandb.proto import wandb_internal_pb2
+from wandb.sdk.internal.datastore import DataStore
+
+from benchmark.fit import fit
+from benchmark.tracking import overlay
+
+
+def read_run(path):
+    """Return a run's ids, histories and summary by wandb's own reader of its files."""
+    store = DataStore()
+    store.open_for_scan(str(path))
+    ids, histories, summary, groups = set(), [], {}, set()
+    while (data := store.scan_data()) is not None:
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(data)
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            ids.add(record.run.run_id)
+            groups.add(record.run.run_group)
+        elif kind == "history":
+            histories.append(
+                {"/".join(i.nested_key) or i.key: json.loads(i.value_json)
+                 for i in record.history.item}
+            )  # fmt: skip
+        elif kind == "summary":
+            for item in record.summary.update:
+                summary["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
+    return ids, groups, histories, summary
+
+
+@pytest.mark.slow
+def test_offline_files_hold_losses_metrics_and_pictures(tiny_cell, rows, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    out = tmp_path / "cell"
+    fit(tiny_cell(), out)
+    (path,) = (out / "wandb").glob("offline-run-*/*.wandb")
+    ids, groups, histories, summary = read_run(path)
+    assert ids == {json.loads((out / "cell.json").read_text())["wandb_id"]}
+    assert groups == {"tiny"}
+    keys = {key for history in histories for key in history}
+    for key in ("train/segmentation_loss", "train/critic_loss", "val/dice", "lr/generator"):
+        assert key in keys, (key, keys)
+    lungs = rows(out).query("structure == 'lungs'")
+    assert summary["test/lungs/dice"] == pytest.approx(lungs["dice"].mean())
+    pictures = [h["test/overlays"] for h in histories if "test/overlays" in h]
+    assert pictures and pictures[0]["captions"][0] in set(lungs["case_id"])
+    assert all((path.parent / "files" / name).is_file() for name in pictures[0]["filenames"])
+
+
+@pytest.mark.slow
+def test_a_restarted_cell_keeps_its_run_id(tiny_cell, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    config = tiny_cell()
+    settings = yaml.safe_load(config.read_text())
+    callback = {"class_path": "killing.RaiseAt", "init_args": {"epoch": 3}}
+    settings["trainer"]["callbacks"] = [callback]
+    faulty = tmp_path / "faulty.yaml"
+    faulty.write_text(yaml.safe_dump(settings))
+    out = tmp_path / "cell"
+    with pytest.raises(RuntimeError, match="planted"):
+        fit(faulty, out, checkpoint_every_s=0)
+    before = json.loads((out / "cell.json").read_text())["wandb_id"]
+    fit(config, out)
+    assert json.loads((out / "cell.json").read_text())["wandb_id"] == before
+    found = {next(iter(read_run(p)[0])) for p in (out / "wandb").glob("offline-run-*/*.wandb")}
+    assert found == {before}
+
+
+@pytest.mark.slow
+def test_trouble_with_wandb_never_stops_a_cell(tiny_cell, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    out = tmp_path / "cell"
+    out.mkdir()
+    (out / "wandb").write_text("a file where the folder of runs should be")
+    fit(tiny_cell(), out)
+    assert json.loads((out / "cell.json").read_text())["state"] == "done"
+
+
+def test_an_overlay_shows_both_contours():
+    image = np.linspace(-1, 1, 400, dtype=np.float32).reshape(20, 20)
+    reference, prediction = np.zeros((20, 20), bool), np.zeros((20, 20), bool)
+    reference[2:8, 2:8] = prediction[10:18, 10:18] = True
+    picture = overlay(image, reference, prediction)
+    assert tuple(picture[2, 2]) == (0, 158, 115) and tuple(picture[10, 10]) == (213, 94, 0)
+    assert tuple(picture[0, 0]) == (0, 0, 0) and tuple(picture[19, 19]) == (255, 255, 255)
