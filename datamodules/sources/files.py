@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,10 @@ from PIL import Image, UnidentifiedImageError
 
 from contract.errors import DataError
 
-MAX_PIXELS = 64_000_000
-"""Larger images are refused before they are decoded; official films have up to 20 million."""
+MAX_PIXELS = 40_000_000
+MAX_SIDE = 16_384
+"""Larger images are refused before they are decoded, since damaged headers state any size;
+official films have up to 20 million pixels and sides of up to 4892."""
 
 EIGHT_BITS = ("L", "RGB", "P", "1", "LA", "RGBA")
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I")
@@ -86,7 +89,7 @@ def read_deep_pixels(
         _require_modes(path, image, (*EIGHT_BITS, *SIXTEEN_BITS))
         if image.mode in EIGHT_BITS:
             return np.asarray(image.convert("L"))
-        values = np.asarray(image).astype(np.int64)
+        values = np.asarray(image)
         # Pillow inverts 8-bit TIFF files whose zero is white, but no deeper ones.
         white_is_zero = getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0
     if values.min() < 0 or values.max() > 0xFFFF:
@@ -94,11 +97,12 @@ def read_deep_pixels(
     if bits is None:
         bits = 12 if twelve_bits and values.max() < 1 << 12 else 16
     white = (1 << bits) - 1
-    grey = (np.minimum(values, white) * 255 + white // 2) // white
-    return (255 - grey if white_is_zero else grey).astype(np.uint8)
+    levels = np.minimum(np.arange(1 << 16), white)
+    greys = ((levels * 255 + white // 2) // white).astype(np.uint8)
+    return cast("NDArray[np.uint8]", (255 - greys if white_is_zero else greys)[values])
 
 
-def read_labels(path: Path) -> NDArray[np.int64]:
+def read_labels(path: Path) -> NDArray[np.int32]:
     """Return the label values ``(H, W)`` of a lossless mask file; palette indices as they are.
 
     Raises:
@@ -110,7 +114,7 @@ def read_labels(path: Path) -> NDArray[np.int64]:
                 path, "a JPEG file of labels", "a lossless format", "save the labels as PNG"
             )
         _require_modes(path, image, ("L", "P", "1", *SIXTEEN_BITS))
-        return np.asarray(image).astype(np.int64)
+        return np.asarray(image).astype(np.int32)
 
 
 @contextmanager
@@ -122,13 +126,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
     """
     try:
         with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(
-                    path,
-                    f"{image.width}×{image.height} pixels",
-                    f"at most {MAX_PIXELS} in all",
-                    "check that this is a chest film",
-                )
+            _require_size(path, image)
             yield image
     except DataError:
         raise
@@ -139,6 +137,16 @@ def open_image(path: Path) -> Iterator[Image.Image]:
             "a whole image file",
             "download it again",
         ) from None
+
+
+def _require_size(path: Path, image: Image.Image) -> None:
+    if max(image.size) > MAX_SIDE or image.width * image.height > MAX_PIXELS:
+        raise DataError(
+            path,
+            f"{image.width}×{image.height} pixels",
+            f"sides of at most {MAX_SIDE} and at most {MAX_PIXELS} pixels in all",
+            "check that this is a chest film",
+        )
 
 
 def _what_is_there(path: Path, error: Exception) -> str:
