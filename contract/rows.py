@@ -17,6 +17,9 @@ METRICS = (
 LOWER_IS_BETTER = frozenset(m for m in METRICS if m.startswith(("hausdorff", "assd")))
 UNRANKED = frozenset({"auc", "iou_keras_pixelwise"})
 
+SUBGROUPS = ("finding", "sex", "age", "view", "subgroup")
+"""What the clinical files, or a user's table, tell of a case; null where they tell nothing."""
+
 CELL_COLUMNS = ("suite", "system", "protocol", "seed")
 
 CASE_SCHEMA = pa.schema(
@@ -41,6 +44,7 @@ CASE_SCHEMA = pa.schema(
         ("height", pa.int64()),
         ("width", pa.int64()),
         ("phantom", pa.bool_()),
+        *((subgroup, pa.string()) for subgroup in SUBGROUPS),
     ]
 )
 """One row per case and structure. A null means undefined (no spacing, AUC of one class)."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from contract.errors import UserError
+from contract.rows import SUBGROUPS
 from datamodules.augmentation import Augmentation
 from datamodules.cache import PreparedSet
 from datamodules.preprocessing import Preprocessing
@@ -154,6 +155,8 @@ class EvaluationSet(Dataset[dict[str, Any]]):
             "patient_id": case.patient_id,
             "reference": "dilated" if self._preprocessing.dilate > 1 else "plain",
             "unit": "image",
+            **{name: case.attributes[name] for name in SUBGROUPS if name in case.attributes},
+            "finding": case.stratum,
         }
         if self._references:
             prepared, place = self._cases.place(index)

@@ -30,13 +30,15 @@ class AdversarialSegmenter(Segmenter):
         generator: images ``(N, 1, H, W)`` to logits ``(N, C, H, W)``.
         loss: called with ``logits, probabilities, target``; a scalar averaged over images.
         activation: the output's kind.
-        generator_optimizer: builds the generator's optimiser from its parameters.
+        generator_optimizer: builds the generator's optimiser from its parameters; AdamW with
+            PyTorch's settings when not given.
         generator_scheduler: builds its learning-rate scheduler, stepped once an epoch (on the
             validation loss if it waits for a plateau).
         critic: called with ``image, mask``, or as the objective does; none trains the generator
             alone.
         objective: the adversarial losses; needed with a critic.
-        critic_optimizer: builds the critic's optimiser.
+        critic_optimizer: builds the critic's optimiser; Adam with PyTorch's settings when not
+            given.
         critic_scheduler: builds the critic's scheduler.
         adversarial_weight: the weight of the adversarial loss beside the segmentation loss.
         pretrain_epochs: epochs of the generator alone before the critic joins.
@@ -54,11 +56,11 @@ class AdversarialSegmenter(Segmenter):
         generator: nn.Module,
         loss: nn.Module,
         activation: Activation = "softmax",
-        generator_optimizer: OptimizerCallable = torch.optim.AdamW,
+        generator_optimizer: OptimizerCallable | None = None,
         generator_scheduler: LRSchedulerCallable | None = None,
         critic: nn.Module | None = None,
         objective: AdversarialObjective | None = None,
-        critic_optimizer: OptimizerCallable = torch.optim.Adam,
+        critic_optimizer: OptimizerCallable | None = None,
         critic_scheduler: LRSchedulerCallable | None = None,
         adversarial_weight: float = 1.0,
         pretrain_epochs: int = 0,
@@ -76,8 +78,10 @@ class AdversarialSegmenter(Segmenter):
         self.automatic_optimization = False
         self.generator, self.critic = generator, critic
         self.loss, self.objective = loss, objective
-        self._generator_parts = (generator_optimizer, generator_scheduler)
-        self._critic_parts = (critic_optimizer, critic_scheduler)
+        # As defaults of the arguments, jsonargparse would hand their settings (AdamW's weight
+        # decay) on to any other optimiser that a config names.
+        self._generator_parts = (generator_optimizer or torch.optim.AdamW, generator_scheduler)
+        self._critic_parts = (critic_optimizer or torch.optim.Adam, critic_scheduler)
         self.adversarial_weight, self.pretrain_epochs = adversarial_weight, pretrain_epochs
         self.generator_steps, self.critic_steps = generator_steps, critic_steps
         self.clip_norm, self.micro_batches, self.seed = clip_norm, micro_batches, seed

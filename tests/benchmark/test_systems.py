@@ -1,5 +1,7 @@
 """Every system's YAML file: composed, parsed by LightningCLI and trained for a step a phase."""
 
+from importlib import import_module
+
 import pytest
 import torch
 import yaml
@@ -74,6 +76,20 @@ def test_a_system_takes_a_step_of_each_phase(name, configs, tmp_path):
         moved = [not torch.equal(a, b) for a, b in zip(old, new, strict=True) if b.requires_grad]
         assert any(moved), f"no weight of the {key} moved"
     assert cli.trainer.callback_metrics["val/loss"].isfinite()
+    stated = yaml.safe_load(configs[name].read_text())["model"]["init_args"]
+    for network, optimizer in zip(before, cli.trainer.optimizers, strict=True):
+        assert_is_as_stated(optimizer, stated[f"{network}_optimizer"])
+
+
+def assert_is_as_stated(optimizer, stated):
+    """An optimiser has what its system states and PyTorch's own defaults, nothing else."""
+    library, _, name = stated["class_path"].rpartition(".")
+    usual = getattr(import_module(library), name)([torch.nn.Parameter(torch.zeros(1))])
+    expected = {**usual.defaults, **stated.get("init_args", {})}
+    assert type(optimizer) is type(usual)
+    for key, value in optimizer.defaults.items():
+        wanted = expected[key]
+        assert value == (tuple(wanted) if isinstance(value, tuple) else wanted), key
 
 
 @pytest.mark.slow

@@ -49,9 +49,11 @@ def test_offline_files_hold_losses_metrics_and_pictures(tiny_cell, rows, tmp_pat
         assert key in keys, (key, keys)
     lungs = rows(out).query("structure == 'lungs'")
     assert summary["test/lungs/dice"] == pytest.approx(lungs["dice"].mean())
-    pictures = [h["test/overlays"] for h in histories if "test/overlays" in h]
-    assert pictures and pictures[0]["captions"][0] in set(lungs["case_id"])
-    assert all((path.parent / "files" / name).is_file() for name in pictures[0]["filenames"])
+    (pictures,) = [h for h in histories if "test/overlays/filenames" in h]
+    assert pictures["test/overlays/captions"][0] in set(lungs["case_id"])
+    files = pictures["test/overlays/filenames"]
+    assert len(files) == 4
+    assert all((path.parent / "files" / name).is_file() for name in files)
 
 
 @pytest.mark.slow

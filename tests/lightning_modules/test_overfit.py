@@ -82,5 +82,5 @@ def test_a_system_learns_four_phantoms_by_heart(name, configs, tmp_path):
         callbacks=[EarlyStopping("val/dice", patience=EPOCHS, mode="max", stopping_threshold=0.95)],
     )
     trainer.fit(cli.model, DataLoader(items * BATCHES, 4), DataLoader(items, 4))
-    print(name, trainer.current_epoch, float(trainer.callback_metrics["val/dice"]))
+    print(name, trainer.current_epoch, float(trainer.callback_metrics["val/dice"]), flush=True)
     assert trainer.callback_metrics["val/dice"] >= 0.95
