@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,10 +13,12 @@ from benchmark.launchers.local import Share, run_cells
 from benchmark.plan import Plan, make_plan
 from benchmark.progress import duration, say, shown
 from contract.errors import UserError
-from datamodules.cache import prepare
+from datamodules.audit import suspects
+from datamodules.cache import PreparedSet, prepare
 from datamodules.phantoms import write_phantoms
 from datamodules.preprocessing import Preprocessing
 from datamodules.sources import open_source
+from datamodules.twins import require_distinct
 
 FINISHED = ("done", "no_data")
 
@@ -89,7 +91,7 @@ def run(
         _prepare_caches(plan, todo, root, runs / "cache")
         run_cells(_longest_first(todo), Share.of_machine(jobs, devices))
     counts = Counter(cell.state()[0] for cell in plan.cells)
-    board = _leaderboard(plan, bool(todo))
+    board = _leaderboard(plan, bool(todo), root, runs)
     told = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
     say(f"{told} in {duration(time.monotonic() - started)}")
     if not todo:
@@ -132,9 +134,14 @@ def _prepare_caches(plan: Plan, cells: Sequence[Cell], root: Path, cache: Path) 
         rules = arguments["protocol"]
         for name in dict.fromkeys((*rules["train"], *rules["test"])):
             wanted[name, Preprocessing(**settings)] = None
+    prepared: dict[Preprocessing, dict[str, PreparedSet]] = defaultdict(dict)
     for name, preprocessing in wanted:
         source = open_source(name, root)
-        prepare(source, source.cases(), preprocessing, cache, shown)
+        prepared[preprocessing][source.name] = prepare(
+            source, source.cases(), preprocessing, cache, shown
+        )
+    for sets in prepared.values():
+        require_distinct(sets)
 
 
 def _longest_first(cells: Sequence[Cell]) -> list[Cell]:
@@ -149,7 +156,7 @@ def _longest_first(cells: Sequence[Cell]) -> list[Cell]:
     return sorted(cells, key=expected, reverse=True)
 
 
-def _leaderboard(plan: Plan, changed: bool) -> Path | None:
+def _leaderboard(plan: Plan, changed: bool, root: Path, runs: Path) -> Path | None:
     """Build the leaderboard where anything changed since the last one."""
     folder = plan.folder / "leaderboard"
     table = folder / "leaderboard.csv"
@@ -159,15 +166,29 @@ def _leaderboard(plan: Plan, changed: bool) -> Path | None:
     newest = max((cell.folder / "cell.json").stat().st_mtime for cell in done)
     if not changed and table.exists() and table.stat().st_mtime >= newest:
         return folder
-    return build_suite_leaderboard(plan)
+    return build_suite_leaderboard(plan, root, runs)
 
 
-def build_suite_leaderboard(plan: Plan) -> Path:
-    """Build the leaderboard of a planned suite from its cells' rows."""
+def build_suite_leaderboard(plan: Plan, root: Path, runs: Path) -> Path:
+    """Build the leaderboard of a planned suite from its cells' rows.
+
+    Args:
+        plan: the plan.
+        root: the data root, whose reference masks are audited for the ``clean`` columns.
+        runs: the runs folder, whose cache remembers the audit.
+    """
     from leaderboards.board import build_leaderboard
 
+    tested = {
+        name
+        for cell in plan.cells
+        if cell.config is not None
+        for name in cell.config["data"]["init_args"]["protocol"]["test"]
+    }
+    sources = [open_source(name, root) for name in sorted(tested)]
     return build_leaderboard(
         plan.folder,
+        suspects=suspects(sources, runs / "cache", shown),
         protocols={name: p.get("title", name) for name, p in plan.protocols.items()},
         current={(c.system, c.protocol, c.seed): c.config_hash for c in plan.cells if c.config},
     )

@@ -15,9 +15,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytorch_lightning as pl
+from lightning_utilities.core.rank_zero import rank_zero_only
 from numpy.typing import NDArray
 from pytorch_lightning.loggers import Logger, WandbLogger
-from lightning_utilities.core.rank_zero import rank_zero_only
 
 from benchmark.cells import read_record, update_record
 from benchmark.progress import say

@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from faults import FAULTS, plant
@@ -14,6 +15,7 @@ from benchmark.__main__ import main
 from benchmark.run import run
 from contract.errors import DataError
 from datamodules.phantoms import write_phantoms
+from datamodules.sources import open_source
 
 SMALL = {
     "title": "small",
@@ -96,6 +98,19 @@ def test_a_run_on_faulty_data_stops_before_training(root, suite, tmp_path, fault
         run(suite, tmp_path / "runs", root)
     assert fault.told in str(raised.value)
     assert str(path) in str(raised.value)
+    assert not (tmp_path / "runs" / "small" / "cells").exists()
+
+
+def test_a_run_on_one_film_in_two_data_sets_stops_before_training(root, suite, tmp_path):
+    montgomery, shenzhen = (open_source(name, root) for name in ("montgomery", "shenzhen"))
+    here, there = montgomery.cases()[0], shenzhen.cases()[0]
+    shutil.copy(here.image, there.image)
+    masks = montgomery.read_masks(here, montgomery.read_image(here).shape)
+    Image.fromarray(masks["lungs"].astype(np.uint8) * 255).save(there.masks["lungs"][0])
+    with pytest.raises(DataError, match="the same image") as raised:
+        run(suite, tmp_path / "runs", root)
+    assert here.case_id in str(raised.value)
+    assert there.case_id in str(raised.value)
     assert not (tmp_path / "runs" / "small" / "cells").exists()
 
 
