@@ -74,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
         )  # fmt: skip
         if name == "test":
             parsed.add_argument("--checkpoint", type=Path, required=True, help="weights (.ckpt)")
+    command("perf", "time the hot paths on phantoms, each beside a common way")
     command("leaderboard", "rebuild a suite's tables from its rows", suite, overrides)
     data = command("data", "look after data sets").add_subparsers(
         dest="data_command", required=True, metavar="what"
@@ -104,6 +105,11 @@ def _dispatch(given: argparse.Namespace, extra: list[str]) -> int:
 
         checkpoint = getattr(given, "checkpoint", None)
         fit(given.config, given.out, extra, checkpoint, given.checkpoint_every)
+        return 0
+    if given.command == "perf":
+        from benchmark.perf import perf
+
+        perf()
         return 0
     if given.command == "data":
         return run_data_command(given)

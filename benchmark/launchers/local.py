@@ -162,6 +162,8 @@ def _told(cell: Cell, since: float) -> str:
     said = read_progress(Path(cell.folder / "progress.json"))
     if not said or not said["done"]:
         return f"{cell.name} (starting)"
+    if said["what"] != "training":
+        return f"{cell.name} {said['what']} {said['done']:.0f}/{said['total']:.0f}"
     spent = time.monotonic() - since
     left = spent / said["done"] * max(0, said["total"] - said["done"])
     done = f"{said['done']:.0f}/{said['total']:.0f}"
