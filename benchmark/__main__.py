@@ -47,6 +47,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="changes",
         help="change every system, e.g. trainer.max_epochs=3 preprocessing.size=128",
     )  # fmt: skip
+    for kind, of in (("systems", str), ("protocols", str), ("seeds", int)):
+        suite.add_argument(
+            f"--{kind}", nargs="+", action="extend", default=[], type=of, metavar="NAME",
+            help=f"only these {kind} of the suite [all]",
+        )  # fmt: skip
     overrides.add_argument(
         "--with", nargs="+", action="extend", default=[], metavar="FILE", dest="extra_systems",
         help="YAML files of systems that join the suite; they name code to run, so trust them",
@@ -116,14 +121,16 @@ def _dispatch(given: argparse.Namespace, extra: list[str]) -> int:
     from benchmark.library import parse_overrides
 
     changes = parse_overrides(given.changes)
+    from benchmark.plan import Selection, make_plan
+
+    selection = Selection(given.systems, given.protocols, given.seeds)
     if given.command == "run":
         from benchmark.run import run
 
         return run(
             given.suite, given.runs, given.data_root, jobs=given.jobs, devices=given.devices,
-            changes=changes, extra_systems=given.extra_systems,
+            changes=changes, extra_systems=given.extra_systems, selection=selection,
         )  # fmt: skip
-    from benchmark.plan import make_plan
     from benchmark.progress import say, shown
     from benchmark.report import as_objects, print_cells
     from benchmark.run import build_suite_leaderboard, data_root
@@ -133,9 +140,10 @@ def _dispatch(given: argparse.Namespace, extra: list[str]) -> int:
     if given.command == "leaderboard":
         say(f"leaderboard: {build_suite_leaderboard(plan, root, given.runs) / 'leaderboard.md'}")
     elif given.json:
-        print(json.dumps(as_objects(plan), indent=1))
+        print(json.dumps(as_objects(selection.of(plan)), indent=1))
     else:
-        print_cells(plan, logs=given.command == "status")
+        title = f"suite {plan.suite.name}: {plan.suite.title}"
+        print_cells(title, selection.of(plan), logs=given.command == "status")
     return 0
 
 

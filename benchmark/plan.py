@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmark.cells import Cell
 from benchmark.compose import choose_structures, compose, place
@@ -36,6 +37,46 @@ class Plan:
     systems: dict[str, Settings] = field(default_factory=dict)
     changes: Mapping[str, object] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Part of a suite's cells; an empty list leaves nothing out.
+
+    Attributes:
+        systems: names of systems.
+        protocols: names of protocols.
+        seeds: training seeds.
+    """
+
+    systems: Sequence[str] = ()
+    protocols: Sequence[str] = ()
+    seeds: Sequence[int] = ()
+
+    def of(self, plan: Plan) -> list[Cell]:
+        """Return the plan's cells that are meant.
+
+        Raises:
+            UserError: if a name or seed is not in the suite.
+        """
+        kinds: dict[str, tuple[Sequence[object], list[Any]]] = {
+            "systems": (self.systems, list(plan.systems)),
+            "protocols": (self.protocols, list(plan.protocols)),
+            "seeds": (self.seeds, list(plan.suite.seeds)),
+        }
+        for kind, (wanted, known) in kinds.items():
+            for unknown in [entry for entry in wanted if entry not in known]:
+                raise UserError(f"--{kind}", repr(unknown), f"of suite {plan.suite.name}: {known}")
+        return [
+            cell
+            for cell in plan.cells
+            if (not self.systems or cell.system in self.systems)
+            and (not self.protocols or cell.protocol in self.protocols)
+            and (not self.seeds or cell.seed in self.seeds)
+        ]
+
+
+EVERYTHING = Selection()
 
 
 def make_plan(

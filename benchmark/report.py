@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.table import Table
 
-from benchmark.plan import Plan
+from benchmark.cells import Cell
 from benchmark.progress import console
 
 
-def as_objects(plan: Plan) -> list[dict[str, Any]]:
+def as_objects(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """Return one object a cell for ``--json``."""
     objects = []
-    for cell in plan.cells:
+    for cell in cells:
         state, reason = cell.state()
         train, validation, test = cell.counts
         objects.append(
@@ -38,19 +39,20 @@ def as_objects(plan: Plan) -> list[dict[str, Any]]:
     return objects
 
 
-def print_cells(plan: Plan, logs: bool) -> None:
+def print_cells(title: str, cells: Sequence[Cell], logs: bool) -> None:
     """Print a table of the cells.
 
     Args:
-        plan: the plan.
+        title: the table's title.
+        cells: the cells.
         logs: whether to show log paths instead of counts.
     """
-    table = Table(title=f"suite {plan.suite.name}: {plan.suite.title}", title_justify="left")
+    table = Table(title=title, title_justify="left")
     for column in ("system", "protocol", "seed", "state"):
         table.add_column(column, no_wrap=True)
     table.add_column("log" if logs else "train / validation / test", overflow="fold")
     table.add_column("reason", overflow="fold")
-    for cell in plan.cells:
+    for cell in cells:
         state, reason = cell.state()
         train, validation, test = cell.counts
         counts = f"{train} {cell.train_on} / {validation} / {test} {cell.test_on}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmark.cells import Cell, read_record, update_record
 from benchmark.launchers.local import Share, run_cells
-from benchmark.plan import Plan, make_plan
+from benchmark.plan import EVERYTHING, Plan, Selection, make_plan
 from benchmark.progress import duration, say, shown
 from contract.errors import UserError
 from datamodules.audit import suspects
@@ -55,6 +55,7 @@ def run(
     devices: int = 1,
     changes: Mapping[str, object] | None = None,
     extra_systems: Sequence[str] = (),
+    selection: Selection = EVERYTHING,
 ) -> int:
     """Run a suite's unfinished cells on this machine and build the leaderboard.
 
@@ -66,6 +67,7 @@ def run(
         devices: processes a cell.
         changes: overrides of every system, by dotted key.
         extra_systems: YAML files of systems that join the suite.
+        selection: the part of the suite to run; the leaderboard shows all that is done.
 
     Returns:
         0 if every cell that could run did, otherwise 1.
@@ -78,8 +80,9 @@ def run(
     plan = make_plan(suite, runs, root, changes, extra_systems, shown)
     for notice in plan.notices:
         say(notice)
-    todo = [cell for cell in plan.cells if cell.state()[0] not in FINISHED]
-    say(f"suite {plan.suite.name}: {len(plan.cells)} cells, {len(todo)} to run")
+    selected = selection.of(plan)
+    todo = [cell for cell in selected if cell.state()[0] not in FINISHED]
+    say(f"suite {plan.suite.name}: {len(selected)} cells, {len(todo)} to run")
     for cell in plan.cells:
         if cell.problem:
             _record_no_data(cell)
@@ -90,7 +93,7 @@ def run(
     if todo:
         _prepare_caches(plan, todo, root, runs / "cache")
         run_cells(_longest_first(todo), Share.of_machine(jobs, devices))
-    counts = Counter(cell.state()[0] for cell in plan.cells)
+    counts = Counter(cell.state()[0] for cell in selected)
     board = _leaderboard(plan, bool(todo), root, runs)
     told = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
     say(f"{told} in {duration(time.monotonic() - started)}")
