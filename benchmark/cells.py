@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmark.library import Settings
+from benchmark.ownership import is_owned
 from datamodules.digests import write_atomically
 
 
@@ -66,7 +66,7 @@ class Cell:
         if record.get("config_hash") != self.config_hash:
             return "stale", "its results come from another configuration or other data"
         state, reason = str(record["state"]), str(record.get("reason") or "")
-        if state == "running" and not owner_is_alive(record):
+        if state == "running" and not is_owned(self.folder):
             return "pending", "interrupted; will resume"
         return state, reason
 
@@ -85,16 +85,3 @@ def update_record(folder: Path, **changes: Any) -> dict[str, Any]:
     record = {**read_record(folder), **changes}
     write_atomically(folder / "cell.json", json.dumps(record, indent=1).encode())
     return record
-
-
-def owner_is_alive(record: dict[str, Any]) -> bool:
-    """Tell whether the process that runs the cell still exists on this host."""
-    if record.get("host") != os.uname().nodename:
-        return True
-    try:
-        os.kill(int(record["pid"]), 0)
-    except (KeyError, ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        return True
-    return True

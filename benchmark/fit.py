@@ -20,6 +20,7 @@ import yaml
 from benchmark.cell_cli import CellCLI, Identity
 from benchmark.cells import read_record, update_record
 from benchmark.checkpoints import find_resumable, load_weights
+from benchmark.ownership import Owner
 from benchmark.progress import say, shown
 from benchmark.results import commit, gather, in_order, versions, write_rows
 from benchmark.tracking import make_tracker
@@ -48,12 +49,31 @@ def fit(
         checkpoint_every_s: seconds between two checkpoints; the last epoch is always saved.
 
     Raises:
-        UserError: if the config or the folder is not usable.
+        UserError: if the config or the folder is not usable, or another process works there.
     """
     identity = _read_identity(config, extra)
+    if _is_first():
+        with Owner(out):
+            _fit(config, out, extra, identity, checkpoint, checkpoint_every_s)
+    else:
+        _fit(config, out, extra, identity, checkpoint, checkpoint_every_s)
+
+
+def _is_first() -> bool:
+    """Tell whether this is the process that Lightning starts the others from."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def _fit(
+    config: Path,
+    out: Path,
+    extra: Sequence[str],
+    identity: dict[str, Any],
+    checkpoint: Path | None,
+    checkpoint_every_s: float,
+) -> None:
     sys.path[:0] = [f for f in identity["code_folders"] if f not in sys.path]
-    first = "LOCAL_RANK" not in os.environ or os.environ["LOCAL_RANK"] == "0"
-    out.mkdir(parents=True, exist_ok=True)
+    first = _is_first()
     record = read_record(out)
     if record and record.get("config_hash") not in (None, identity["config_hash"]):
         raise UserError(
@@ -74,7 +94,6 @@ def fit(
             state="running",
             reason="",
             host=platform.node(),
-            pid=os.getpid(),
             started=started,
         )
     spent = float(record.get("wall_s") or 0.0) if record.get("state") != "done" else 0.0

@@ -81,7 +81,7 @@ def run(
     for notice in plan.notices:
         say(notice)
     selected = selection.of(plan)
-    todo = [cell for cell in selected if cell.state()[0] not in FINISHED]
+    todo = [cell for cell in selected if cell.state()[0] not in (*FINISHED, "running")]
     say(f"suite {plan.suite.name}: {len(selected)} cells, {len(todo)} to run")
     for cell in plan.cells:
         if cell.problem:
@@ -101,7 +101,9 @@ def run(
         say("nothing to do: every cell that can run is done")
     if board:
         say(f"leaderboard: {board / 'leaderboard.md'}")
-    return 0 if all(state in FINISHED for state in counts) else 1
+    if counts["running"]:
+        say(f"{counts['running']} cells are being run by another process; it ends the leaderboard")
+    return 0 if all(state in (*FINISHED, "running") for state in counts) else 1
 
 
 def _record_no_data(cell: Cell) -> None:

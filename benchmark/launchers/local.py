@@ -16,6 +16,7 @@ from pathlib import Path
 import yaml
 
 from benchmark.cells import Cell, read_record, update_record
+from benchmark.ownership import is_owned
 from benchmark.progress import bars, console, duration, read_progress, say
 
 
@@ -106,7 +107,7 @@ def _run_cell(cell: Cell, share: Share, running: dict[Cell, float], stop: thread
 
 
 def _record_death(cell: Cell, code: int, interrupted: bool) -> None:
-    if interrupted:
+    if interrupted or is_owned(cell.folder):
         return
     how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     update_record(

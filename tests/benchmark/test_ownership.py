@@ -1,0 +1,65 @@
+"""Two processes never work on one cell; the dead do not keep theirs."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from benchmark import ownership
+from benchmark.fit import fit
+from benchmark.ownership import BusyError, Owner, is_owned
+
+WINNERS = """
+import sys, time
+from pathlib import Path
+from benchmark.ownership import BusyError, Owner
+while time.time() < float(sys.argv[2]):
+    pass
+try:
+    with Owner(Path(sys.argv[1])):
+        print("won")
+        time.sleep(3)
+except BusyError:
+    print("left")
+"""
+
+
+def test_of_processes_that_start_together_one_wins(tmp_path):
+    start = str(time.time() + 2)
+    command = [sys.executable, "-c", WINNERS, str(tmp_path / "cell"), start]
+    racers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    said = sorted(racer.communicate()[0].strip() for racer in racers)
+    assert said == ["left"] * 3 + ["won"]
+    assert not list((tmp_path / "cell").iterdir())
+
+
+def test_a_killed_owner_is_replaced(tmp_path):
+    code = "import os; from pathlib import Path; from benchmark.ownership import Owner\n"
+    code += f"Owner(Path({str(tmp_path)!r})).__enter__(); os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert (tmp_path / "owner").is_dir() and not is_owned(tmp_path)
+    with Owner(tmp_path):
+        assert is_owned(tmp_path)
+    assert not (tmp_path / "owner").exists()
+
+
+def test_an_owner_on_another_host_lives_as_long_as_it_is_heard_of(tmp_path):
+    (tmp_path / "owner").mkdir()
+    signed = tmp_path / "owner" / "owner.json"
+    signed.write_text(json.dumps({"host": "elsewhere", "pid": 1, "born": "1", "job": "7"}))
+    assert is_owned(tmp_path)
+    with pytest.raises(BusyError, match="process 1 on elsewhere, job 7"), Owner(tmp_path):
+        pass
+    long_ago = time.time() - ownership.DEAD_AFTER_S - 1
+    os.utime(signed, (long_ago, long_ago))
+    assert not is_owned(tmp_path)
+
+
+def test_a_cell_that_another_process_runs_is_not_touched(tiny_cell, tmp_path):
+    out = tmp_path / "cell"
+    with Owner(out), pytest.raises(BusyError, match="works on"):
+        fit(tiny_cell(), out)
+    assert not (out / "cell.json").exists()
