@@ -20,6 +20,8 @@ class Augmentation:
         rotate: largest rotation in degrees, either way.
         shift: largest shift as a share of the side, along each axis.
         scale: largest relative change of size, either way.
+        stretch: largest relative change of width against height, either way (films of different
+            shapes are squashed to one square).
         shear: largest shear angle in degrees.
         flip: probability of a left-right flip (left and right lung labels change places).
         brightness: largest shift of grey values as a share of the range.
@@ -33,6 +35,7 @@ class Augmentation:
     rotate: float = 0.0
     shift: float = 0.0
     scale: float = 0.0
+    stretch: float = 0.0
     shear: float = 0.0
     flip: float = 0.0
     brightness: float = 0.0
@@ -66,15 +69,17 @@ class Augmentation:
         planes: NDArray[np.uint8],
         random: np.random.Generator,
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        if not (self.rotate or self.shift or self.scale or self.shear):
+        if not any((self.rotate, self.shift, self.scale, self.stretch, self.shear)):
             return image, planes
         height, width = image.shape
         angle, shear = np.deg2rad(random.uniform(-1, 1, 2) * (self.rotate, self.shear))
         zoom = 1 + random.uniform(-self.scale, self.scale)
+        wider = np.sqrt(1 + random.uniform(-self.stretch, self.stretch))
         shift = random.uniform(-self.shift, self.shift, 2) * (width, height)
         turn = zoom * np.array(
             [[np.cos(angle), -np.sin(angle + shear)], [np.sin(angle), np.cos(angle + shear)]]
         )
+        turn *= (wider, 1 / wider)
         centre = np.array([(width - 1) / 2, (height - 1) / 2])
         matrix = np.hstack([turn, (centre + shift - turn @ centre)[:, None]])
         border = cv2.BORDER_REPLICATE if self.fill == "nearest" else cv2.BORDER_CONSTANT
