@@ -45,6 +45,9 @@ class CellRecord:
         device: device in words.
         wall_s: wall-clock time, seconds.
         parameters: number of the generator's parameters.
+        gpu_hours: wall-clock hours times GPUs; 0 on a CPU.
+        images_per_s: training images a second.
+        peak_memory_mib: peak memory of the device, MiB.
     """
 
     system: str
@@ -63,6 +66,9 @@ class CellRecord:
     device: str | None = None
     wall_s: float | None = None
     parameters: int | None = None
+    gpu_hours: float | None = None
+    images_per_s: float | None = None
+    peak_memory_mib: float | None = None
 
     @property
     def key(self) -> CellKey:

@@ -130,25 +130,25 @@ def _columns(rows: pd.DataFrame) -> tuple[dict[str, list[str]], list[str]]:
     most_cases, most_seeds = rows["n_cases"].max(), rows["n_seeds"].max()
     best = rows.loc[rows["rank"] == 1, "dice_mean"].max()
     columns = {
-        "#": [_rank(row, best) for row in records],
+        "#": [rank_text(row, best) for row in records],
         "system": [_system(row["system"]) for row in records],
         "Dice [95 % CI]": [_interval(row) for row in records],
-        "SD cases": [_number(row["dice_sd_cases"], 4) for row in records],
-        "SD seeds": [_number(row["dice_sd_seeds"], 4) for row in records],
+        "SD cases": [number(row["dice_sd_cases"], 4) for row in records],
+        "SD seeds": [number(row["dice_sd_seeds"], 4) for row in records],
     }
-    for header, metric, digits in _shown(rows):
-        columns[header] = [_mean(row, metric, digits) for row in records]
+    for header, metric, digits in shown_metrics(rows):
+        columns[header] = [mean_text(row, metric, digits) for row in records]
     if rows["dice_mean_clean"].notna().any():
         columns["Dice clean (n)"] = [
-            f"{_number(row['dice_mean_clean'], 4)} ({row['n_cases_clean']})" for row in records
+            f"{number(row['dice_mean_clean'], 4)} ({row['n_cases_clean']})" for row in records
         ]
     if rows.iloc[0]["unit"] == "slice":
-        columns["Dice, all slices"] = [_number(row["dice_mean_all_slices"], 4) for row in records]
+        columns["Dice, all slices"] = [number(row["dice_mean_all_slices"], 4) for row in records]
         columns["false-positive slices"] = [
-            _number(row["false_positive_slice_rate"], 4) for row in records
+            number(row["false_positive_slice_rate"], 4) for row in records
         ]
-    columns["n"] = [_of(row["n_cases"], most_cases) for row in records]
-    columns["seeds"] = [_of(row["n_seeds"], most_seeds) for row in records]
+    columns["n"] = [count_of(row["n_cases"], most_cases) for row in records]
+    columns["seeds"] = [count_of(row["n_seeds"], most_seeds) for row in records]
     columns["failed"] = [str(row["n_failed"]) for row in records]
     columns["< .90"] = [str(row["n_below_90"]) for row in records]
     columns["< .80"] = [str(row["n_below_80"]) for row in records]
@@ -156,7 +156,8 @@ def _columns(rows: pd.DataFrame) -> tuple[dict[str, list[str]], list[str]]:
     return columns, notes
 
 
-def _shown(rows: pd.DataFrame) -> list[tuple[str, str, int]]:
+def shown_metrics(rows: pd.DataFrame) -> list[tuple[str, str, int]]:
+    """Header, metric and digits of the means beside Dice; in mm where a spacing is known."""
     shown = [("IoU", "iou", 4), ("NSD", "nsd", 4)]
     shown += [("HD95 px", "hausdorff95_px", 2), ("ASSD px", "assd_px", 2)]
     if rows["hausdorff95_mm_n"].any():
@@ -164,26 +165,30 @@ def _shown(rows: pd.DataFrame) -> list[tuple[str, str, int]]:
     return shown
 
 
-def _number(value: float, digits: int) -> str:
+def number(value: float, digits: int) -> str:
+    """Fixed digits; a dash where undefined."""
     return "–" if pd.isna(value) else f"{value:.{digits}f}"
 
 
 def _interval(row: Mapping[str, Any]) -> str:
-    low, high = _number(row["dice_ci_low"], 4), _number(row["dice_ci_high"], 4)
-    return f"{_number(row['dice_mean'], 4)} [{low}, {high}]"
+    low, high = number(row["dice_ci_low"], 4), number(row["dice_ci_high"], 4)
+    return f"{number(row['dice_mean'], 4)} [{low}, {high}]"
 
 
-def _mean(row: Mapping[str, Any], metric: str, digits: int) -> str:
+def mean_text(row: Mapping[str, Any], metric: str, digits: int) -> str:
+    """A mean, and its own n where that is less than the row's."""
     cases = row[f"{metric}_n"]
     fewer = f" (n = {cases})" if 0 < cases < row["n_cases"] else ""
-    return _number(row[f"{metric}_mean"], digits) + fewer
+    return number(row[f"{metric}_mean"], digits) + fewer
 
 
-def _of(count: int, most: int) -> str:
+def count_of(count: int, most: int) -> str:
+    """A count, and what it falls short of."""
     return str(count) if count == most else f"{count} of {most}"
 
 
-def _rank(row: Mapping[str, Any], best: float) -> str:
+def rank_text(row: Mapping[str, Any], best: float) -> str:
+    """A rank, with ≈ where practically equal to the best mean; a dash outside the ranking."""
     if pd.isna(row["rank"]):
         return "–"
     near = row["rank"] > 1 and best - row["dice_mean"] < PRACTICALLY_EQUAL
@@ -203,7 +208,7 @@ def _published(records: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[st
             cells.append("–")
             continue
         notes.append(f"{len(notes) + 1}. {escape(' — '.join((value.label, *value.notes)))}")
-        cells.append(f"{_number(value.value, 4)} ({len(notes)})")
+        cells.append(f"{number(value.value, 4)} ({len(notes)})")
     return cells, notes
 
 
@@ -220,10 +225,11 @@ def _unfinished(cells: Sequence[CellRecord]) -> list[str]:
     return ["## Cells without a result", grid(header, rows, left=5)]
 
 
-def _measured(meta: Meta) -> list[str]:
+def facts(meta: Meta) -> dict[str, str]:
+    """How the finished cells were measured, by name; empty where nothing was recorded."""
     done = [cell for cell in meta.cells if cell.state == "done"]
     versions = sorted({f"{name} {v}" for cell in done for name, v in cell.versions.items()})
-    facts = {
+    return {
         "cells": f"{len(done)} of {len(meta.cells)} done",
         "commit": ", ".join(sorted({cell.commit for cell in done if cell.commit})),
         "device": ", ".join(sorted({cell.device for cell in done if cell.device})),
@@ -231,7 +237,11 @@ def _measured(meta: Meta) -> list[str]:
         "wall time": f"{sum(cell.wall_s or 0 for cell in done) / 3600:.2f} h, all cells together",
         "bootstrap": f"{meta.draws} draws over patients and seeds",
     }
-    lines = [f"- {name}: {escape(text) or 'not recorded'}" for name, text in facts.items()]
+
+
+def _measured(meta: Meta) -> list[str]:
+    done = [cell for cell in meta.cells if cell.state == "done"]
+    lines = [f"- {name}: {escape(text) or 'not recorded'}" for name, text in facts(meta).items()]
     parts = ["## How it was measured", "\n".join(lines)]
     sizes = sorted({(cell.system, cell.parameters) for cell in done if cell.parameters})
     if sizes:

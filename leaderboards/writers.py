@@ -1,4 +1,4 @@
-"""Put a leaderboard on disk: ``cases.parquet``, ``leaderboard.csv``, ``leaderboard.md``."""
+"""Put a leaderboard on disk: rows, tables, the page and its figures."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from leaderboards import markdown
+from leaderboards import html, insights, markdown, svg
 from leaderboards.markdown import Meta
 
 
 def write(folder: Path, cases: pa.Table, table: pd.DataFrame, meta: Meta) -> Path:
-    """Write the three files, each whole or not at all.
+    """Write ``cases.parquet``, ``leaderboard.csv .md .html`` and ``figures/``.
+
+    Each file comes whole or not at all.
 
     Args:
         folder: ``<runs>/<suite>/leaderboard``; made where absent.
@@ -28,13 +30,28 @@ def write(folder: Path, cases: pa.Table, table: pd.DataFrame, meta: Meta) -> Pat
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = markdown.page(table, meta)
+    page = html.prepare(table, meta, insights.gather(cases, meta.draws), insights.transfer(cases))
+    rendered = html.render(page)
     replace(folder / "cases.parquet", lambda path: pq.write_table(cases, path))
     replace(
         folder / "leaderboard.csv",
         lambda path: table.to_csv(path, index=False, float_format="%.10g"),
     )
     replace(folder / "leaderboard.md", lambda path: path.write_text(text, "utf-8"))
+    replace(folder / "leaderboard.html", lambda path: path.write_text(rendered, "utf-8"))
+    _figures(folder / "figures", page)
     return folder
+
+
+def _figures(folder: Path, page: html.Page) -> None:
+    """Write every figure of the page, and remove those of an earlier one."""
+    folder.mkdir(exist_ok=True)
+    wanted = {f"{name}.svg": svg.standalone(drawing) for name, drawing in page.panels.items()}
+    for old in folder.glob("*.svg"):
+        if old.name not in wanted:
+            old.unlink()
+    for name, content in wanted.items():
+        (folder / name).write_text(content, "utf-8")
 
 
 def replace(path: Path, write_to: Callable[[Path], object]) -> None:

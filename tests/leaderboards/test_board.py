@@ -42,7 +42,7 @@ def test_end_to_end(make_rows: RowMaker, write_cell: CellWriter) -> None:
     folder = build_leaderboard(suite, protocols=described, draws=200)
     assert folder == suite / "leaderboard"
     assert sorted(p.name for p in folder.iterdir()) == [
-        "cases.parquet", "leaderboard.csv", "leaderboard.md",
+        "cases.parquet", "figures", "leaderboard.csv", "leaderboard.html", "leaderboard.md",
     ]  # fmt: skip
     assert pq.read_schema(folder / "cases.parquet").equals(CASE_SCHEMA)
     with (folder / "leaderboard.csv").open() as file:
@@ -68,7 +68,7 @@ def test_end_to_end(make_rows: RowMaker, write_cell: CellWriter) -> None:
 def test_a_second_build_writes_the_same_bytes(make_rows: RowMaker, write_cell: CellWriter) -> None:
     suite = write_cell(make_rows("unet", {"c1": 0.9, "c2": 0.96, "c3": 0.7}))
     contents = [
-        {p.name: p.read_bytes() for p in build_leaderboard(suite, draws=100).iterdir()}
+        {p.name: p.read_bytes() for p in build_leaderboard(suite, draws=100).rglob("*.*")}
         for _ in range(2)
     ]
     assert contents[0] == contents[1]

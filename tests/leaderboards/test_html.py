@@ -1,0 +1,255 @@
+"""The page in a real browser, and what it must hold without one."""
+
+from __future__ import annotations
+
+import re
+import resource
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from markupsafe import escape
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.select import Select
+from synthetic_rows import MATRIX, suite_cells, suite_rows
+
+from contract.rows import CASE_SCHEMA
+from leaderboards import figures, insights
+from leaderboards.board import build_leaderboard
+from leaderboards.collect import CellRecord
+from leaderboards.markdown import Meta
+from leaderboards.tables import Split, build
+from leaderboards.writers import write
+
+EVIL = "<img src=x onerror=alert(1)>"
+SYSTEMS = ["unet", "gan_unet", "scan", EVIL, "mean_shape"]
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync"
+)
+
+
+def make_page(folder: Path, systems: list[str], n_cases: int, phantom: bool = False) -> Path:
+    rows = suite_rows(systems, MATRIX, 2, n_cases, ("lungs", "heart"), phantom)
+    cells = suite_cells(systems, MATRIX, 2, phantom)
+    cells.append(CellRecord("lgan_basic", "m_to_s", 0, "failed", f"out of memory {EVIL}"))
+    meta = Meta(f"suite </script>{EVIL}", cells, {"m_to_s": "Montgomery → Shenzhen"}, 200)
+    table = build(rows, {name: Split(138, "5f3a9c1d") for name in MATRIX}, draws=200)
+    return write(folder, rows, table, meta) / "leaderboard.html"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_page(tmp_path_factory.mktemp("board"), SYSTEMS, 30)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if binary is None or driver is None:
+        pytest.skip("needs the Debian packages chromium and chromium-driver")
+    options = Options()
+    options.binary_location = binary
+    profile = tmp_path_factory.mktemp("chromium")
+    for flag in (*FLAGS.split(), f"--user-data-dir={profile}", "--window-size=1400,900"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=Service(driver))
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture
+def opened(browser: webdriver.Chrome, page: Path) -> webdriver.Chrome:
+    browser.get(page.as_uri())
+    return browser
+
+
+def boards(browser: webdriver.Chrome) -> list[WebElement]:
+    return [b for b in browser.find_elements(By.CSS_SELECTOR, "article.board") if b.is_displayed()]
+
+
+def column(board: WebElement, header: str) -> tuple[WebElement, list[str]]:
+    headers = board.find_elements(By.CSS_SELECTOR, "thead th")
+    place = next(k for k, th in enumerate(headers) if th.text.startswith(header))
+    cells = board.find_elements(By.CSS_SELECTOR, f"tbody tr > :nth-child({place + 1})")
+    return headers[place], [cell.text for cell in cells]
+
+
+def test_no_word_on_the_console(opened: webdriver.Chrome) -> None:
+    for details in opened.find_elements(By.TAG_NAME, "summary"):
+        opened.execute_script("arguments[0].click()", details)
+    assert opened.get_log("browser") == []
+    opened.execute_script("console.error('heard')")
+    assert "heard" in opened.get_log("browser")[0]["message"]
+
+
+@pytest.mark.parametrize(("header", "first"), [("Dice", True), ("HD95 px", False)])
+def test_sorts_by_click_and_by_keyboard(opened: webdriver.Chrome, header: str, first: bool) -> None:
+    board = boards(opened)[0]
+    th, _ = column(board, header)
+    th.find_element(By.TAG_NAME, "button").click()
+    th, shown = column(board, header)
+    values = [float(v) for v in shown]
+    assert values == sorted(values, reverse=first)
+    assert th.get_attribute("aria-sort") == ("descending" if first else "ascending")
+    th.find_element(By.TAG_NAME, "button").send_keys(Keys.ENTER)
+    th, shown = column(board, header)
+    assert [float(v) for v in shown] == sorted(values, reverse=not first)
+    assert th.get_attribute("aria-sort") == ("ascending" if first else "descending")
+    others = board.find_elements(By.CSS_SELECTOR, "th:not([aria-sort=none])[aria-sort]")
+    assert len(others) == 1
+
+
+def test_filters_by_protocol_structure_and_name(opened: webdriver.Chrome) -> None:
+    assert len(boards(opened)) == len(MATRIX)
+    Select(opened.find_element(By.ID, "structure")).select_by_visible_text("all")
+    assert len(boards(opened)) == 2 * len(MATRIX)
+    Select(opened.find_element(By.ID, "protocol")).select_by_value("s_to_m")
+    assert {b.get_attribute("data-protocol") for b in boards(opened)} == {"s_to_m"}
+    opened.find_element(By.ID, "system").send_keys("UNET")
+    shown = [
+        row.get_attribute("data-system")
+        for row in boards(opened)[0].find_elements(By.CSS_SELECTOR, "tbody tr")
+        if row.is_displayed()
+    ]
+    assert shown == ["unet", "gan_unet"]
+    assert opened.find_element(By.ID, "shown").text == "2 tables, 4 rows"
+
+
+def test_names_stay_text(opened: webdriver.Chrome) -> None:
+    assert opened.find_elements(By.CSS_SELECTOR, "img, [onerror]") == []
+    assert EVIL in opened.find_element(By.ID, "unfinished").text
+    assert any(row.text == EVIL for row in opened.find_elements(By.CSS_SELECTOR, "th.system"))
+    assert EVIL in opened.title
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_the_page_does_not_scroll_sideways(opened: webdriver.Chrome, width: int) -> None:
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        opened.execute_script(
+            "document.querySelectorAll('details').forEach((d) => { d.open = true; })"
+        )
+        wide = opened.execute_script("return document.documentElement.scrollWidth")
+        assert wide <= width
+        boxes = opened.find_elements(By.CSS_SELECTOR, ".board .scroll:has(table)")
+        assert all(box.get_attribute("tabindex") == "0" for box in boxes)
+    finally:
+        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_holds_all_that_it_shows(page: Path) -> None:
+    text = page.read_text("utf-8")
+    harmless = text.replace(str(escape(EVIL)), "")
+    assert not re.findall(r"""(?:src|href)\s*=\s*["']?(?!["']?(?:#|data:))""", harmless)
+    assert "@import" not in text
+    assert "url(" not in text
+    assert not re.search(r"<[^>]+\son\w+\s*=", harmless)
+    assert EVIL not in text
+    assert "PHANTOM DATA" not in text
+    for name in ("Without a result", "0123abcd", "torch 2.15.0", "NVIDIA H200", "5f3a9c1d"):
+        assert name in text
+
+
+def test_published_beside_measured(page: Path) -> None:
+    table = pd.read_csv(page.with_name("leaderboard.csv"))
+    both = table[table["published_dice"].notna()]
+    text = page.read_text("utf-8")
+    for row in both.to_dict("records"):
+        difference = f"{row['dice_mean'] - row['published_dice']:+.4f}".replace("-", "−")
+        assert difference in text
+
+
+def test_figures_are_files_that_parse(page: Path) -> None:
+    found = sorted(path.name for path in page.with_name("figures").iterdir())
+    assert {"generalisation.svg", "transfer-1.svg"} < set(found)
+    kinds = ("dice", "hausdorff95_px", "ranks", "pairs", "parameters", "speed", "hours")
+    assert {f"m_to_s--lungs--plain--image--{kind}.svg" for kind in kinds} < set(found)
+    for path in page.with_name("figures").iterdir():
+        assert ElementTree.parse(path).getroot().tag.endswith("svg")
+
+
+def test_phantoms_say_so_on_top_and_on_every_table(tmp_path: Path) -> None:
+    text = make_page(tmp_path, ["unet", "scan"], 6, phantom=True).read_text("utf-8")
+    head, *tables = text.split("<article")
+    assert "PHANTOM DATA" in head.split("<main>")[0]
+    assert all("PHANTOM DATA" in table.split("<table")[0] for table in tables)
+
+
+def test_a_rebuilt_page_leaves_no_old_figure(
+    make_rows: Callable[..., pd.DataFrame], write_cell: Callable[..., Path]
+) -> None:
+    suite = write_cell(make_rows("unet", {"c1": 0.9, "c2": 0.96}))
+    old = suite / "leaderboard" / "figures" / "old.svg"
+    old.parent.mkdir(parents=True)
+    old.write_text("<svg/>")
+    folder = build_leaderboard(suite, draws=20)
+    assert not old.exists()
+    assert (folder / "leaderboard.html").stat().st_size > 0
+
+
+def test_insights_of_a_worked_example(make_rows: Callable[..., pd.DataFrame]) -> None:
+    rows = pd.concat(
+        [
+            make_rows("a", {"c1": 0.9, "c2": 0.8, "c3": 0.7, "c4": 0.9}),
+            make_rows("b", {"c1": 0.8, "c2": 0.9, "c3": 0.6, "c4": 0.7}),
+        ]
+    )
+    cases = pa.Table.from_pandas(rows, schema=CASE_SCHEMA, preserve_index=False)
+    insight = next(iter(insights.gather(cases, 100).values()))
+    assert insight.quantiles["dice"].loc["a", 0.5] == pytest.approx(0.85)
+    assert insight.ranks is not None
+    assert dict(zip(insight.ranks["system"], insight.ranks["mean_rank"], strict=True)) == {
+        "a": 1.25, "b": 1.75,
+    }  # fmt: skip
+
+
+def test_the_gap_compares_the_same_test_sets() -> None:
+    rows = [
+        ("a", "m", "m", 0.98), ("a", "s", "s", 0.96), ("a", "m", "s", 0.90), ("a", "s", "m", 0.92),
+        ("a", "m+s", "j", 0.10), ("b", "m", "s", 0.99),
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["system", "train_on", "test_on", "dice"])
+    gaps = insights.generalisation(frame)
+    assert list(gaps["system"]) == ["a"]
+    assert gaps.loc[0, ["inside", "across", "gap"]].tolist() == pytest.approx([0.97, 0.91, 0.06])
+
+
+def test_pareto_front() -> None:
+    points = {"a": (1.0, 0.9), "b": (2.0, 0.95), "c": (3.0, 0.94), "d": (1.0, 0.8)}
+    assert figures.pareto(points, more_is_better=False) == ["a", "b"]
+    assert figures.pareto(points, more_is_better=True) == ["c", "b"]
+
+
+@pytest.mark.slow
+def test_forty_systems_build_fast_and_sort_fast(tmp_path: Path, browser: webdriver.Chrome) -> None:
+    systems = [f"system_{k}" for k in range(40)]
+    rows = suite_rows(systems, MATRIX, 3, 566)
+    meta = Meta("large", suite_cells(systems, MATRIX, 3), {}, 10_000)
+    start = time.monotonic()
+    page = write(tmp_path, rows, build(rows), meta) / "leaderboard.html"
+    spent = time.monotonic() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    assert spent < 60, f"{spent:.0f} s"
+    assert peak < 2, f"{peak:.1f} GiB"
+    assert page.stat().st_size < 15e6
+    browser.get(page.as_uri())
+    milliseconds = browser.execute_script(
+        "const start = performance.now();"
+        "document.querySelectorAll('article.board thead button')[2].click();"
+        "document.body.getBoundingClientRect();"
+        "return performance.now() - start;"
+    )
+    assert milliseconds < 200
