@@ -10,12 +10,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from leaderboards import html, insights, markdown, svg
+from leaderboards import html, insights, markdown, paper, svg
 from leaderboards.markdown import Meta
 
 
 def write(folder: Path, cases: pa.Table, table: pd.DataFrame, meta: Meta) -> Path:
-    """Write ``cases.parquet``, ``leaderboard.csv .md .html`` and ``figures/``.
+    """Write the rows, the tables, the page with its figures, and what a paper takes over.
 
     Each file comes whole or not at all.
 
@@ -37,10 +37,25 @@ def write(folder: Path, cases: pa.Table, table: pd.DataFrame, meta: Meta) -> Pat
         folder / "leaderboard.csv",
         lambda path: table.to_csv(path, index=False, float_format="%.10g"),
     )
-    replace(folder / "leaderboard.md", lambda path: path.write_text(text, "utf-8"))
-    replace(folder / "leaderboard.html", lambda path: path.write_text(rendered, "utf-8"))
+    data = paper.DataSets.of(
+        (row["train_on"], row["test_on"])
+        for row in cases.group_by(["train_on", "test_on"]).aggregate([]).to_pylist()
+    )
+    texts = {
+        "leaderboard.md": text,
+        "leaderboard.html": rendered,
+        "leaderboard.tex": paper.latex(table, meta),
+        "methods.md": paper.methods(table, meta, data),
+        "references.bib": paper.references(table, data),
+    }
+    for name, content in texts.items():
+        _write_text(folder / name, content)
     _figures(folder / "figures", page)
     return folder
+
+
+def _write_text(path: Path, content: str) -> None:
+    replace(path, lambda beside: beside.write_text(content, "utf-8"))
 
 
 def _figures(folder: Path, page: html.Page) -> None:
@@ -51,7 +66,7 @@ def _figures(folder: Path, page: html.Page) -> None:
         if old.name not in wanted:
             old.unlink()
     for name, content in wanted.items():
-        (folder / name).write_text(content, "utf-8")
+        _write_text(folder / name, content)
 
 
 def replace(path: Path, write_to: Callable[[Path], object]) -> None:

@@ -82,9 +82,9 @@ def suite_cells(
             system, protocol, seed, "done", suite="synthetic", n_train=138, split_hash="5f3a9c1d",
             phantom=phantom, versions={"torch": "2.15.0", "pytorch-lightning": "2.6.0"},
             commit="0123abcd", device="NVIDIA H200", wall_s=900.0 + 60 * place,
-            parameters=int(1.5e6 * 1.3 ** ((place * 7) % 13)),
-            gpu_hours=0.1 * 1.2 ** ((place * 5) % 11),
-            images_per_s=400 / 1.25 ** ((place * 7) % 13),
+            parameters=int(4e7 / 1.25 ** ((place * 5) % 17)),
+            gpu_hours=2.0 / 1.2 ** ((place * 4) % 13),
+            images_per_s=20 * 1.25 ** ((place * 5) % 17),
             peak_memory_mib=2000.0 + 700 * place,
         )
         for place, system in enumerate(systems)

@@ -43,6 +43,7 @@ def test_end_to_end(make_rows: RowMaker, write_cell: CellWriter) -> None:
     assert folder == suite / "leaderboard"
     assert sorted(p.name for p in folder.iterdir()) == [
         "cases.parquet", "figures", "leaderboard.csv", "leaderboard.html", "leaderboard.md",
+        "leaderboard.tex", "methods.md", "references.bib",
     ]  # fmt: skip
     assert pq.read_schema(folder / "cases.parquet").equals(CASE_SCHEMA)
     with (folder / "leaderboard.csv").open() as file:

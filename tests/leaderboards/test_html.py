@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pandas as pd
 import pyarrow as pa
 import pytest
-from markupsafe import escape
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
@@ -150,13 +149,27 @@ def test_the_page_does_not_scroll_sideways(opened: webdriver.Chrome, width: int)
         opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+class Attributes(HTMLParser):
+    """Every attribute of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, str | None]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += attrs
+
+
 def test_holds_all_that_it_shows(page: Path) -> None:
     text = page.read_text("utf-8")
-    harmless = text.replace(str(escape(EVIL)), "")
-    assert not re.findall(r"""(?:src|href)\s*=\s*["']?(?!["']?(?:#|data:))""", harmless)
+    attributes = Attributes(text).found
+    assert not [name for name, _ in attributes if name.startswith("on")]
+    links = {value for name, value in attributes if name in ("src", "href", "srcset", "action")}
+    assert links
+    assert all(link.startswith(("#", "data:")) for link in links)
     assert "@import" not in text
     assert "url(" not in text
-    assert not re.search(r"<[^>]+\son\w+\s*=", harmless)
     assert EVIL not in text
     assert "PHANTOM DATA" not in text
     for name in ("Without a result", "0123abcd", "torch 2.15.0", "NVIDIA H200", "5f3a9c1d"):

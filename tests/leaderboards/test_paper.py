@@ -1,0 +1,92 @@
+"""What a paper takes over: the LaTeX table, the methods and their references."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from importlib.resources import files
+
+import pandas as pd
+import pytest
+
+from leaderboards import bibliography, paper
+from leaderboards.markdown import Meta
+from leaderboards.tables import build
+
+RowMaker = Callable[..., pd.DataFrame]
+EVIL = r"100%_of_{x} & \input{y} $z$ #1 ~^"
+DATA = paper.DataSets.of([("montgomery+jsrt", "shenzhen"), (None, "own_films")])
+
+
+@pytest.fixture
+def table(make_rows: RowMaker) -> pd.DataFrame:
+    rows = [
+        make_rows("unet", {"c1": 0.95, "c2": 0.96}),
+        make_rows("scan", {"c1": 0.949, "c2": 0.959}),
+        make_rows(EVIL, {"c1": 0.5, "c2": 0.6}),
+    ]
+    return build(pd.concat(rows), draws=50)
+
+
+def table_lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.endswith(r"\\")]
+
+
+def test_latex_holds_the_table(table: pd.DataFrame) -> None:
+    header, first, second, third = table_lines(paper.latex(table, Meta("smoke", draws=50)))
+    assert first.startswith(r"1 & unet~\cite{ronneberger2015} & \textbf{0.9550} [")
+    assert r"\textbf{0.9540}" in second
+    assert r"\textbf" not in third
+    cells = [len(re.findall(r"(?<!\\)&", line)) for line in (header, first, second, third)]
+    assert set(cells) == {6}
+
+
+def test_latex_keeps_names_text(table: pd.DataFrame) -> None:
+    text = paper.latex(table, Meta("smoke", draws=50))
+    assert paper.latex_escape(EVIL) == (
+        r"100\%\_of\_\{x\} \& \textbackslash{}input\{y\} \$z\$ \#1 "
+        r"\textasciitilde{}\textasciicircum{}"
+    )
+    assert r"\input" not in text
+    bare = text.replace(r"\{", "").replace(r"\}", "")
+    assert bare.count("{") == bare.count("}")
+
+
+def test_phantoms_say_so(make_rows: RowMaker) -> None:
+    table = build(make_rows("unet", {"c1": 0.9, "c2": 0.8}, phantom=True), draws=20)
+    meta = Meta("smoke", draws=20)
+    assert "PHANTOM DATA" in paper.latex(table, meta)
+    assert "PHANTOM DATA" in paper.methods(table, meta, DATA)
+
+
+def test_every_citation_of_the_methods_has_its_entry(table: pd.DataFrame) -> None:
+    text = paper.methods(table, Meta("smoke", draws=50), DATA)
+    cited = set(re.findall(r"@(\w+)", text))
+    entries = set(re.findall(r"^@\w+\{(\w+),", paper.references(table, DATA), re.MULTILINE))
+    assert {"ronneberger2015", "dai2018", "shiraishi2000", "jaeger2014", "holm1979"} <= cited
+    assert cited == entries
+    assert "jsrt [@shiraishi2000; @vanginneken2006] and montgomery" in text
+    assert r"own_films" in text
+
+
+def test_every_system_and_data_set_is_known() -> None:
+    systems = [f.name.removesuffix(".yaml") for f in files("benchmark.systems").iterdir()]
+    named = [name for name in systems if not name.startswith("_")]
+    assert [name for name in named if bibliography.of_system(name) is None] == []
+    for name in ("jsrt", "montgomery", "shenzhen", "lidc_idri", "qin_lung_ct"):
+        assert bibliography.of_data_set(name)
+    assert bibliography.of_system("my_own_network") is None
+    assert bibliography.of_system("slgan_pixel") == ("munawar2020",)
+
+
+def test_every_entry_is_used_and_every_use_has_an_entry() -> None:
+    groups = bibliography.uses().values()
+    used = {key for group in groups for keys in group.values() for key in keys}
+    assert used == set(bibliography.entries())
+    for key, entry in bibliography.entries().items():
+        assert entry.count("{") == entry.count("}"), key
+
+
+def test_an_unknown_key_is_an_error() -> None:
+    with pytest.raises(KeyError, match="nobody"):
+        bibliography.bibtex(["nobody"])
