@@ -93,6 +93,7 @@ class Page:
     published: list[dict[str, Any]]
     phantom: bool
     firsts: list[dict[str, Any]]
+    subgroups: list[dict[str, Any]]
 
     @property
     def footnotes(self) -> dict[str, int]:
@@ -113,6 +114,7 @@ def prepare(
     meta: Meta,
     found: Mapping[TableKey, Insight],
     transferred: pd.DataFrame,
+    served: pd.DataFrame,
 ) -> Page:
     """Draw and word everything.
 
@@ -121,6 +123,7 @@ def prepare(
         meta: what surrounds them.
         found: ``insights.gather`` of the same cases.
         transferred: ``insights.transfer`` of the same cases.
+        served: ``subgroups.compare`` of the same cases.
     """
     measured = list(dict.fromkeys(table["protocol"]))
     described = [name for name in meta.protocols if name in measured]
@@ -138,6 +141,7 @@ def prepare(
         published=_published(table),
         phantom=bool(table["phantom"].any()),
         firsts=[first for _, rows in groups for first in _first(rows, meta)],
+        subgroups=_subgroups(served),
     )
 
 
@@ -306,6 +310,22 @@ def _first(rows: pd.DataFrame, meta: Meta) -> list[dict[str, Any]]:
             "systems": int(rows["rank"].notna().sum()),
             "phantom": bool(leader["phantom"]),
         }
+    ]
+
+
+def _subgroups(served: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of the lungs' subgroups, the worst served first."""
+    lungs = served[served["structure"] == "lungs"].sort_values("gap", kind="stable")
+    return [
+        row
+        | {
+            "mean": number(row["dice_mean"], 4),
+            "interval": f"[{number(row['dice_ci_low'], 4)}, {number(row['dice_ci_high'], 4)}]",
+            "difference": f"{row['gap']:+.4f}".replace("-", "−"),
+            "limits": f"[{row['gap_ci_low']:+.4f}, {row['gap_ci_high']:+.4f}]".replace("-", "−"),
+            "clear": row["gap_ci_low"] > 0 or row["gap_ci_high"] < 0,
+        }
+        for row in insights.records(lungs)
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,19 @@ def gather(cases: pa.Table, draws: int = statistics.DRAWS) -> dict[TableKey, Ins
         rows = cases.select(list(_COLUMNS)).take(pa.array(places)).to_pandas()
         insights[key] = _insight(dict(zip(TABLE_KEYS, key, strict=True)), rows, draws)
     return insights
+
+
+def all_pairs(found: Mapping[TableKey, Insight]) -> pd.DataFrame:
+    """``comparisons.differences`` of every table, with the columns ``TABLE_KEYS`` before them."""
+    parts = [
+        insight.pairs.assign(**dict(zip(TABLE_KEYS, key, strict=True)))
+        for key, insight in found.items()
+        if insight.pairs is not None
+    ]
+    if not parts:
+        return pd.DataFrame(columns=[*TABLE_KEYS])
+    pairs = pd.concat(parts, ignore_index=True)
+    return pairs[[*TABLE_KEYS, *(name for name in pairs.columns if name not in TABLE_KEYS)]]
 
 
 def _insight(keys: dict[str, Any], rows: pd.DataFrame, draws: int) -> Insight:

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from leaderboards import html, insights, markdown, paper, svg
+from leaderboards import html, insights, markdown, paper, subgroups, svg
 from leaderboards.markdown import Meta
 
 
@@ -30,13 +30,18 @@ def write(folder: Path, cases: pa.Table, table: pd.DataFrame, meta: Meta) -> Pat
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = markdown.page(table, meta)
-    page = html.prepare(table, meta, insights.gather(cases, meta.draws), insights.transfer(cases))
+    found = insights.gather(cases, meta.draws)
+    served = subgroups.compare(cases, min(meta.draws, subgroups.DRAWS))
+    page = html.prepare(table, meta, found, insights.transfer(cases), served)
     rendered = html.render(page)
     replace(folder / "cases.parquet", lambda path: pq.write_table(cases, path))
-    replace(
-        folder / "leaderboard.csv",
-        lambda path: table.to_csv(path, index=False, float_format="%.10g"),
-    )
+    frames = {
+        "leaderboard.csv": table,
+        "comparisons.csv": insights.all_pairs(found),
+        "subgroups.csv": served,
+    }
+    for name, frame in frames.items():
+        _write_text(folder / name, frame.to_csv(index=False, float_format="%.10g"))
     data = paper.DataSets.of(
         (row["train_on"], row["test_on"])
         for row in cases.group_by(["train_on", "test_on"]).aggregate([]).to_pylist()

@@ -66,6 +66,9 @@ def _cell(
             "hausdorff_px": 2 * far, "hausdorff95_px": far, "assd_px": far / 4,
             "reference": "plain", "unit": "image", "empty_prediction": empty,
             "empty_reference": False, "height": 1024, "width": 1024, "phantom": phantom,
+            "sex": np.where(np.arange(len(dice)) % 3 == 0, "F", "M"),
+            "age": [str(20 + k * 7 % 60) for k in range(len(dice))],
+            "finding": np.where(np.arange(len(dice)) % 2 == 0, "normal", "PTB"),
         }
     )  # fmt: skip
     absent = {name: None for name in CASE_SCHEMA.names if name not in frame}

@@ -42,8 +42,8 @@ def test_end_to_end(make_rows: RowMaker, write_cell: CellWriter) -> None:
     folder = build_leaderboard(suite, protocols=described, draws=200)
     assert folder == suite / "leaderboard"
     assert sorted(p.name for p in folder.iterdir()) == [
-        "cases.parquet", "figures", "leaderboard.csv", "leaderboard.html", "leaderboard.md",
-        "leaderboard.tex", "methods.md", "references.bib",
+        "cases.parquet", "comparisons.csv", "figures", "leaderboard.csv", "leaderboard.html",
+        "leaderboard.md", "leaderboard.tex", "methods.md", "references.bib", "subgroups.csv",
     ]  # fmt: skip
     assert pq.read_schema(folder / "cases.parquet").equals(CASE_SCHEMA)
     with (folder / "leaderboard.csv").open() as file:
