@@ -323,7 +323,7 @@ def _subgroups(served: pd.DataFrame) -> list[dict[str, Any]]:
             "interval": f"[{number(row['dice_ci_low'], 4)}, {number(row['dice_ci_high'], 4)}]",
             "difference": f"{row['gap']:+.4f}".replace("-", "−"),
             "limits": f"[{row['gap_ci_low']:+.4f}, {row['gap_ci_high']:+.4f}]".replace("-", "−"),
-            "clear": row["gap_ci_low"] > 0 or row["gap_ci_high"] < 0,
+            "firm": row["gap_ci_low"] > 0 or row["gap_ci_high"] < 0,
         }
         for row in insights.records(lungs)
     ]

@@ -185,6 +185,15 @@ def test_published_beside_measured(page: Path) -> None:
         assert difference in text
 
 
+def test_only_firm_gaps_of_subgroups_are_bold(page: Path) -> None:
+    served = pd.read_csv(page.with_name("subgroups.csv"))
+    lungs = served[served["structure"] == "lungs"]
+    firm = (lungs["gap_ci_low"] > 0) | (lungs["gap_ci_high"] < 0)
+    section = page.read_text("utf-8").split('id="subgroups"')[1].split("</section>")[0]
+    assert 0 < firm.sum() < len(lungs)
+    assert section.count('class="lead"') == firm.sum()
+
+
 def test_figures_are_files_that_parse(page: Path) -> None:
     found = sorted(path.name for path in page.with_name("figures").iterdir())
     assert {"generalisation.svg", "transfer-1.svg"} < set(found)
