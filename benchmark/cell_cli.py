@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 warnings.filterwarnings("ignore", message=".*torch.jit.*")
 
 import pytorch_lightning as pl  # noqa: E402
+import yaml  # noqa: E402
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment  # noqa: E402
 from pytorch_lightning.callbacks import RichProgressBar  # noqa: E402
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI  # noqa: E402
@@ -73,7 +74,8 @@ class CellCLI(LightningCLI):
         tracker: Logger | None = None,
         checkpoints: Path | None = None,
     ) -> None:
-        self._out, self._checkpoint_every_s = out, checkpoint_every_s
+        self._config, self._out = config, out
+        self._checkpoint_every_s = checkpoint_every_s
         self._tracker = tracker
         self.checkpoints = checkpoints or out / "checkpoints"
         self.meter = Meter()
@@ -105,6 +107,7 @@ class CellCLI(LightningCLI):
             callbacks.append(Overlays())
         if console.is_terminal:
             callbacks.append(RichProgressBar())
+        kwargs |= whole_numbers(given, yaml.safe_load(self._config.read_text())["trainer"])
         kwargs |= {
             "callbacks": [*(given.get("callbacks") or []), *callbacks],
             "default_root_dir": str(self._out),
@@ -122,3 +125,23 @@ class CellCLI(LightningCLI):
         elif given["devices"] not in (1, "1") or given.get("num_nodes", 1) > 1:
             kwargs["strategy"] = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
         return super().instantiate_trainer(**kwargs)
+
+
+def whole_numbers(given: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, int]:
+    """Return the Trainer's counts that the parser made floats of.
+
+    ``limit_train_batches: 1`` means one batch and ``1.0`` all of them. Which of ``int | float`` the
+    parser tries first depends on what else was imported (typing caches equal unions in whatever
+    order they came first), so the config's own word decides.
+
+    Args:
+        given: the Trainer's arguments as parsed.
+        stated: the same as the config file states them.
+    """
+    return {
+        name: int(value)
+        for name, value in given.items()
+        if isinstance(value, float)
+        and value.is_integer()
+        and (value > 1 or (value == stated.get(name) and isinstance(stated[name], int)))
+    }
