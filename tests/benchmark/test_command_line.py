@@ -195,6 +195,7 @@ def test_shuffled_masks_come_out_at_the_mean_shape(tmp_path, rows):
     overrides = {
         **TWO["overrides"],
         "model.init_args.generator.init_args.widths?": [8, 16, 32, 64, 64],
+        "model.init_args.generator.init_args.norm?": "batch",
         "augmentation?": {"brightness": 0.2, "noise": 0.1, "contrast": 0.4},
     }
     own = {"unet": {"trainer.max_epochs": 20, "batch_size": 4}}

@@ -18,6 +18,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import memory
 import numpy as np
 from PIL import Image
 
@@ -208,7 +209,7 @@ def main():
         "outcomes": outcomes,
         "faults": faults[:20],
         "slowest_s": slowest,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mib": memory.peak_mib(),
     }
     print(json.dumps(report))
 
