@@ -138,7 +138,7 @@ def _dispatch(given: argparse.Namespace, extra: list[str]) -> int:
     root = data_root(given.data_root, given.runs)
     plan = make_plan(given.suite, given.runs, root, changes, given.extra_systems, shown)
     if given.command == "leaderboard":
-        say(f"leaderboard: {build_suite_leaderboard(plan, root, given.runs) / 'leaderboard.md'}")
+        say(f"leaderboard: {build_suite_leaderboard(plan, root, given.runs) / 'leaderboard.html'}")
     elif given.json:
         print(json.dumps(as_objects(selection.of(plan)), indent=1))
     else:

@@ -100,7 +100,7 @@ def run(
     if not todo:
         say("nothing to do: every cell that can run is done")
     if board:
-        say(f"leaderboard: {board / 'leaderboard.md'}")
+        say(f"leaderboard: {board / 'leaderboard.html'}")
     if counts["running"]:
         say(f"{counts['running']} cells are being run by another process; it ends the leaderboard")
     return 0 if all(state in (*FINISHED, "running") for state in counts) else 1
