@@ -103,7 +103,10 @@ class Meter(pl.Callback):
             "processes": trainer.world_size,
             "threads": torch.get_num_threads(),
             "precision": str(trainer.precision),
-            "parameters": sum(p.numel() for p in module.parameters()),
+            # Of what predicts: a critic is gone after training.
+            "parameters": sum(
+                p.numel() for name, p in module.named_parameters() if not name.startswith("critic.")
+            ),
             "images_per_s": round(self.images / self.seconds, 3) if self.seconds else None,
             "peak_memory_mib": round(peak / 2**20, 1),
         }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from benchmark.fit import fit
@@ -21,6 +22,10 @@ def test_a_repeated_cell_has_identical_rows(tiny_cell, rows, tmp_path):
     pd.testing.assert_frame_equal(rows(tmp_path / "one"), rows(tmp_path / "two"), check_exact=True)
     record = json.loads((tmp_path / "one" / "cell.json").read_text())
     assert record["state"] == "done" and record["phantom"] is True
+    weights = torch.load(tmp_path / "one" / "checkpoints" / "last.ckpt", weights_only=True)
+    generator = [v for k, v in weights["state_dict"].items() if k.startswith("generator.")]
+    learnt = sum(v.numel() for v in generator if v.is_floating_point())
+    assert 0.8 * learnt < record["parameters"] < learnt  # less the norms' running statistics
     assert record["n_test"] == 20 == len(rows(tmp_path / "one").query("structure == 'lungs'"))
 
 
