@@ -19,6 +19,9 @@ from datamodules.sources.base import Case
 from datamodules.splits import Key
 from datamodules.targets import to_channels
 
+_SHUFFLED = 0x736875
+"""Keeps the draws that move a foreign mask apart from those that move the film."""
+
 _MIXUP = 0x6D6978
 """Keeps the draws of mixup apart from those of augmentation, which share seed, epoch, index."""
 
@@ -111,7 +114,12 @@ class TrainingSet(Dataset[dict[str, torch.Tensor]]):
             planes = self._cases.pixels(self._masks[index])[1]
         if self._augmentation is not None:
             random = np.random.default_rng([self._seed, epoch, index])
-            image, planes = self._augmentation(image, planes, random)
+            image, moved = self._augmentation(image, planes, random)
+            if self._masks is not None:
+                # Moved alike, a film would tell where its foreign mask went.
+                random = np.random.default_rng([_SHUFFLED, self._seed, epoch, index])
+                moved = self._augmentation(image, planes, random)[1]
+            planes = moved
         return {
             "image": torch.from_numpy(self._preprocessing.to_range(image)[None]),
             "target": torch.from_numpy(to_channels(planes, self._structures)),
