@@ -11,7 +11,7 @@ from typing import Any
 from benchmark.library import Settings
 from contract.errors import UserError
 
-IDENTITY_FORMAT = 3
+IDENTITY_FORMAT = 4
 """Raised whenever the same composition would train otherwise."""
 
 SYSTEM_KEYS = {

@@ -7,15 +7,33 @@ import pyarrow as pa
 METRICS = (
     "dice", "iou", "precision", "recall", "accuracy", "auc", "nsd",
     "hausdorff_px", "hausdorff95_px", "assd_px", "hausdorff_mm", "hausdorff95_mm", "assd_mm",
-    "dice_netgrid", "iou_netgrid", "iou_keras_pixelwise",
+    "dice_netgrid", "iou_netgrid", "iou_keras_pixelwise", "hausdorff_rowvector",
+    "nodule_coverage", "nodule_pixel_coverage",
+    "pleural_nodule_coverage", "pleural_nodule_pixel_coverage",
 )  # fmt: skip
 """Metrics of one case and structure, in the order of the columns.
 
-``iou_keras_pixelwise`` is no IoU but what DEFU-Net's paper prints as one, for its table only.
+``iou_keras_pixelwise`` is no IoU but what DEFU-Net's paper prints as one, and
+``hausdorff_rowvector`` no distance between masks but what LGAN's tables fit: both stand beside
+their paper only. Nodule coverage is the share, in [0, 1], of a scan's annotated nodules (or of
+their pixels) inside the predicted lungs; null where a scan has none.
 """
 
 LOWER_IS_BETTER = frozenset(m for m in METRICS if m.startswith(("hausdorff", "assd")))
-UNRANKED = frozenset({"auc", "iou_keras_pixelwise"})
+UNRANKED = frozenset({"auc", "iou_keras_pixelwise", "hausdorff_rowvector"})
+
+ENDPOINTS = ("area_px", "area_mm2", "volume_ml", "cardiothoracic_ratio")
+"""Measurements that people make on masks; each has a ``reference_`` column beside it.
+
+Areas count pixels of the grid that is scored; the ratio stands in rows of the heart.
+"""
+
+QUALITY = ("disagreement", "components", "flagged")
+"""What is known of a prediction without its reference.
+
+``disagreement`` is 1 - Dice between the prediction and that of the mirrored film, in [0, 1];
+``components`` counts the mask's connected parts; ``flagged`` warns of a poor mask.
+"""
 
 SUBGROUPS = ("finding", "sex", "age", "view", "subgroup")
 """What the clinical files, or a user's table, tell of a case; null where they tell nothing."""
@@ -38,7 +56,10 @@ CASE_SCHEMA = pa.schema(
         ("unit", pa.string()),
         ("scan_id", pa.string()),
         ("slice_index", pa.int64()),
-        ("volume_ml", pa.float64()),
+        *((f"{side}{name}", pa.float64()) for name in ENDPOINTS for side in ("", "reference_")),
+        ("disagreement", pa.float64()),
+        ("components", pa.int64()),
+        ("flagged", pa.bool_()),
         ("empty_prediction", pa.bool_()),
         ("empty_reference", pa.bool_()),
         ("height", pa.int64()),

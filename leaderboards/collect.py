@@ -13,14 +13,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contract.errors import DataError, UserError
-from contract.rows import CASE_SCHEMA, SUBGROUPS
+from contract.rows import CASE_SCHEMA, QUALITY, SUBGROUPS
 from contract.words import REFERENCES, STATES, STRUCTURES, UNITS
 
 CellKey = tuple[str, str, int]
 """System, protocol, seed."""
 
 CASE_IDENTITY = ("test_on", "case_id", "scan_id", "slice_index", "structure", "reference", "unit")
-_MAY_BE_NULL = frozenset({"train_on", "scan_id", "slice_index", *SUBGROUPS})
+_MAY_BE_NULL = frozenset({"train_on", "scan_id", "slice_index", *QUALITY, *SUBGROUPS})
 _WORDS = {"structure": STRUCTURES, "reference": REFERENCES, "unit": UNITS}
 
 

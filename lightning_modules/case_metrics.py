@@ -58,7 +58,8 @@ def case_metrics(
         spacing: height and width of one pixel in mm; without it the ``_mm`` metrics are ``None``.
 
     Returns:
-        Every column of ``contract.rows.METRICS`` except the ``_netgrid`` ones, in that order.
+        Every column of ``contract.rows.METRICS`` up to ``iou_keras_pixelwise``, in that order, the
+        ``_netgrid`` ones left out.
 
     Raises:
         ValueError: if a mask is not boolean, the shapes differ or the spacing is not positive.

@@ -7,8 +7,9 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from benchmark.commands.arguments import Commands, add_command
 from contract.errors import MissingDataError, UserError
 
 if TYPE_CHECKING:
@@ -20,8 +21,10 @@ SHOWN_PROBLEMS = 20
 """Further problems of a data set are only counted; ``--json`` lists all."""
 
 
-def add_data_commands(subparsers: Any) -> None:
-    """Add ``check``, ``audit`` and ``phantoms`` to the sub-parsers of ``lungbench data``."""
+def add(commands: Commands) -> None:
+    """Add ``data`` with ``check``, ``audit`` and ``phantoms``."""
+    data = add_command(commands, "data", "look after data sets", run_data_command)
+    subparsers = data.add_subparsers(dest="data_command", required=True, metavar="what")
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument(
         "--data-root", type=Path, required=True,
@@ -42,7 +45,7 @@ def add_data_commands(subparsers: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the data root to write")
 
 
-def run_data_command(given: argparse.Namespace) -> int:
+def run_data_command(given: argparse.Namespace, extra: Sequence[str] = ()) -> int:
     """Run one of the commands and return its exit code.
 
     Raises:
@@ -80,7 +83,7 @@ def _protocols() -> dict[str, Protocol]:
     from benchmark.library import load
     from datamodules.protocol import Protocol
 
-    folder = Path(__file__).parent / "protocols"
+    folder = Path(__file__).parent.parent / "protocols"
     loaded = [load("protocols", path.stem) for path in sorted(folder.glob("*.yaml"))]
     return {
         settings["name"]: Protocol(**{k: v for k, v in settings.items() if k not in DESCRIPTIVE})

@@ -1,0 +1,96 @@
+"""Arguments that several commands share, and how a command joins the parser."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from benchmark.plan import Plan, Selection
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+"""argparse's sub-parsers, which have no public name."""
+Act = Callable[[argparse.Namespace, Sequence[str]], int]
+"""What a command does: parsed arguments and unknown ones in, the exit code out."""
+
+
+def add_command(
+    commands: Commands,
+    name: str,
+    text: str,
+    act: Act,
+    *parents: argparse.ArgumentParser,
+    passes_on: bool = False,
+) -> argparse.ArgumentParser:
+    """Add a command to the parser.
+
+    Args:
+        commands: the parser's commands.
+        name: the command.
+        text: what it does, in a sentence.
+        act: runs it.
+        parents: argument groups that it shares with others.
+        passes_on: whether ``act`` takes arguments that the parser does not know.
+    """
+    parser = commands.add_parser(name, help=text, description=text, parents=parents)
+    parser.set_defaults(act=act, passes_on=passes_on)
+    return parser
+
+
+def folder_arguments() -> argparse.ArgumentParser:
+    """``--suite``, ``--runs`` and ``--data-root``."""
+    group = argparse.ArgumentParser(add_help=False)
+    group.add_argument("--suite", default="smoke", help="a suite's name or YAML file [smoke]")
+    group.add_argument("--runs", type=Path, default=Path("runs"), help="the runs folder [runs]")
+    group.add_argument(
+        "--data-root",
+        type=Path,
+        help="folder that holds MontgomerySet/, ChinaSet_AllFiles/ … [phantoms, synthetic films]",
+    )
+    return group
+
+
+def suite_arguments() -> argparse.ArgumentParser:
+    """The folders, which part of the suite is meant, and what is changed in it."""
+    group = argparse.ArgumentParser(add_help=False, parents=[folder_arguments()])
+    for kind, of in (("systems", str), ("protocols", str), ("seeds", int)):
+        group.add_argument(
+            f"--{kind}", nargs="+", action="extend", default=[], type=of, metavar="NAME",
+            help=f"only these {kind} of the suite [all]",
+        )  # fmt: skip
+    group.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="changes",
+        help="change every system, e.g. trainer.max_epochs=3 preprocessing.size=128",
+    )  # fmt: skip
+    group.add_argument(
+        "--with", nargs="+", action="extend", default=[], metavar="FILE", dest="extra_systems",
+        help="YAML files of systems that join the suite; they name code to run, so trust them",
+    )  # fmt: skip
+    return group
+
+
+def selected(given: argparse.Namespace) -> Selection:
+    """Return the part of the suite that the arguments ask for."""
+    from benchmark.plan import Selection
+
+    return Selection(given.systems, given.protocols, given.seeds)
+
+
+def changes(given: argparse.Namespace) -> Mapping[str, object]:
+    """Return the changes that ``--set`` asks for."""
+    from benchmark.library import parse_overrides
+
+    return parse_overrides(given.changes)
+
+
+def planned(given: argparse.Namespace) -> tuple[Plan, Path]:
+    """Return the plan of the suite that the arguments name, and its data root."""
+    from benchmark.plan import make_plan
+    from benchmark.progress import shown
+    from benchmark.run import data_root
+
+    root = data_root(given.data_root, given.runs)
+    plan = make_plan(given.suite, given.runs, root, changes(given), given.extra_systems, shown)
+    return plan, root

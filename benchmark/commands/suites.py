@@ -1,0 +1,65 @@
+"""The commands ``plan``, ``status``, ``run`` and ``leaderboard``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+
+from benchmark.commands.arguments import (
+    Commands,
+    add_command,
+    changes,
+    planned,
+    selected,
+    suite_arguments,
+)
+
+
+def add(commands: Commands) -> None:
+    """Add the commands that work on a whole suite."""
+    suite = suite_arguments()
+    for name, text in (
+        ("plan", "list the cells, their states and what each trains and tests on; run nothing"),
+        ("status", "list the cells' states with reasons and logs"),
+    ):
+        parser = add_command(commands, name, text, _list_cells, suite)
+        parser.add_argument("--json", action="store_true", help="print a list of objects")
+    text = "run what is not done, then build the leaderboard"
+    run = add_command(commands, "run", text, _run, suite)
+    run.add_argument("--launcher", choices=("auto", "local"), default="auto", help="where [auto]")
+    run.add_argument("--devices", type=int, default=1, help="processes (GPUs) a cell [1]")
+    run.add_argument("--jobs", type=int, help="cells at a time [what the machine carries]")
+    text = "rebuild a suite's tables from its rows"
+    add_command(commands, "leaderboard", text, _rebuild, suite)
+
+
+def _list_cells(given: argparse.Namespace, extra: Sequence[str]) -> int:
+    from benchmark.report import as_objects, print_cells
+
+    plan, _ = planned(given)
+    cells = selected(given).of(plan)
+    if given.json:
+        print(json.dumps(as_objects(cells), indent=1))
+    else:
+        title = f"suite {plan.suite.name}: {plan.suite.title}"
+        print_cells(title, cells, logs=given.command == "status")
+    return 0
+
+
+def _run(given: argparse.Namespace, extra: Sequence[str]) -> int:
+    from benchmark.run import run
+
+    return run(
+        given.suite, given.runs, given.data_root, jobs=given.jobs, devices=given.devices,
+        changes=changes(given), extra_systems=given.extra_systems, selection=selected(given),
+    )  # fmt: skip
+
+
+def _rebuild(given: argparse.Namespace, extra: Sequence[str]) -> int:
+    from benchmark.progress import say
+    from benchmark.run import build_suite_leaderboard
+
+    plan, root = planned(given)
+    say(f"leaderboard: {build_suite_leaderboard(plan, root, given.runs) / 'leaderboard.html'}")
+    return 0
