@@ -87,20 +87,48 @@ def score_case(
     )
     small = structure_masks(probabilities, structures, activation)
     truth = structure_masks(target, structures, "sigmoid")
-    rows = []
-    for name in sorted(set(scored) & set(references), key=list(references).index):
-        mask, probability = (part.cpu().numpy() for part in scored[name])
+    rows = score_masks(
+        {name: mask.cpu().numpy() for name, (mask, _) in scored.items()},
+        references,
+        spacing,
+        {name: probability.cpu().numpy() for name, (_, probability) in scored.items()},
+    )
+    for row in rows:
+        name = row["structure"]
         net = overlap_metrics(small[name][0].cpu().numpy(), truth[name][0].cpu().numpy())
+        row["dice_netgrid"], row["iou_netgrid"] = net["dice"], net["iou"]
+    return rows
+
+
+def score_masks(
+    masks: Mapping[str, Mask],
+    references: Mapping[str, Mask],
+    spacing: tuple[float, float] | None,
+    probabilities: Mapping[str, NDArray[np.floating]] | None = None,
+) -> list[dict[str, Any]]:
+    """Score the hard masks of one case, wherever they come from.
+
+    Args:
+        masks: each predicted structure's mask ``(h, w)`` on the grid that is scored.
+        references: each structure's reference mask ``(h, w)``.
+        spacing: mm from one pixel to the next, down and along, or None.
+        probabilities: each structure's probability ``(h, w)``; without them ``auc`` is undefined.
+
+    Returns:
+        One dict of columns for each structure that both sides have.
+    """
+    rows = []
+    for name in sorted(set(masks) & set(references), key=list(references).index):
+        mask, reference = masks[name], references[name]
+        probability = None if probabilities is None else probabilities[name]
         rows.append(
             {
                 "structure": name,
-                **case_metrics(mask, references[name], probability, spacing),
-                "dice_netgrid": net["dice"],
-                "iou_netgrid": net["iou"],
+                **case_metrics(mask, reference, probability, spacing),
                 "empty_prediction": not mask.any(),
-                "empty_reference": not references[name].any(),
-                "height": shape[0],
-                "width": shape[1],
+                "empty_reference": not reference.any(),
+                "height": reference.shape[0],
+                "width": reference.shape[1],
             }
         )
     return rows
