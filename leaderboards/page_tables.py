@@ -1,0 +1,156 @@
+"""Rows of the page's tables: numbers as text, and what each cell sorts by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup, escape
+
+from leaderboards import figures, insights, markdown, papers
+from leaderboards.comparisons import PRACTICALLY_EQUAL
+from leaderboards.markdown import FLOOR, Meta, number
+from leaderboards.page_parts import Column, Value, known, shown_number
+from leaderboards.svg import Axis, spread
+
+
+def columns(rows: pd.DataFrame) -> tuple[list[Column], list[list[Value]]]:
+    """A table's columns, and a row of cells a system."""
+    best = rows.loc[rows["rank"] == 1, "dice_mean"].max()
+    limits = rows[["dice_ci_low", "dice_mean", "dice_ci_high"]].to_numpy(dtype=float).ravel()
+    axis = spread(limits, 2, 118) or Axis(0, 1, 2, 118)
+    columns = [
+        Column("#", "ascending", f"Rank by mean Dice; ≈: less than {PRACTICALLY_EQUAL} behind"),
+        Column("System", "ascending"),
+        Column("Dice", title="Mean over cases"),
+        Column("95 % interval", title="Bootstrap over patients and seeds; sorts by the lower end"),
+    ]
+    shown = markdown.shown_metrics(rows)
+    columns += [
+        Column(header, "ascending" if metric.startswith(("hausdorff", "assd")) else "descending")
+        for header, metric, _ in shown
+    ]
+    clean = rows["dice_mean_clean"].notna().any()
+    columns += [Column("Dice clean", title="Without suspect reference masks")] if clean else []
+    columns += [
+        Column("SD cases", "ascending"),
+        Column("SD seeds", "ascending"),
+        Column("n", title="Cases"),
+        Column("seeds"),
+        Column("failed", "ascending", "Cases with exactly one of prediction and reference empty"),
+        Column("< .90", "ascending", "Cases with a Dice under .90"),
+        Column("< .80", "ascending", "Cases with a Dice under .80"),
+    ]
+    values = []
+    for record in insights.records(rows):
+        cells = [
+            Value(markdown.rank_text(record, best), known(record["rank"]), "rank"),
+            Value(_system(record["system"]), record["system"].lower(), "system"),
+            shown_number(record["dice_mean"], 4, "lead"),
+            _interval(record, axis),
+        ]
+        cells += [
+            Value(markdown.mean_text(record, metric, digits), known(record[f"{metric}_mean"]))
+            for _, metric, digits in shown
+        ]
+        if clean:
+            cells.append(shown_number(record["dice_mean_clean"], 4))
+        cells += [
+            shown_number(record["dice_sd_cases"], 4),
+            shown_number(record["dice_sd_seeds"], 4),
+        ]
+        counts = ("n_cases", "n_seeds", "n_failed", "n_below_90", "n_below_80")
+        cells += [Value(str(record[name]), known(record[name])) for name in counts]
+        values.append(cells)
+    return columns, values
+
+
+def _system(name: str) -> str:
+    return f"{name} (floor)" if name == FLOOR else name
+
+
+def _interval(record: Mapping[str, Any], axis: Axis) -> Value:
+    low, high = record["dice_ci_low"], record["dice_ci_high"]
+    said = escape(f"[{number(low, 4)}, {number(high, 4)}]")
+    bar = figures.interval_bar(low, record["dice_mean"], high, axis)
+    return Value(bar + Markup('<span class="limits">') + said + Markup("</span>"), known(low))
+
+
+def first(rows: pd.DataFrame, meta: Meta) -> list[dict[str, Any]]:
+    """The leader of a table of lungs, for the cards on top."""
+    leaders = rows[(rows["rank"] == 1) & (rows["structure"] == "lungs")]
+    if leaders.empty:
+        return []
+    leader = leaders.iloc[0]
+    near = rows["rank"].notna() & (leader["dice_mean"] - rows["dice_mean"] < PRACTICALLY_EQUAL)
+    return [
+        {
+            "protocol": leader["protocol"],
+            "title": meta.protocols.get(leader["protocol"], leader["protocol"]),
+            "system": leader["system"],
+            "dice": number(leader["dice_mean"], 3),
+            "low": number(leader["dice_ci_low"], 3),
+            "high": number(leader["dice_ci_high"], 3),
+            "near": int(near.sum()) - 1,
+            "systems": int(rows["rank"].notna().sum()),
+            "phantom": bool(leader["phantom"]),
+        }
+    ]
+
+
+def subgroups(served: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of the lungs' subgroups, the worst served first."""
+    lungs = served[served["structure"] == "lungs"].sort_values("gap", kind="stable")
+    return [
+        row
+        | {
+            "mean": number(row["dice_mean"], 4),
+            "interval": f"[{number(row['dice_ci_low'], 4)}, {number(row['dice_ci_high'], 4)}]",
+            "difference": f"{row['gap']:+.4f}".replace("-", "−"),
+            "limits": f"[{row['gap_ci_low']:+.4f}, {row['gap_ci_high']:+.4f}]".replace("-", "−"),
+            "firm": row["gap_ci_low"] > 0 or row["gap_ci_high"] < 0,
+        }
+        for row in insights.records(lungs)
+    ]
+
+
+def sizes(meta: Meta) -> list[dict[str, Any]]:
+    """Cost by system, over its finished cells."""
+    done = [cell for cell in meta.cells if cell.state == "done"]
+    if not done:
+        return []
+    names = ("parameters", "images_per_s", "gpu_hours", "wall_s", "peak_memory_mib")
+    frame = pd.DataFrame(
+        [{"system": cell.system} | {name: getattr(cell, name) for name in names} for cell in done]
+    )
+    mean = frame.set_index("system").astype(float).groupby(level=0, sort=True).mean()
+    return [
+        {"system": row["system"], **{name: known(row[name]) for name in names}}
+        for row in insights.records(mean.reset_index())
+    ]
+
+
+def published(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Measured rows that a paper's value stands beside."""
+    rows = []
+    for record in insights.records(table):
+        named = (record["system"], record["protocol"], record["structure"], record["unit"])
+        value = papers.beside(*named)
+        if value is None:
+            continue
+        measured = record["dice_mean"]
+        rows.append(
+            {
+                **{key: record[key] for key in ("system", "protocol", "structure", "phantom")},
+                "measured": number(measured, 4),
+                "interval": f"[{number(record['dice_ci_low'], 4)}, "
+                f"{number(record['dice_ci_high'], 4)}]",
+                "published": number(value.value, 4),
+                "difference": f"{measured - value.value:+.4f}".replace("-", "−"),
+                "sort": measured - value.value,
+                "label": value.label,
+                "notes": value.notes,
+            }
+        )
+    return rows
