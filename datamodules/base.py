@@ -18,7 +18,7 @@ from datamodules.digests import Progress, no_progress
 from datamodules.preprocessing import Preprocessing
 from datamodules.protocol import Protocol
 from datamodules.samplers import EpochSampler, ShardSampler
-from datamodules.sources import open_sources
+from datamodules.sources import Source, open_sources
 from datamodules.splits import Split, make_split
 
 
@@ -68,6 +68,7 @@ class ProtocolDataModule(pl.LightningDataModule):
         self.progress: Progress = no_progress
         self.split: Split | None = None
         self.phantom = False
+        self.sources: dict[str, Source] = {}
 
     def prepare_data(self) -> None:
         """Build the caches, on one process a node; the others find them."""
@@ -75,6 +76,7 @@ class ProtocolDataModule(pl.LightningDataModule):
 
     def _open(self) -> dict[str, PreparedSet]:
         sources = open_sources(self.protocol.datasets, self._root)
+        self.sources = {source.name: source for source in sources.values()}
         cases = {name: source.cases() for name, source in sources.items()}
         share = sum(s.official_share for s in sources.values()) / len(sources)
         self.phantom = any(source.phantom is not None for source in sources.values())
