@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from collections.abc import Sequence
 
 from benchmark.commands import cells, data, speed, suites
+from benchmark.failures import explain
 from contract.errors import UserError
 
 GROUPS = (
@@ -55,6 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("lungbench: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
+    except Exception as error:  # a fault of the project or the machine: where, then in words
+        traceback.print_exc()
+        print(f"lungbench: {explain(error)}", file=sys.stderr)
+        return 1
     return code
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.library import Settings
-from benchmark.ownership import is_owned
+from benchmark.ownership import describe, is_owned
 from datamodules.digests import write_atomically
+
+INTERRUPTED = "interrupted; will resume"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,14 +63,13 @@ class Cell:
         if self.problem:
             return "no_data", self.problem
         record = read_record(self.folder)
-        if not record:
-            return "pending", ""
-        if record.get("config_hash") != self.config_hash:
+        state, reason = str(record.get("state", "pending")), str(record.get("reason") or "")
+        changed = bool(record) and record.get("config_hash") != self.config_hash
+        if (state != "done" or changed) and is_owned(self.folder):
+            return "running", f"by {describe(self.folder)}"
+        if changed:
             return "stale", "its results come from another configuration or other data"
-        state, reason = str(record["state"]), str(record.get("reason") or "")
-        if state == "running" and not is_owned(self.folder):
-            return "pending", "interrupted; will resume"
-        return state, reason
+        return ("pending", INTERRUPTED) if state == "running" else (state, reason)
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import os
 import platform
 import sys
 import time
-import traceback
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,9 +17,10 @@ from typing import Any
 import yaml
 
 from benchmark.cell_cli import CellCLI, Identity
-from benchmark.cells import read_record, update_record
+from benchmark.cells import INTERRUPTED, read_record, update_record
 from benchmark.checkpoints import find_resumable, load_weights
-from benchmark.ownership import Owner
+from benchmark.failures import explain
+from benchmark.ownership import Owner, clear_leftovers
 from benchmark.progress import say, shown
 from benchmark.results import commit, gather, in_order, versions, write_rows
 from benchmark.tracking import make_tracker
@@ -54,6 +54,7 @@ def fit(
     identity = _read_identity(config, extra)
     if _is_first():
         with Owner(out):
+            clear_leftovers(out)
             _fit(config, out, extra, identity, checkpoint, checkpoint_every_s)
     else:
         _fit(config, out, extra, identity, checkpoint, checkpoint_every_s)
@@ -101,16 +102,7 @@ def _fit(
         result = _run_folds(config, out, extra, identity, checkpoint, checkpoint_every_s)
     except BaseException as error:
         if first:
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            label = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-            update_record(
-                out,
-                state="failed",
-                reason=label + reason[0],
-                wall_s=round(spent + time.time() - started, 2),
-            )
-            if not isinstance(error, UserError):
-                traceback.print_exc()
+            _record_end(out, error, wall_s=round(spent + time.time() - started, 2))
         raise
     if first and result:
         wall = spent + time.time() - started
@@ -125,6 +117,16 @@ def _fit(
             **result,
         )
         (out / "progress.json").unlink(missing_ok=True)
+
+
+def _record_end(out: Path, error: BaseException, **facts: Any) -> None:
+    """Record what ended the cell; an interruption is no failure, the cell goes on another time."""
+    interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
+    state, reason = ("pending", INTERRUPTED) if interrupted else ("failed", explain(error))
+    try:
+        update_record(out, state=state, reason=reason, **facts)
+    except OSError as second:
+        say(f"{out}: {reason}; and that could not be recorded: {explain(second)}")
 
 
 def _read_identity(config: Path, extra: Sequence[str]) -> dict[str, Any]:

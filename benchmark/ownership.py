@@ -13,9 +13,12 @@ import time
 import uuid
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from contract.errors import UserError
 
+SIGNED = "owner.json"
+HANDED_OVER = "LUNGBENCH_OWNER"
 BEAT_S = 10.0
 DEAD_AFTER_S = 90.0
 """An owner on another host is dead when it has not been heard of for this long."""
@@ -28,8 +31,14 @@ class BusyError(UserError):
 class Owner:
     """Holds a cell's folder while a ``with`` block runs.
 
+    A process that starts another one to work on the cell holds the folder first and hands it over:
+    the other one finds the token in its environment (``hand_over``) and signs in its own name.
+
     Args:
         folder: the cell's folder.
+
+    Attributes:
+        token: tells this holding apart from any later one.
 
     Raises:
         BusyError: on entering, if another process holds it and lives.
@@ -38,8 +47,16 @@ class Owner:
     def __init__(self, folder: Path) -> None:
         self._place = folder / "owner"
         self._stop = threading.Event()
+        self.token = uuid.uuid4().hex
 
     def __enter__(self) -> Owner:
+        handed = os.environ.get(HANDED_OVER)
+        if not (handed and self._take_over(handed)):
+            self._claim()
+        threading.Thread(target=self._beat, daemon=True).start()
+        return self
+
+    def _claim(self) -> None:
         self._place.parent.mkdir(parents=True, exist_ok=True)
         while True:
             try:
@@ -54,15 +71,38 @@ class Owner:
                         "wait for it, or stop it",
                     ) from None
                 self._bury()
+        (self._place / SIGNED).write_text(self._signature())
+
+    def _take_over(self, token: str) -> bool:
+        """Sign a folder that the parent holds; false if it is the parent's no longer."""
+        try:
+            if json.loads((self._place / SIGNED).read_text())["token"] != token:
+                return False
+            self.token = token
+            beside = self._place / f"{SIGNED}.new"
+            beside.write_text(self._signature())
+            beside.replace(self._place / SIGNED)
+        except (OSError, ValueError, KeyError):
+            return False
+        return self.holds()
+
+    def _signature(self) -> str:
         said = {
             "host": os.uname().nodename,
             "pid": os.getpid(),
             "born": _birth(os.getpid()),
             "job": os.environ.get("SLURM_JOB_ID"),
+            "token": self.token,
         }
-        (self._place / "owner.json").write_text(json.dumps(said))
-        threading.Thread(target=self._beat, daemon=True).start()
-        return self
+        return json.dumps(said)
+
+    def hand_over(self) -> dict[str, str]:
+        """Return the environment variable by which a child process takes the folder over."""
+        return {HANDED_OVER: self.token}
+
+    def holds(self) -> bool:
+        """Tell whether the folder is still this owner's, or its child's."""
+        return _signed(self._place.parent).get("token") == self.token
 
     def __exit__(
         self,
@@ -71,7 +111,8 @@ class Owner:
         trace: TracebackType | None,
     ) -> None:
         self._stop.set()
-        shutil.rmtree(self._place, ignore_errors=True)
+        if self.holds():
+            shutil.rmtree(self._place, ignore_errors=True)
 
     def _bury(self) -> None:
         """Move a dead owner aside: of several who try, one succeeds."""
@@ -85,9 +126,17 @@ class Owner:
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_S):
             try:
-                os.utime(self._place / "owner.json")
+                os.utime(self._place / SIGNED)
             except OSError:
                 return
+
+
+def _signed(folder: Path) -> dict[str, Any]:
+    try:
+        said = json.loads((folder / "owner" / SIGNED).read_text())
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def is_owned(folder: Path) -> bool:
@@ -97,28 +146,42 @@ def is_owned(folder: Path) -> bool:
         silent = time.time() - place.stat().st_mtime
     except OSError:
         return False
-    try:
-        said = json.loads((place / "owner.json").read_text())
-        silent = time.time() - (place / "owner.json").stat().st_mtime
-    except (OSError, ValueError):
+    said = _signed(folder)
+    if not said:
         return silent < BEAT_S  # made a moment ago, not yet signed
-    if said["host"] == os.uname().nodename:
-        return _birth(said["pid"]) == said["born"] and said["born"] is not None
+    try:
+        silent = time.time() - (place / SIGNED).stat().st_mtime
+    except OSError:
+        return False
+    if said["host"] == os.uname().nodename and said["born"] is not None:
+        return _birth(said["pid"]) == said["born"]
     return silent < DEAD_AFTER_S
 
 
 def describe(folder: Path) -> str:
     """Return who works on the cell, in words."""
-    try:
-        said = json.loads((folder / "owner" / "owner.json").read_text())
-    except (OSError, ValueError):
+    said = _signed(folder)
+    if not said:
         return "another process"
     job = f", job {said['job']}" if said.get("job") else ""
     return f"process {said['pid']} on {said['host']}{job}"
 
 
+def clear_leftovers(folder: Path) -> None:
+    """Remove what a killed owner was just writing; only the folder's owner may do so."""
+    for place in (folder, folder / "checkpoints", *folder.glob("checkpoints/fold-*")):
+        for path in place.glob(".*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
 def _birth(pid: int) -> str | None:
-    """Return when a process of this host started, so that a reused number is not mistaken."""
+    """Return when a process of this host started, so that a reused number is not mistaken.
+
+    None where it is dead, and on systems without ``/proc``, where only its heartbeat tells.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
