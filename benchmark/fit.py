@@ -20,6 +20,7 @@ from benchmark.cell_cli import CellCLI, Identity
 from benchmark.cells import INTERRUPTED, read_record, update_record
 from benchmark.checkpoints import find_resumable, load_weights
 from benchmark.failures import explain
+from benchmark.gallery import Tested, keep_gallery
 from benchmark.ownership import Owner, clear_leftovers
 from benchmark.progress import say, shown
 from benchmark.results import commit, gather, in_order, versions, write_rows
@@ -158,6 +159,7 @@ def _run_folds(
     flags = [*extra, f"--cell.config_hash={identity['config_hash']}"]
     rows: list[dict[str, Any]] = []
     facts: list[dict[str, Any]] = []
+    tested: list[Tested] = []
     fold, folds = 0, 1
     while fold < folds:
         place = out / "checkpoints" / (f"fold-{fold}" if fold else "")
@@ -168,6 +170,8 @@ def _run_folds(
         found, told = _train_and_test(cli, out, identity, checkpoint)
         rows += found
         facts.append(told)
+        weights = checkpoint or cli.checkpoints / f"{identity['checkpoint']}.ckpt"
+        tested.append(Tested(weights, cli.datamodule))
         # Weights handed in belong to one fold; a cell's own run tests all.
         folds = cli.datamodule.protocol.fold_count if checkpoint is None else 1
         fold += 1
@@ -177,6 +181,7 @@ def _run_folds(
     write_rows(out, rows, **columns, phantom=cli.datamodule.phantom)
     if tracker is not None:
         tracker.summarise(rows)
+    keep_gallery(out, cli.trainer, cli.model, tested, rows)
     summed = {"n_test": sum(told.pop("n_test") for told in facts)}
     summed["split_hash"] = "+".join(told.pop("split_hash") for told in facts)
     return {
