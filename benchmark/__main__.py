@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from benchmark.commands import cells, data, speed, suites
+from benchmark.commands import cells, data, publish, speed, suites
 from benchmark.failures import explain
 from contract.errors import UserError
 
@@ -15,6 +15,7 @@ GROUPS = (
     suites,
     cells,
     data,
+    publish,
     speed,
 )
 """The commands, in the order in which ``--help`` lists them."""

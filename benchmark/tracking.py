@@ -5,7 +5,6 @@ Nothing that W&B does may stop a cell: the first fault is told once, and trackin
 
 from __future__ import annotations
 
-import os
 import uuid
 from argparse import Namespace
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from numpy.typing import NDArray
 from pytorch_lightning.loggers import Logger, WandbLogger
 
+from benchmark import wandb_place
 from benchmark.cells import read_record, update_record
 from benchmark.progress import say
 from lightning_modules.activations import hard_masks, lung_channels
@@ -36,21 +36,10 @@ def make_tracker(out: Path, identity: Mapping[str, Any]) -> Tracker | None:
         out: the cell's folder; its record keeps the run's id over all restarts.
         identity: the cell's names.
     """
-    if os.environ.get("WANDB_MODE") == "disabled":
+    if wandb_place.is_disabled():
         return None
     run_id = str(read_record(out).get("wandb_id") or uuid.uuid4().hex[:12])
     return Tracker(out, run_id, identity)
-
-
-def is_offline() -> bool:
-    """Tell whether runs stay on the disk: asked for, or no key is set."""
-    mode = os.environ.get("WANDB_MODE")
-    if mode:
-        return mode != "online"
-    if os.environ.get("WANDB_API_KEY"):
-        return False
-    netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
-    return "api.wandb.ai" not in (netrc.read_text() if netrc.is_file() else "")
 
 
 class Tracker(Logger):
@@ -90,9 +79,9 @@ class Tracker(Logger):
                 id=self.run_id,
                 resume="allow",
                 group=self._identity["suite"],
-                project=os.environ.get("WANDB_PROJECT", "lungbench"),
-                entity=os.environ.get("WANDB_ENTITY"),
-                offline=is_offline(),
+                project=wandb_place.project(),
+                entity=wandb_place.entity(),
+                offline=wandb_place.is_offline(),
                 log_model=False,
                 tags=[self._identity["system"], self._identity["protocol"]],
                 config=self._identity,

@@ -1,0 +1,34 @@
+"""Where W&B runs go: to the server or to the disk, and under which names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+DEFAULT_PROJECT = "lungbench"
+
+
+def is_disabled() -> bool:
+    """Tell whether W&B is switched off."""
+    return os.environ.get("WANDB_MODE") == "disabled"
+
+
+def is_offline() -> bool:
+    """Tell whether runs stay on the disk: asked for, or no key is set."""
+    mode = os.environ.get("WANDB_MODE")
+    if mode:
+        return mode != "online"
+    if os.environ.get("WANDB_API_KEY"):
+        return False
+    netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
+    return "api.wandb.ai" not in (netrc.read_text() if netrc.is_file() else "")
+
+
+def project() -> str:
+    """Return the project's name from ``WANDB_PROJECT``."""
+    return os.environ.get("WANDB_PROJECT") or DEFAULT_PROJECT
+
+
+def entity() -> str | None:
+    """Return the user's or team's name from ``WANDB_ENTITY``, or None for the key's own."""
+    return os.environ.get("WANDB_ENTITY") or None
