@@ -8,10 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.library import Settings
-from benchmark.ownership import describe, is_owned
+from benchmark.ownership import describe, is_owned, owner_job
 from datamodules.digests import write_atomically
 
 INTERRUPTED = "interrupted; will resume"
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A cell's place in a cluster's queue, as the cluster told.
+
+    Attributes:
+        job: the job's id, ``12_3`` for a task of an array.
+        state: ``queued``, ``running``, or ``gone`` when the cluster knows it no longer.
+        reason: why it waits, or how it ended.
+        config_hash: the configuration that was submitted.
+        log: the job's own log, beside the cell's.
+    """
+
+    job: str
+    state: str
+    reason: str
+    config_hash: str
+    log: Path
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,18 +77,30 @@ class Cell:
         """The cell's log."""
         return self.folder / "log.txt"
 
-    def state(self) -> tuple[str, str]:
-        """Return the state and its reason, from what the folder records."""
+    def state(self, ticket: Ticket | None = None) -> tuple[str, str]:
+        """Return the state and its reason, from what the folder records.
+
+        Args:
+            ticket: the cell's place in a cluster's queue, if it was submitted.
+        """
         if self.problem:
             return "no_data", self.problem
         record = read_record(self.folder)
         state, reason = str(record.get("state", "pending")), str(record.get("reason") or "")
         changed = bool(record) and record.get("config_hash") != self.config_hash
-        if (state != "done" or changed) and is_owned(self.folder):
-            return "running", f"by {describe(self.folder)}"
+        gone = ticket is not None and ticket.state == "gone"
+        if state != "done" or changed:
+            if ticket and not gone:
+                return ticket.state, ticket.reason
+            lost = ticket is not None and owner_job(self.folder) == ticket.job
+            if not lost and is_owned(self.folder):
+                return "running", f"by {describe(self.folder)}"
         if changed:
             return "stale", "its results come from another configuration or other data"
-        return ("pending", INTERRUPTED) if state == "running" else (state, reason)
+        if state in ("running", "pending"):
+            told = ticket.reason if ticket and gone else ""
+            return "pending", told or (INTERRUPTED if state == "running" else reason)
+        return state, reason
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -91,7 +91,8 @@ class Owner:
             "host": os.uname().nodename,
             "pid": os.getpid(),
             "born": _birth(os.getpid()),
-            "job": os.environ.get("SLURM_JOB_ID"),
+            "job": slurm_job(),
+            "starts": _slurm_starts(),
             "token": self.token,
         }
         return json.dumps(said)
@@ -153,9 +154,28 @@ def is_owned(folder: Path) -> bool:
         silent = time.time() - (place / SIGNED).stat().st_mtime
     except OSError:
         return False
+    if said.get("job") and said["job"] == slurm_job() and said["starts"] < _slurm_starts():
+        return False  # SLURM starts a requeued job only after its predecessor's death
     if said["host"] == os.uname().nodename and said["born"] is not None:
         return _birth(said["pid"]) == said["born"]
     return silent < DEAD_AFTER_S
+
+
+def slurm_job() -> str | None:
+    """Return the SLURM job that this process belongs to, ``12_3`` for a task of an array."""
+    array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
+
+
+def _slurm_starts() -> int:
+    """Return how often SLURM started this job before."""
+    return int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+
+
+def owner_job(folder: Path) -> str | None:
+    """Return the SLURM job of the process that works, or worked last, on the cell."""
+    job = _signed(folder).get("job")
+    return str(job) if job else None
 
 
 def describe(folder: Path) -> str:

@@ -63,3 +63,16 @@ def test_a_cell_that_another_process_runs_is_not_touched(tiny_cell, tmp_path):
     with Owner(out), pytest.raises(BusyError, match="works on"):
         fit(tiny_cell(), out)
     assert not (out / "cell.json").exists()
+
+
+def test_a_requeued_job_takes_over_from_itself_on_another_node(tmp_path, monkeypatch):
+    said = {"host": "elsewhere", "pid": 1, "born": "1", "job": "7_3", "starts": 0, "token": ""}
+    (tmp_path / "owner").mkdir()
+    (tmp_path / "owner" / "owner.json").write_text(json.dumps(said))
+    monkeypatch.setenv("SLURM_JOB_ID", "9")
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    assert is_owned(tmp_path)  # two processes of one start of the job
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    with Owner(tmp_path):
+        assert json.loads((tmp_path / "owner" / "owner.json").read_text())["starts"] == 1
