@@ -31,8 +31,9 @@ Areas count pixels of the grid that is scored; the ratio stands in rows of the h
 QUALITY = ("disagreement", "components", "flagged")
 """What is known of a prediction without its reference.
 
-``disagreement`` is 1 - Dice between the prediction and that of the mirrored film, in [0, 1];
-``components`` counts the mask's connected parts; ``flagged`` warns of a poor mask.
+``disagreement`` is 1 - Dice between the lungs predicted for the film and for its mirror image, in
+[0, 1]; ``components`` counts the mask's connected parts but for specks; ``flagged`` warns of poor
+lungs. The first and the last stand in rows of the lungs only, null elsewhere.
 """
 
 SUBGROUPS = ("finding", "sex", "age", "view", "subgroup")

@@ -18,6 +18,8 @@ from lightning_modules.activations import (
     lung_channels,
 )
 from lightning_modules.case_metrics import case_metrics, overlap_metrics
+from lightning_modules.measurements import measure
+from lightning_modules.quality import assess, components, disagreement
 
 Mask = NDArray[np.bool_]
 
@@ -66,6 +68,7 @@ def score_case(
     spacing: tuple[float, float] | None,
     structures: Sequence[str],
     activation: Activation,
+    mirrored: Mask | None = None,
 ) -> list[dict[str, Any]]:
     """Score every structure that the network predicts and the reference has.
 
@@ -77,9 +80,11 @@ def score_case(
         spacing: mm from one pixel of the reference grid to the next, down and along.
         structures: the channels' names.
         activation: how hard masks follow from probabilities.
+        mirrored: the lungs ``(H, W)`` predicted for the mirrored film, mirrored back; without
+            them ``disagreement`` and ``flagged`` are undefined.
 
     Returns:
-        One dict of columns a structure.
+        One dict of columns a structure; ``disagreement`` and ``flagged`` in that of the lungs.
     """
     shape = next(iter(references.values())).shape
     scored = structure_masks(
@@ -97,7 +102,33 @@ def score_case(
         name = row["structure"]
         net = overlap_metrics(small[name][0].cpu().numpy(), truth[name][0].cpu().numpy())
         row["dice_netgrid"], row["iou_netgrid"] = net["dice"], net["iou"]
+        if name == "lungs" and mirrored is not None:
+            film = film_part(box)
+            differing = disagreement(small[name][0].cpu().numpy()[film], mirrored[film])
+            quality = assess(scored[name][0].cpu().numpy(), differing)
+            row["disagreement"], row["flagged"] = quality.disagreement, quality.flagged
     return rows
+
+
+def film_part(box: tuple[int, int, int, int]) -> tuple[slice, slice]:
+    """Return the rows and columns of the network's square that hold the film."""
+    top, left, height, width = box
+    return slice(top, top + height), slice(left, left + width)
+
+
+def lung_masks(
+    probabilities: Tensor, structures: Sequence[str], activation: Activation
+) -> NDArray[np.bool_]:
+    """Return the hard masks of the lungs ``(N, H, W)``, both sides joined.
+
+    Args:
+        probabilities: ``(N, C, H, W)``.
+        structures: the channels' names.
+        activation: how hard masks follow from probabilities.
+    """
+    hard = hard_masks(probabilities, activation)[:, lung_channels(structures)].any(dim=1)
+    masks: NDArray[np.bool_] = hard.cpu().numpy()
+    return masks
 
 
 def score_masks(
@@ -125,6 +156,9 @@ def score_masks(
             {
                 "structure": name,
                 **case_metrics(mask, reference, probability, spacing),
+                **measure(masks, name, spacing),
+                **_of_reference(measure(references, name, spacing)),
+                "components": components(mask),
                 "empty_prediction": not mask.any(),
                 "empty_reference": not reference.any(),
                 "height": reference.shape[0],
@@ -132,6 +166,10 @@ def score_masks(
             }
         )
     return rows
+
+
+def _of_reference(measured: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {f"reference_{name}": value for name, value in measured.items()}
 
 
 def batch_dice(probabilities: Tensor, target: Tensor, channels: Sequence[int]) -> Tensor:

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import MeanMetric
 
@@ -18,7 +20,7 @@ from lightning_modules.activations import (
     hard_masks,
     lung_channels,
 )
-from lightning_modules.scoring import Mask, batch_dice, score_case
+from lightning_modules.scoring import Mask, batch_dice, lung_masks, score_case
 
 
 class Segmenter(pl.LightningModule):
@@ -73,15 +75,25 @@ class Segmenter(pl.LightningModule):
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Score each case of the batch on its reference's own grid."""
         probabilities = self(batch["image"])
+        mirrored = self.mirrored_lungs(batch["image"])
         columns = [batch[key] for key in ("target", "references", "box", "spacing")]
         with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
-            scored = pool.map(self._score, probabilities, *columns)
+            scored = pool.map(self._score, probabilities, mirrored, *columns)
             for identity, rows in zip(batch["identity"], scored, strict=True):
                 self.case_rows += [{**identity, **row} for row in rows]
+
+    def mirrored_lungs(self, image: Tensor) -> NDArray[np.bool_]:
+        """Return the lungs ``(N, H, W)`` predicted for the mirrored images, mirrored back.
+
+        Left and right change places in a mirrored film, so that only their union compares.
+        """
+        probabilities = self(image.flip(-1)).flip(-1)
+        return lung_masks(probabilities, self.structures, self.activation)
 
     def _score(
         self,
         probabilities: Tensor,
+        mirrored: Mask,
         target: Tensor,
         references: Mapping[str, Mask],
         box: tuple[int, int, int, int],
@@ -90,5 +102,12 @@ class Segmenter(pl.LightningModule):
         if not probabilities.isfinite().all():
             raise FloatingPointError("the network's output is not finite: its training diverged")
         return score_case(
-            probabilities, target, references, box, spacing, self.structures, self.activation
+            probabilities,
+            target,
+            references,
+            box,
+            spacing,
+            self.structures,
+            self.activation,
+            mirrored,
         )
