@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 import time
+import uuid
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmark.cells import Cell, read_record, update_record
-from benchmark.launchers.local import Share, run_cells
+from benchmark.launchers.forecast import longest_first
+from benchmark.launchers.local import run_cells, slots_for
+from benchmark.launchers.watch import Limits
 from benchmark.plan import EVERYTHING, Plan, Selection, make_plan
 from benchmark.progress import duration, say, shown
 from contract.errors import UserError
@@ -41,8 +44,16 @@ def data_root(given: Path | None, runs: Path) -> Path:
     phantoms = runs / "phantoms"
     if not (phantoms / "complete").exists():
         say(f"no DATA_ROOT: writing phantoms (synthetic films) to {phantoms}")
-        write_phantoms(phantoms)
-        (phantoms / "complete").touch()
+        beside = runs / f".phantoms-{uuid.uuid4().hex}"
+        try:
+            write_phantoms(beside)
+            (beside / "complete").touch()
+            beside.rename(phantoms)
+        except OSError:
+            if not (phantoms / "complete").exists():  # no other `run` was quicker
+                raise
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
     return phantoms
 
 
@@ -53,6 +64,8 @@ def run(
     *,
     jobs: int | None = None,
     devices: int = 1,
+    cells_per_gpu: int | None = None,
+    limits: Limits | None = None,
     changes: Mapping[str, object] | None = None,
     extra_systems: Sequence[str] = (),
     selection: Selection = EVERYTHING,
@@ -64,7 +77,9 @@ def run(
         runs: the runs folder.
         root: the data root; phantoms where none is given.
         jobs: cells at a time; by default as many as the machine carries.
-        devices: processes a cell.
+        devices: GPUs (or CPU processes) a cell.
+        cells_per_gpu: cells that share a GPU.
+        limits: when a cell is given up.
         changes: overrides of every system, by dotted key.
         extra_systems: YAML files of systems that join the suite.
         selection: the part of the suite to run; the leaderboard shows all that is done.
@@ -92,11 +107,13 @@ def run(
         _set_aside_stale(cell)
     if todo:
         _prepare_caches(plan, todo, root, runs / "cache")
-        run_cells(_longest_first(todo), Share.of_machine(jobs, devices))
+        slots = slots_for(todo, devices, cells_per_gpu, jobs)
+        say(f"cells: {slots}")
+        run_cells(longest_first(todo), slots, limits, _taken(plan))
     counts = Counter(cell.state()[0] for cell in selected)
-    board = _leaderboard(plan, bool(todo), root, runs)
     told = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
     say(f"{told} in {duration(time.monotonic() - started)}")
+    board = _leaderboard(plan, bool(todo), root, runs)
     if not todo:
         say("nothing to do: every cell that can run is done")
     if board:
@@ -118,13 +135,15 @@ def _record_no_data(cell: Cell) -> None:
 def _set_aside_stale(cell: Cell) -> None:
     """Keep the results of another configuration under another name, out of every table."""
     record = read_record(cell.folder)
-    state = cell.state()[0]
     if record.get("state") == "no_data":
-        (cell.folder / "cell.json").unlink()
-    elif state == "stale":
+        (cell.folder / "cell.json").unlink(missing_ok=True)
+    elif cell.state()[0] == "stale":
         aside = cell.folder.parent / f"stale-{cell.folder.name}-{record.get('config_hash')}"
         shutil.rmtree(aside, ignore_errors=True)
-        cell.folder.rename(aside)
+        try:
+            cell.folder.rename(aside)
+        except FileNotFoundError:  # another `run` was quicker
+            return
         say(f"{cell.name}: results of another configuration kept in {aside}")
 
 
@@ -149,16 +168,10 @@ def _prepare_caches(plan: Plan, cells: Sequence[Cell], root: Path, cache: Path) 
         require_distinct(sets)
 
 
-def _longest_first(cells: Sequence[Cell]) -> list[Cell]:
-    """Order by epochs × training cases × pixels: a long cell begun last would be waited for."""
-
-    def expected(cell: Cell) -> float:
-        assert cell.config is not None
-        epochs = cell.config["trainer"].get("max_epochs") or 1
-        size = cell.config["data"]["init_args"]["preprocessing"].get("size", 512)
-        return float(epochs * cell.counts[0] * size**2)
-
-    return sorted(cells, key=expected, reverse=True)
+def _taken(plan: Plan) -> list[tuple[Cell, float]]:
+    """Return the finished cells with the seconds that each took."""
+    records = [(cell, read_record(cell.folder)) for cell in plan.cells if cell.state()[0] == "done"]
+    return [(cell, float(record["wall_s"])) for cell, record in records if record.get("wall_s")]
 
 
 def _leaderboard(plan: Plan, changed: bool, root: Path, runs: Path) -> Path | None:

@@ -14,6 +14,7 @@ from benchmark.commands.arguments import (
     selected,
     suite_arguments,
 )
+from benchmark.launchers.watch import Limits, seconds
 
 
 def add(commands: Commands) -> None:
@@ -28,8 +29,28 @@ def add(commands: Commands) -> None:
     text = "run what is not done, then build the leaderboard"
     run = add_command(commands, "run", text, _run, suite)
     run.add_argument("--launcher", choices=("auto", "local"), default="auto", help="where [auto]")
-    run.add_argument("--devices", type=int, default=1, help="processes (GPUs) a cell [1]")
-    run.add_argument("--jobs", type=int, help="cells at a time [what the machine carries]")
+    run.add_argument(
+        "--devices", type=int, default=1, metavar="N",
+        help="GPUs a cell, or processes a cell where there are none [1]",
+    )  # fmt: skip
+    run.add_argument(
+        "--cells-per-gpu", type=int, metavar="N",
+        help="cells that share a GPU (or a group of --devices GPUs); they must fit its memory [1]",
+    )  # fmt: skip
+    run.add_argument(
+        "--jobs", type=int, metavar="N",
+        help="cells at a time [one a GPU; without GPUs one a CPU core, four at most]",
+    )  # fmt: skip
+    run.add_argument(
+        "--cell-timeout", type=seconds, metavar="TIME", default=Limits.cell_s,
+        help="give a cell up that runs longer than 90s, 30m, 2h or 1d in one go; the next run goes "
+        "on from its last checkpoint [none]",
+    )  # fmt: skip
+    run.add_argument(
+        "--silence", type=seconds, metavar="TIME", default=Limits.silence_s,
+        help="give a cell up that hangs: neither its log nor its progress changed for so long "
+        "(or 'none') [30m]",
+    )  # fmt: skip
     text = "rebuild a suite's tables from its rows"
     add_command(commands, "leaderboard", text, _rebuild, suite)
 
@@ -52,6 +73,7 @@ def _run(given: argparse.Namespace, extra: Sequence[str]) -> int:
 
     return run(
         given.suite, given.runs, given.data_root, jobs=given.jobs, devices=given.devices,
+        cells_per_gpu=given.cells_per_gpu, limits=Limits(given.cell_timeout, given.silence),
         changes=changes(given), extra_systems=given.extra_systems, selection=selected(given),
     )  # fmt: skip
 

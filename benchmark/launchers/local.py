@@ -8,164 +8,193 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from types import FrameType
 
 import yaml
 
-from benchmark.cells import Cell, read_record, update_record
-from benchmark.ownership import is_owned
-from benchmark.progress import bars, console, duration, read_progress, say
+from benchmark.cells import INTERRUPTED, Cell, read_record, update_record
+from benchmark.failures import explain, explain_exit
+from benchmark.launchers.display import Board
+from benchmark.launchers.slots import Slot, Slots, machine_cores, share_out, visible_gpus
+from benchmark.launchers.watch import Limits, Pulse
+from benchmark.ownership import BusyError, Owner
+from benchmark.progress import duration, say
+from datamodules.digests import write_atomically
+
+GRACE_S = 10.0
+"""What an interrupted cell gets to end by itself."""
 
 
-@dataclass(frozen=True)
-class Share:
-    """What each cell gets of this machine.
-
-    Attributes:
-        jobs: cells at a time.
-        threads: CPU threads a cell.
-        devices: processes (GPUs, or CPU processes) a cell.
-    """
-
-    jobs: int
-    threads: int
-    devices: int
-
-    @classmethod
-    def of_machine(cls, jobs: int | None, devices: int) -> Share:
-        """Divide the CPU cores: up to four cells at a time, the same threads for each.
-
-        The number of threads depends on the machine alone, never on how many cells are left, so
-        that a repeated cell sums in the same order.
-        """
-        cores = len(os.sched_getaffinity(0))
-        jobs = jobs or max(1, min(4, cores) // devices)
-        return cls(jobs, max(1, cores // (jobs * devices)), devices)
+def slots_for(
+    cells: Sequence[Cell],
+    devices: int = 1,
+    cells_per_gpu: int | None = None,
+    jobs: int | None = None,
+) -> Slots:
+    """Divide this machine for cells; see ``share_out``. Cells told to use the CPU get no GPUs."""
+    accelerators = {(cell.config or {}).get("trainer", {}).get("accelerator") for cell in cells}
+    gpus = [] if accelerators == {"cpu"} else visible_gpus()
+    return share_out(gpus, machine_cores(), devices, cells_per_gpu, jobs)
 
 
-def run_cells(cells: Sequence[Cell], share: Share) -> None:
+def run_cells(
+    cells: Sequence[Cell],
+    slots: Slots,
+    limits: Limits | None = None,
+    earlier: Iterable[tuple[Cell, float]] = (),
+) -> None:
     """Run cells to their ends; a cell's failure is recorded in its folder and is its own.
 
     Args:
         cells: the cells, the longest expected first.
-        share: what each gets of the machine.
+        slots: what each gets of the machine.
+        limits: when a cell is given up.
+        earlier: finished cells and their seconds, for the forecast.
+
+    Raises:
+        KeyboardInterrupt: after all cells have been ended, on Ctrl-C and on SIGTERM or SIGHUP.
     """
-    running: dict[Cell, float] = {}
+    board = Board(cells, len(slots.all), earlier)
     stop = threading.Event()
-    with ThreadPoolExecutor(share.jobs) as pool:
-        futures = {pool.submit(_run_cell, cell, share, running, stop): cell for cell in cells}
-        watcher = threading.Thread(target=_watch, args=(running, len(cells), stop), daemon=True)
-        watcher.start()
+    with _interruptible(), ThreadPoolExecutor(len(slots.all)) as pool:
+        shown = threading.Thread(target=board.show, daemon=True)
         try:
-            for done, future in enumerate(as_completed(futures), 1):
+            futures = {
+                pool.submit(_run_cell, cell, slots, limits or Limits(), board, stop): cell
+                for cell in cells
+            }
+            shown.start()
+            for ended, future in enumerate(as_completed(futures), 1):
                 cell = futures[future]
-                seconds = future.result()
-                state, reason = cell.state()
+                state, reason, seconds = future.result()
                 tail = f" — {reason} (log: {cell.log})" if state != "done" else ""
-                say(f"[{done}/{len(cells)}] {cell.name}: {state} in {duration(seconds)}{tail}")
-        except KeyboardInterrupt:
+                left = board.left()
+                tail += f"; suite: {left}" if left else ""
+                say(f"[{ended}/{len(cells)}] {cell.name}: {state} in {duration(seconds)}{tail}")
+        except BaseException:
             stop.set()
-            for future in futures:
-                future.cancel()
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
         finally:
             stop.set()
-            watcher.join()
+            board.close()
 
 
-def _run_cell(cell: Cell, share: Share, running: dict[Cell, float], stop: threading.Event) -> float:
-    """Run one cell's ``fit`` process and return its seconds."""
-    assert cell.config is not None
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM, and a closed terminal unless it is ignored, do what Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) == signal.SIG_DFL:
+                before[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run_cell(
+    cell: Cell, slots: Slots, limits: Limits, board: Board, stop: threading.Event
+) -> tuple[str, str, float]:
+    """Run one cell's ``fit`` process; return its state, the reason and its seconds."""
     if stop.is_set():
-        return 0.0
-    cell.folder.mkdir(parents=True, exist_ok=True)
-    config = cell.folder / "config.yaml"
-    config.write_text(yaml.safe_dump(cell.config, sort_keys=False, allow_unicode=True))
-    command = [sys.executable, "-m", "benchmark", "fit", "--config", str(config)]
-    command += ["--out", str(cell.folder)]
-    if "devices" not in cell.config["trainer"]:
-        command.append(f"--trainer.devices={share.devices}")
-    threads = str(share.threads)
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    started = running[cell] = time.monotonic()
+        return "pending", INTERRUPTED, 0.0
+    slot, started = slots.take(), time.monotonic()
+    board.begin(cell)
+    state, reason = "failed", ""
+    try:
+        state, reason = _hold_and_run(cell, slot, limits, stop)
+    except BusyError:
+        state, reason = cell.state()
+    except OSError as error:
+        reason = explain(error)
+    finally:
+        seconds = time.monotonic() - started
+        slots.give_back(slot)
+        board.end(cell, seconds, state == "done")
+    return state, reason, seconds
+
+
+def _hold_and_run(cell: Cell, slot: Slot, limits: Limits, stop: threading.Event) -> tuple[str, str]:
+    assert cell.config is not None
+    with Owner(cell.folder) as owner:
+        record = read_record(cell.folder)
+        if record.get("state") == "done" and record.get("config_hash") == cell.config_hash:
+            return "done", ""  # another launcher did it since this one looked
+        config = cell.folder / "config.yaml"
+        text = yaml.safe_dump(cell.config, sort_keys=False, allow_unicode=True)
+        write_atomically(config, text.encode())
+        command = [sys.executable, "-m", "benchmark", "fit", "--config", str(config)]
+        command += ["--out", str(cell.folder)]
+        if "devices" not in cell.config["trainer"]:
+            command.append(f"--trainer.devices={slot.devices}")
+        environment = {**os.environ, **slot.environment(), **owner.hand_over()}
+        code, given_up = _attend(cell, command, environment, limits, stop)
+        if code != 0 and (given_up or not stop.is_set()):
+            return _record_death(cell, owner, given_up, code)
+    return cell.state()
+
+
+def _attend(
+    cell: Cell,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    limits: Limits,
+    stop: threading.Event,
+) -> tuple[int, str]:
+    """Run a process until it ends, is given up or all is stopped; return its exit code and why."""
+    given_up = ""
     with cell.log.open("a") as log:
         process = subprocess.Popen(
             command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )
         try:
-            while process.poll() is None and not stop.wait(0.2):
-                pass
+            pulse, looked = Pulse(cell.folder, limits), time.monotonic()
+            while process.poll() is None and not given_up and not stop.wait(0.2):
+                if time.monotonic() - looked >= 1:
+                    given_up, looked = pulse.overdue(), time.monotonic()
         finally:
-            _end(process)
-            running.pop(cell, None)
-    if process.returncode != 0 and read_record(cell.folder).get("state") != "failed":
-        _record_death(cell, process.returncode, stop.is_set())
-    return time.monotonic() - started
+            _end(process, 0.0 if given_up else GRACE_S)
+        if given_up:
+            with suppress(OSError):
+                log.write(f"lungbench: {given_up}; the process was ended\n")
+    return process.returncode, given_up
 
 
-def _record_death(cell: Cell, code: int, interrupted: bool) -> None:
-    if interrupted or is_owned(cell.folder):
-        return
-    how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    update_record(
-        cell.folder, state="failed", reason=f"{how} before it could say why; see its log",
-        config_hash=cell.config_hash, suite=cell.suite, system=cell.system,
-        protocol=cell.protocol, seed=cell.seed,
-    )  # fmt: skip
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all its children."""
-    send: Callable[[int], None] = lambda sent: os.killpg(process.pid, sent)  # noqa: E731
+def _record_death(cell: Cell, owner: Owner, given_up: str, code: int) -> tuple[str, str]:
+    """Record why a cell's process ended, unless it said so itself."""
+    if not owner.holds():  # it ended in good order, or another process has taken over
+        state, said = cell.state()
+        if state in ("done", "running") or (said and not given_up):
+            return state, said
+    reason = f"{given_up}; ended" if given_up else explain_exit(code)
     try:
-        if process.poll() is None:
-            send(signal.SIGTERM)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                send(signal.SIGKILL)
-                process.wait()
-        send(signal.SIGKILL)
+        update_record(
+            cell.folder, state="failed", reason=reason, config_hash=cell.config_hash,
+            suite=cell.suite, system=cell.system, protocol=cell.protocol, seed=cell.seed,
+        )  # fmt: skip
+    except OSError as error:
+        reason += f"; and that could not be recorded: {explain(error)}"
+    return "failed", reason
+
+
+def _end(process: subprocess.Popen[bytes], grace_s: float) -> None:
+    """End a process and all its children, after some grace where it may help."""
+    try:
+        if process.poll() is None and grace_s:
+            os.killpg(process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(grace_s)
+        os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
-
-
-def _watch(running: dict[Cell, float], total: int, stop: threading.Event) -> None:
-    """Show how far the running cells are: bars on a terminal, a line a half minute elsewhere."""
-    if not console.is_terminal:
-        while not stop.wait(30):
-            told = [_told(cell, since) for cell, since in list(running.items())]
-            say("running: " + "; ".join(told))
-        return
-    with bars() as progress:
-        tasks: dict[Cell, int] = {}
-        while not stop.wait(0.5):
-            current = dict(running)
-            for cell in current:
-                said = read_progress(cell.folder / "progress.json")
-                if cell not in tasks:
-                    tasks[cell] = progress.add_task(cell.name, total=None)
-                if said:
-                    progress.update(
-                        tasks[cell],  # type: ignore[arg-type]
-                        completed=said["done"],
-                        total=said["total"],
-                        description=f"{cell.name} {said['what']}",
-                    )
-            for cell in set(tasks) - set(current):
-                progress.remove_task(tasks.pop(cell))  # type: ignore[arg-type]
-
-
-def _told(cell: Cell, since: float) -> str:
-    said = read_progress(Path(cell.folder / "progress.json"))
-    if not said or not said["done"]:
-        return f"{cell.name} (starting)"
-    if said["what"] != "training":
-        return f"{cell.name} {said['what']} {said['done']:.0f}/{said['total']:.0f}"
-    spent = time.monotonic() - since
-    left = spent / said["done"] * max(0, said["total"] - said["done"])
-    done = f"{said['done']:.0f}/{said['total']:.0f}"
-    return f"{cell.name} {said['what']} {done}, {duration(left)} left"
+    process.wait()

@@ -1,0 +1,165 @@
+"""What each cell gets of one machine: GPUs of its own, or CPU threads."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from contract.errors import UserError
+
+CPU_CELLS = 4
+"""Cells at a time on CPU cores alone, at most."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Room for one cell.
+
+    Attributes:
+        gpus: ids as ``CUDA_VISIBLE_DEVICES`` takes them; empty on a machine without GPUs.
+        threads: CPU threads of each of the cell's processes.
+        devices: the cell's processes, one a GPU where there are any.
+    """
+
+    gpus: tuple[str, ...]
+    threads: int
+    devices: int = 1
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables that keep a cell inside its slot."""
+        threads = str(self.threads)
+        limits = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        return {**limits, "CUDA_VISIBLE_DEVICES": ",".join(self.gpus)} if self.gpus else limits
+
+
+class Slots:
+    """The slots of a machine, handed out so that GPUs carry equally many cells.
+
+    Args:
+        slots: all slots; several may name the same GPUs.
+    """
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self.all = tuple(slots)
+        self._free = list(slots)
+        self._lock = threading.Lock()
+
+    def take(self) -> Slot:
+        """Return the free slot whose GPUs carry the fewest cells.
+
+        Raises:
+            IndexError: if none is free.
+        """
+        with self._lock:
+            free = Counter(slot.gpus for slot in self._free)
+            slot = max(self._free, key=lambda slot: free[slot.gpus]) if self._free else None
+            if slot is None:
+                raise IndexError("no free slot")
+            self._free.remove(slot)
+            return slot
+
+    def give_back(self, slot: Slot) -> None:
+        """Free a slot again."""
+        with self._lock:
+            self._free.append(slot)
+
+    def __str__(self) -> str:
+        first = self.all[0]
+        gpus = len({gpu for slot in self.all for gpu in slot.gpus})
+        of = f"{first.devices} of {gpus} GPUs" if gpus else f"{first.devices} CPU process(es)"
+        return f"{len(self.all)} at a time, each on {of} with {first.threads} threads a process"
+
+
+def share_out(
+    gpus: Sequence[str],
+    cores: int,
+    devices: int = 1,
+    cells_per_gpu: int | None = None,
+    jobs: int | None = None,
+) -> Slots:
+    """Divide a machine.
+
+    The result depends on the machine and the options alone, never on how many cells are left, so
+    that a repeated cell sums in the same order.
+
+    Args:
+        gpus: the GPUs' ids; none: CPU cores are shared out.
+        cores: CPU cores.
+        devices: GPUs (or processes on CPU cores) a cell.
+        cells_per_gpu: cells that share a GPU, or a group of ``devices`` GPUs; 1 by default, or
+            what ``jobs`` needs.
+        jobs: cells at a time.
+
+    Raises:
+        UserError: if the machine has fewer GPUs than a cell asks for.
+    """
+    for option, value in (("devices", devices), ("cells-per-gpu", cells_per_gpu), ("jobs", jobs)):
+        if value is not None and value < 1:
+            raise UserError(f"--{option} {value}", "less than one", "at least 1")
+    if not gpus:
+        if cells_per_gpu is not None:
+            raise UserError(
+                f"--cells-per-gpu {cells_per_gpu}", "no GPU on this machine", "one",
+                "say --jobs instead",
+            )  # fmt: skip
+        count = jobs or max(1, min(CPU_CELLS, cores) // devices)
+        return Slots([Slot((), max(1, cores // (count * devices)), devices)] * count)
+    groups = [tuple(gpus[i : i + devices]) for i in range(0, len(gpus) - devices + 1, devices)]
+    if not groups:
+        raise UserError(f"--devices {devices}", f"{len(gpus)} GPUs", f"at least {devices}")
+    each = cells_per_gpu or -(-(jobs or 1) // len(groups))
+    shared = (groups * each)[:jobs]
+    threads = max(1, cores // (len(shared) * devices))
+    return Slots([Slot(group, threads, devices) for group in shared])
+
+
+def machine_cores() -> int:
+    """Return how many CPU cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Return the ids of the NVIDIA GPUs that may be used, without starting CUDA.
+
+    ``CUDA_VISIBLE_DEVICES`` decides where it is set; otherwise ``nvidia-smi -L`` lists them.
+    """
+    given = environment.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        ids = [entry.strip() for entry in given.split(",")]
+        usable = [entry not in ("", "-1", "NoDevFiles") for entry in ids]
+        # As CUDA reads it: what stands behind an invalid id does not count.
+        return ids[: usable.index(False)] if False in usable else ids
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    try:
+        listed = subprocess.run(
+            [program, "-L"], capture_output=True, text=True, check=False, timeout=60
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return listed_gpus(listed.stdout) if listed.returncode == 0 else []
+
+
+def listed_gpus(text: str) -> list[str]:
+    """Read the output of ``nvidia-smi -L``; a divided GPU counts as its MIG parts.
+
+    Args:
+        text: lines such as ``GPU 0: NVIDIA A100 (UUID: GPU-5c1…)``, each followed by its parts.
+    """
+    found: list[list[str]] = []
+    for line in text.splitlines():
+        named = re.search(r"UUID: ([\w/-]+)\)", line)
+        if named and line.startswith("GPU "):
+            found.append([named[1]])
+        elif named and found:
+            found[-1].append(named[1])
+    return [name for gpu in found for name in (gpu[1:] or gpu)]
