@@ -11,36 +11,28 @@ the diagonal of the image.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
-from scipy.spatial import KDTree
 
-Mask = NDArray[np.bool_]
-Distances = NDArray[np.float64]
+from lightning_modules.surfaces import (
+    NSD_TOLERANCE_MM,
+    Mask,
+    Surface,
+    boundaries,
+    check_masks,
+    check_spacing,
+    diagonal,
+    distances_between,
+    empty_surface,
+    summary,
+)
+
 Spacing = tuple[float, float]
-
-NSD_TOLERANCE_MM = 2.0
-"""Tolerance of ``nsd`` where the spacing is known."""
 
 NSD_TOLERANCE_SHARE = NSD_TOLERANCE_MM / (2048 * 0.175 * math.sqrt(2))
 """Tolerance of ``nsd`` elsewhere, as a share of the image diagonal: what 2 mm are on a JSRT film
 (2048 x 2048 pixels of 0.175 mm), about 0.39 %, or 2.9 pixels at 512 x 512."""
-
-_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-_SPARSE = 1 / 8  # share of boundary pixels up to which a KD-tree beats the distance transform
-
-
-class _Surface(NamedTuple):
-    """Distances between two boundaries, in one unit."""
-
-    hausdorff: float
-    hausdorff95: float
-    assd: float
-    nsd: float
 
 
 def case_metrics(
@@ -94,8 +86,8 @@ def overlap_metrics(prediction: Mask, reference: Mask) -> dict[str, float]:
     """Count the pixels in which two masks agree.
 
     Args:
-        prediction: predicted mask ``(H, W)``, boolean.
-        reference: reference mask ``(H, W)``, boolean.
+        prediction: predicted mask ``(H, W)`` or ``(D, H, W)``, boolean.
+        reference: reference mask of the same shape, boolean.
 
     Returns:
         ``dice``, ``iou``, ``precision``, ``recall`` and ``accuracy``, each in [0, 1].
@@ -103,7 +95,7 @@ def overlap_metrics(prediction: Mask, reference: Mask) -> dict[str, float]:
     Raises:
         ValueError: if a mask is not boolean or the shapes differ.
     """
-    _check_masks(prediction, reference)
+    check_masks(prediction, reference)
     predicted, expected = int(np.count_nonzero(prediction)), int(np.count_nonzero(reference))
     both = int(np.count_nonzero(prediction & reference))
     either = predicted + expected - both
@@ -160,10 +152,8 @@ def surface_metrics(
 ) -> dict[str, float | None]:
     """Measure how far apart the boundaries of two masks are.
 
-    The boundary of a mask is its inner edge: the foreground pixels with a background pixel, or
-    the outside of the image, among their four neighbours (MONAI's ``get_mask_edges``). Distances
-    are exact and Euclidean, between pixel centres. With the distances from each boundary pixel
-    of one mask to the nearest one of the other, in both directions:
+    Boundaries and their distances are those of ``lightning_modules.surfaces``. With the distances
+    from each boundary pixel of one mask to the nearest one of the other, in both directions:
 
     - ``hausdorff``: the largest of all (symmetric Hausdorff distance);
     - ``hausdorff95``: the larger of the two directed 95th percentiles, each interpolated
@@ -186,99 +176,38 @@ def surface_metrics(
     Raises:
         ValueError: if a mask is not boolean, the shapes differ or the spacing is not positive.
     """
-    _check_masks(prediction, reference)
-    if spacing is not None and not all(0 < side < math.inf for side in spacing):
-        raise ValueError(f"expected a spacing of two positive lengths in mm, found {spacing}")
-    height, width = reference.shape
-    diagonal = math.hypot(height, width)
+    check_masks(prediction, reference, (2,))
+    if spacing is not None:
+        check_spacing(spacing, 2)
+    whole = diagonal(reference.shape, (1, 1))
     if tolerance is None:
-        tolerance = NSD_TOLERANCE_SHARE * diagonal if spacing is None else NSD_TOLERANCE_MM
+        tolerance = NSD_TOLERANCE_SHARE * whole if spacing is None else NSD_TOLERANCE_MM
 
     if not prediction.any() or not reference.any():
         agree = bool(prediction.any() == reference.any())
-        in_px = _empty_surface(agree, diagonal)
+        in_px = empty_surface(agree, whole)
         if spacing is None:
             return _columns(in_px, None)
-        return _columns(
-            in_px, _empty_surface(agree, math.hypot(height * spacing[0], width * spacing[1]))
-        )
+        return _columns(in_px, empty_surface(agree, diagonal(reference.shape, spacing)))
 
-    edges = _boundaries(prediction, reference)
-    px = _distances_between(*edges, (1.0, 1.0))
+    edges = boundaries(prediction, reference)
+    px = distances_between(*edges, (1.0, 1.0))
     if spacing is None:
-        return _columns(_summary(*px, tolerance), None)
+        return _columns(summary(*px, tolerance), None)
     if spacing[0] == spacing[1]:
         mm = px[0] * spacing[0], px[1] * spacing[0]
     else:
-        mm = _distances_between(*edges, spacing)
-    return _columns(_summary(*px, tolerance), _summary(*mm, tolerance))
-
-
-def _check_masks(prediction: Mask, reference: Mask) -> None:
-    """Refuse what would broadcast or count wrongly."""
-    if prediction.dtype != np.bool_ or reference.dtype != np.bool_:
-        raise ValueError(f"expected boolean masks, found {prediction.dtype} and {reference.dtype}")
-    if prediction.shape != reference.shape or reference.ndim != 2 or not reference.size:
-        raise ValueError(
-            f"expected two masks of one shape (H, W), found {prediction.shape} "
-            f"and {reference.shape}"
-        )
+        mm = distances_between(*edges, spacing)
+    return _columns(summary(*px, tolerance), summary(*mm, tolerance))
 
 
 def _share(part: int, whole: int, empty: float) -> float:
     return part / whole if whole else empty
 
 
-def _empty_surface(both_empty: bool, diagonal: float) -> _Surface:
-    distance = 0.0 if both_empty else diagonal
-    return _Surface(distance, distance, distance, nsd=1.0 if both_empty else 0.0)
-
-
-def _columns(px: _Surface, mm: _Surface | None) -> dict[str, float | None]:
+def _columns(px: Surface, mm: Surface | None) -> dict[str, float | None]:
     columns: dict[str, float | None] = {"nsd": px.nsd if mm is None else mm.nsd}
     for unit, surface in (("px", px), ("mm", mm)):
         for name in ("hausdorff", "hausdorff95", "assd"):
             columns[f"{name}_{unit}"] = None if surface is None else getattr(surface, name)
     return columns
-
-
-def _boundaries(prediction: Mask, reference: Mask) -> tuple[Mask, Mask]:
-    """Inner edges of both masks, on the smallest box that holds both masks."""
-    left, top, width, height = cv2.boundingRect((prediction | reference).view(np.uint8))
-    box = slice(top, top + height), slice(left, left + width)
-    return _inner_edge(prediction[box]), _inner_edge(reference[box])
-
-
-def _inner_edge(mask: Mask) -> Mask:
-    pixels = mask.astype(np.uint8)
-    eroded = cv2.erode(pixels, _CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return (pixels - eroded).astype(np.bool_)
-
-
-def _distances_between(first: Mask, second: Mask, spacing: Spacing) -> tuple[Distances, Distances]:
-    """Distance of each pixel of either boundary to the nearest pixel of the other one."""
-    scale = np.asarray(spacing, dtype=np.float64)
-    here, there = np.argwhere(first) * scale, np.argwhere(second) * scale
-    if len(here) + len(there) <= _SPARSE * first.size:
-        return _nearest(here, there), _nearest(there, here)
-    to_first = distance_transform_edt(~first, sampling=spacing)
-    to_second = distance_transform_edt(~second, sampling=spacing)
-    return to_second[first], to_first[second]
-
-
-def _nearest(points: Distances, others: Distances) -> Distances:
-    # A tree that serves one query is not worth balancing.
-    tree = KDTree(others, balanced_tree=False, compact_nodes=False)
-    distances: Distances = tree.query(points)[0]
-    return distances
-
-
-def _summary(forward: Distances, backward: Distances, tolerance: float) -> _Surface:
-    pooled = np.concatenate((forward, backward))
-    percentiles = np.percentile(forward, 95), np.percentile(backward, 95)
-    return _Surface(
-        hausdorff=float(pooled.max()),
-        hausdorff95=float(max(percentiles)),
-        assd=float(pooled.mean()),
-        nsd=float(np.mean(pooled <= tolerance)),
-    )
