@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import time
 import uuid
 import zipfile
@@ -135,17 +136,29 @@ def find_resumable(folder: Path, config_hash: str) -> tuple[Path | None, bool, l
     Returns:
         Its path or None, whether training is complete in it, and remarks on those passed over.
     """
-    remarks = []
-    for path in resumable(folder):
+    remarks, found = [], resumable(folder)
+    for path, before in zip(found, [*found[1:], None], strict=True):
+        following = f"falling back to {before.name}" if before else "training starts anew"
         if not is_whole(path):
-            remarks.append(f"{path.name} is torn or truncated; falling back to the one before it")
+            remarks.append(f"{path.name} is torn or truncated; {following}")
             continue
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except Exception as error:  # torch raises many kinds for foreign files
+            remarks.append(f"{path.name} {_unreadable(error)}; {following}")
+            continue
         if content.get("config_hash") != config_hash:
-            remarks.append(f"{path.name} belongs to another configuration; not used")
+            remarks.append(f"{path.name} belongs to another configuration; {following}")
             continue
         return path, bool(content["complete"]), remarks
     return None, False, remarks
+
+
+def _unreadable(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError) and "Unsupported" in str(error):
+        return "holds Python objects besides weights, which could run code; none was loaded"
+    said = next(iter(str(error).splitlines()), "an empty file")
+    return f"does not load ({type(error).__name__}: {said})"
 
 
 def load_weights(module: pl.LightningModule, path: Path) -> dict[str, Any]:
@@ -160,7 +173,7 @@ def load_weights(module: pl.LightningModule, path: Path) -> dict[str, Any]:
     except Exception as error:  # torch raises many kinds for damaged or foreign files
         raise UserError(
             path,
-            f"weights that do not load ({type(error).__name__}: {str(error).splitlines()[0]})",
+            f"a file that {_unreadable(error)}",
             "a checkpoint of this system, holding tensors only",
             "check --checkpoint and --config",
         ) from None
