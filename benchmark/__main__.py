@@ -7,12 +7,13 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from benchmark.commands import cells, data, publish, speed, suites
+from benchmark.commands import cells, data, publish, slurm, speed, suites
 from benchmark.failures import explain
 from contract.errors import UserError
 
 GROUPS = (
     suites,
+    slurm,
     cells,
     data,
     publish,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,21 @@ class Reporter(pl.Callback):
         if trainer.is_global_zero:
             batches = sum(int(n) for n in trainer.num_test_batches)
             self._file.write(int(batch[2]) + 1, batches, "testing")
+
+
+class DieAtOnce(pl.Callback):
+    """Lets SIGTERM end the process where it stands: a cell resumes from whole epochs anyway.
+
+    Lightning would first speak to the other processes, in the middle of their own exchanges.
+    """
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Undo Lightning's handler of the signal."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Undo Lightning's handler of the signal."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class Meter(pl.Callback):

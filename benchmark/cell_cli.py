@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,13 +13,16 @@ warnings.filterwarnings("ignore", message=".*torch.jit.*")
 
 import pytorch_lightning as pl  # noqa: E402
 import yaml  # noqa: E402
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment  # noqa: E402
+from lightning_fabric.plugins.environments import (  # noqa: E402
+    LightningEnvironment,
+    SLURMEnvironment,
+)
 from pytorch_lightning.callbacks import RichProgressBar  # noqa: E402
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI  # noqa: E402
 from pytorch_lightning.loggers import Logger  # noqa: E402
 from pytorch_lightning.strategies import DDPStrategy  # noqa: E402
 
-from benchmark.callbacks import Meter, Reporter  # noqa: E402
+from benchmark.callbacks import DieAtOnce, Meter, Reporter  # noqa: E402
 from benchmark.checkpoints import AtomicCheckpointIO, EpochCheckpoint, Selection  # noqa: E402
 from benchmark.progress import console  # noqa: E402
 from benchmark.tracking import Overlays  # noqa: E402
@@ -103,6 +107,8 @@ class CellCLI(LightningCLI):
             self.meter,
             EpochCheckpoint(self.checkpoints, cell.config_hash, self._checkpoint_every_s),
         ]
+        if under_srun():
+            callbacks.append(DieAtOnce())
         if self._tracker is not None:
             callbacks.append(Overlays())
         if console.is_terminal:
@@ -112,7 +118,10 @@ class CellCLI(LightningCLI):
             "callbacks": [*(given.get("callbacks") or []), *callbacks],
             "default_root_dir": str(self._out),
             "logger": self._tracker or False,
-            "plugins": [AtomicCheckpointIO(), LightningEnvironment()],
+            "plugins": [
+                AtomicCheckpointIO(),
+                SLURMEnvironment(auto_requeue=False) if under_srun() else LightningEnvironment(),
+            ],
             "use_distributed_sampler": False,
             "num_sanity_val_steps": 0,
             "enable_progress_bar": console.is_terminal,
@@ -125,6 +134,11 @@ class CellCLI(LightningCLI):
         elif given["devices"] not in (1, "1") or given.get("num_nodes", 1) > 1:
             kwargs["strategy"] = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
         return super().instantiate_trainer(**kwargs)
+
+
+def under_srun() -> bool:
+    """Tell whether ``srun`` started this cell's processes, as the batch script does."""
+    return "LUNGBENCH_SRUN" in os.environ
 
 
 def whole_numbers(given: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, int]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from benchmark.cell_cli import CellCLI, Identity
+from benchmark.cell_cli import CellCLI, Identity, under_srun
 from benchmark.cells import INTERRUPTED, read_record, update_record
 from benchmark.checkpoints import find_resumable, load_weights
 from benchmark.failures import explain
@@ -62,8 +62,8 @@ def fit(
 
 
 def _is_first() -> bool:
-    """Tell whether this is the process that Lightning starts the others from."""
-    return os.environ.get("LOCAL_RANK", "0") == "0"
+    """Tell whether this process speaks for all (Lightning, or srun, started the others)."""
+    return os.environ.get("SLURM_PROCID" if under_srun() else "LOCAL_RANK", "0") == "0"
 
 
 def _fit(
@@ -84,7 +84,7 @@ def _fit(
             f"{identity['config_hash']} or an empty folder",
             "choose another --out",
         )
-    if first and record.get("state") == "done" and checkpoint is None:
+    if record.get("state") == "done" and checkpoint is None and (first or under_srun()):
         say(f"{out} is done already; nothing to do")
         return
     started = time.time()

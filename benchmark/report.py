@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from benchmark.cells import Cell
+from benchmark.cells import Cell, Ticket
 from benchmark.progress import console
 
+NO_TICKETS: Mapping[Path, Ticket] = {}
 
-def as_objects(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """Return one object a cell for ``--json``."""
+
+def as_objects(
+    cells: Sequence[Cell], tickets: Mapping[Path, Ticket] = NO_TICKETS
+) -> list[dict[str, Any]]:
+    """Return one object a cell for ``--json``.
+
+    Args:
+        cells: the cells.
+        tickets: places in a cluster's queue, by the cells' folders.
+    """
     objects = []
     for cell in cells:
-        state, reason = cell.state()
+        ticket = tickets.get(cell.folder)
+        state, reason = cell.state(ticket)
         train, validation, test = cell.counts
         objects.append(
             {
@@ -34,18 +45,26 @@ def as_objects(cells: Sequence[Cell]) -> list[dict[str, Any]]:
                 "config_hash": cell.config_hash,
                 "phantom": cell.phantom,
                 "log": str(cell.log),
+                "job": ticket.job if ticket else None,
+                "job_log": str(ticket.log) if ticket else None,
             }
         )
     return objects
 
 
-def print_cells(title: str, cells: Sequence[Cell], logs: bool) -> None:
+def print_cells(
+    title: str,
+    cells: Sequence[Cell],
+    logs: bool,
+    tickets: Mapping[Path, Ticket] = NO_TICKETS,
+) -> None:
     """Print a table of the cells.
 
     Args:
         title: the table's title.
         cells: the cells.
         logs: whether to show log paths instead of counts.
+        tickets: places in a cluster's queue, by the cells' folders.
     """
     table = Table(title=title, title_justify="left")
     for column in ("system", "protocol", "seed", "state"):
@@ -53,7 +72,7 @@ def print_cells(title: str, cells: Sequence[Cell], logs: bool) -> None:
     table.add_column("log" if logs else "train / validation / test", overflow="fold")
     table.add_column("reason", overflow="fold")
     for cell in cells:
-        state, reason = cell.state()
+        state, reason = cell.state(tickets.get(cell.folder))
         train, validation, test = cell.counts
         counts = f"{train} {cell.train_on} / {validation} / {test} {cell.test_on}"
         counts += " (PHANTOM DATA)" if cell.phantom else ""

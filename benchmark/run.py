@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmark.cells import Cell, read_record, update_record
 from benchmark.launchers.forecast import longest_first
 from benchmark.launchers.local import run_cells, slots_for
+from benchmark.launchers.slurm_queue import look
 from benchmark.launchers.watch import Limits
 from benchmark.plan import EVERYTHING, Plan, Selection, make_plan
 from benchmark.progress import duration, say, shown
@@ -96,34 +97,39 @@ def run(
     for notice in plan.notices:
         say(notice)
     selected = selection.of(plan)
-    todo = [cell for cell in selected if cell.state()[0] not in (*FINISHED, "running")]
+    tickets = look(plan.folder).tickets
+    taken = (*FINISHED, "running", "queued")
+    todo = [cell for cell in selected if cell.state(tickets.get(cell.folder))[0] not in taken]
     say(f"suite {plan.suite.name}: {len(selected)} cells, {len(todo)} to run")
     for cell in plan.cells:
         if cell.problem:
-            _record_no_data(cell)
+            record_no_data(cell)
     for reason in sorted({cell.problem for cell in plan.cells if cell.problem}):
         say(f"no data: {reason}")
     for cell in todo:
-        _set_aside_stale(cell)
+        set_aside_stale(cell)
     if todo:
-        _prepare_caches(plan, todo, root, runs / "cache")
+        prepare_caches(plan, todo, root, runs / "cache")
         slots = slots_for(todo, devices, cells_per_gpu, jobs)
         say(f"cells: {slots}")
         run_cells(longest_first(todo), slots, limits, _taken(plan))
-    counts = Counter(cell.state()[0] for cell in selected)
+    counts = Counter(cell.state(tickets.get(cell.folder))[0] for cell in selected)
     told = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
     say(f"{told} in {duration(time.monotonic() - started)}")
-    board = _leaderboard(plan, bool(todo), root, runs)
-    if not todo:
+    board = leaderboard_if_changed(plan, bool(todo), root, runs)
+    if not todo and counts["queued"]:
+        say("nothing to do here: the cells that are not done are in the cluster's queue")
+    elif not todo:
         say("nothing to do: every cell that can run is done")
     if board:
         say(f"leaderboard: {board / 'leaderboard.html'}")
     if counts["running"]:
         say(f"{counts['running']} cells are being run by another process; it ends the leaderboard")
-    return 0 if all(state in (*FINISHED, "running") for state in counts) else 1
+    return 0 if all(state in taken for state in counts) else 1
 
 
-def _record_no_data(cell: Cell) -> None:
+def record_no_data(cell: Cell) -> None:
+    """Record why a cell cannot run."""
     record = read_record(cell.folder)
     if record.get("state", "no_data") == "no_data" and record.get("reason") != cell.problem:
         update_record(
@@ -132,7 +138,7 @@ def _record_no_data(cell: Cell) -> None:
         )  # fmt: skip
 
 
-def _set_aside_stale(cell: Cell) -> None:
+def set_aside_stale(cell: Cell) -> None:
     """Keep the results of another configuration under another name, out of every table."""
     record = read_record(cell.folder)
     if record.get("state") == "no_data":
@@ -147,7 +153,7 @@ def _set_aside_stale(cell: Cell) -> None:
         say(f"{cell.name}: results of another configuration kept in {aside}")
 
 
-def _prepare_caches(plan: Plan, cells: Sequence[Cell], root: Path, cache: Path) -> None:
+def prepare_caches(plan: Plan, cells: Sequence[Cell], root: Path, cache: Path) -> None:
     """Decode each data set once for each preprocessing, before any cell starts."""
     wanted: dict[tuple[str, Preprocessing], None] = {}
     for cell in cells:
@@ -174,8 +180,18 @@ def _taken(plan: Plan) -> list[tuple[Cell, float]]:
     return [(cell, float(record["wall_s"])) for cell, record in records if record.get("wall_s")]
 
 
-def _leaderboard(plan: Plan, changed: bool, root: Path, runs: Path) -> Path | None:
-    """Build the leaderboard where anything changed since the last one."""
+def leaderboard_if_changed(plan: Plan, changed: bool, root: Path, runs: Path) -> Path | None:
+    """Build the leaderboard where anything changed since the last one.
+
+    Args:
+        plan: the plan.
+        changed: whether cells ran just now.
+        root: the data root.
+        runs: the runs folder.
+
+    Returns:
+        The leaderboard's folder, or None where no cell is done.
+    """
     folder = plan.folder / "leaderboard"
     table = folder / "leaderboard.csv"
     done = [cell for cell in plan.cells if cell.state()[0] == "done"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 
+from benchmark.commands import slurm
 from benchmark.commands.arguments import (
     Commands,
     add_command,
@@ -28,10 +30,15 @@ def add(commands: Commands) -> None:
         parser.add_argument("--json", action="store_true", help="print a list of objects")
     text = "run what is not done, then build the leaderboard"
     run = add_command(commands, "run", text, _run, suite)
-    run.add_argument("--launcher", choices=("auto", "local"), default="auto", help="where [auto]")
     run.add_argument(
-        "--devices", type=int, default=1, metavar="N",
-        help="GPUs a cell, or processes a cell where there are none [1]",
+        "--launcher", choices=("auto", "local", "slurm"), default="auto",
+        help="auto: SLURM where sbatch and sinfo answer and this is no job, else here [auto]",
+    )  # fmt: skip
+    slurm.add_site(run)
+    run.add_argument(
+        "--devices", type=int, metavar="N",
+        help="GPUs a cell (on SLURM: on each node), or processes a cell where there are none "
+        "[1, or the site's gpus_per_node]",
     )  # fmt: skip
     run.add_argument(
         "--cells-per-gpu", type=int, metavar="N",
@@ -56,23 +63,32 @@ def add(commands: Commands) -> None:
 
 
 def _list_cells(given: argparse.Namespace, extra: Sequence[str]) -> int:
+    from benchmark.launchers.slurm_queue import tickets_of
     from benchmark.report import as_objects, print_cells
 
     plan, _ = planned(given)
     cells = selected(given).of(plan)
+    tickets, remark = tickets_of(plan.folder)
+    if remark:
+        print(f"lungbench: {remark}", file=sys.stderr)
     if given.json:
-        print(json.dumps(as_objects(cells), indent=1))
+        print(json.dumps(as_objects(cells, tickets), indent=1))
     else:
         title = f"suite {plan.suite.name}: {plan.suite.title}"
-        print_cells(title, cells, logs=given.command == "status")
+        print_cells(title, cells, given.command == "status", tickets)
     return 0
 
 
 def _run(given: argparse.Namespace, extra: Sequence[str]) -> int:
+    from benchmark.launchers.slurm import is_available
     from benchmark.run import run
 
+    if given.launcher == "slurm" or (given.launcher == "auto" and is_available()):
+        from benchmark.submit import submit_suite
+
+        return submit_suite(slurm.request(given), jobs=given.jobs)
     return run(
-        given.suite, given.runs, given.data_root, jobs=given.jobs, devices=given.devices,
+        given.suite, given.runs, given.data_root, jobs=given.jobs, devices=given.devices or 1,
         cells_per_gpu=given.cells_per_gpu, limits=Limits(given.cell_timeout, given.silence),
         changes=changes(given), extra_systems=given.extra_systems, selection=selected(given),
     )  # fmt: skip

@@ -1,0 +1,231 @@
+"""Runs a suite on a SLURM cluster: submits its cells as job arrays, and takes them back."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from benchmark.cells import Cell
+from benchmark.launchers.site_profile import Site
+from benchmark.launchers.slurm_queue import Submission, ask, look, submissions
+from benchmark.launchers.slurm_scripts import cell_script, finish_script
+from contract.errors import UserError
+
+USUAL_ARRAY = 1001
+"""SLURM's ``MaxArraySize`` where a cluster does not say."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be submitted.
+
+    Attributes:
+        suite: the suite's name.
+        folder: the suite's folder below the runs.
+        site: the site profile.
+        devices: processes of a cell on each node.
+        profile: the site profile's text, kept with the scripts.
+        closing: shell text to follow ``python -m`` in the last job, one entry a command.
+        round: how often lost cells were submitted again before.
+    """
+
+    suite: str
+    folder: Path
+    site: Site
+    devices: int
+    profile: str
+    closing: Sequence[str]
+    round: int = 0
+
+
+def is_available() -> bool:
+    """Tell whether this is a cluster's login node: ``sbatch``, an answer, and not inside a job."""
+    if "SLURM_JOB_ID" in os.environ or shutil.which("sbatch") is None:
+        return False
+    return ask(["sinfo", "--noheader", "--format=%P"])[0] == 0
+
+
+def require_divisible(cells: Sequence[Cell], site: Site, devices: int) -> None:
+    """Refuse cells whose joint batch cannot be divided among their processes.
+
+    Raises:
+        UserError: naming them.
+    """
+    processes = site.nodes * devices
+    bad = {
+        f"{cell.system} ({cell.config['data']['init_args']['batch_size']})"
+        for cell in cells
+        if cell.config is not None
+        and "devices" not in cell.config["trainer"]
+        and cell.config["data"]["init_args"]["batch_size"] % processes
+    }
+    if bad:
+        raise UserError(
+            "batch_size",
+            f"{', '.join(sorted(bad))}: not divisible by {processes} processes",
+            f"multiples of {site.nodes} nodes × {devices} processes",
+            "change nodes or gpus_per_node in the site profile, --devices, or --set batch_size=…; "
+            "or leave these out with --systems",
+        )
+
+
+def submit(order: Order, cells: Sequence[Cell]) -> Submission:
+    """Submit cells as job arrays, and the job that comes last.
+
+    Args:
+        order: how.
+        cells: the cells, the longest expected first; none of them is in the queue.
+
+    Raises:
+        UserError: if SLURM refuses; what was submitted before stays recorded.
+    """
+    folder = new_folder(order.folder)
+    (folder / "logs").mkdir(parents=True)
+    for cell in cells:
+        _write_config(cell)
+    for name, text in files(order, cells, folder).items():
+        (folder / name).write_text(text)
+    made = Submission(
+        folder,
+        [str(cell.folder.relative_to(order.folder)) for cell in cells],
+        [cell.config_hash for cell in cells],
+        order.round,
+    )
+    made.save()
+    for first, count in chunks(len(cells), max_array()):
+        after = made.arrays[-1][0] if made.arrays else ""
+        job = _sbatch(array_command(order, folder, first, count, after))
+        made.arrays.append((job, first, count))
+        made.save()
+    made.finish = _sbatch(finish_command(folder, [job for job, _, _ in made.arrays]))
+    made.save()
+    return made
+
+
+def new_folder(suite_folder: Path) -> Path:
+    """Return a folder for a submission that does not exist yet; names sort by time."""
+    stamp, number = time.strftime("%Y%m%d-%H%M%S"), 1
+    folder = suite_folder.resolve() / "slurm" / stamp
+    while folder.exists():
+        number += 1
+        folder = folder.with_name(f"{stamp}-{number}")
+    return folder
+
+
+def files(order: Order, cells: Sequence[Cell], folder: Path) -> dict[str, str]:
+    """Return what a submission's folder holds, by name: two scripts, the cells, the profile."""
+    closing = [text.replace("$submission", shlex.quote(str(folder))) for text in order.closing]
+    name = f"lungbench-{order.suite}"
+    return {
+        "cells.sh": cell_script(order.site, name, folder, order.devices),
+        "finish.sh": finish_script(order.site, f"{name}-finish", folder, closing),
+        "cells.txt": "".join(f"{_processes(cell)}\t{cell.folder.resolve()}\n" for cell in cells),
+        "site.yaml": order.profile,
+    }
+
+
+def chunks(count: int, size: int) -> list[tuple[int, int]]:
+    """Return first row and number of tasks of each array."""
+    return [(first, min(size, count - first)) for first in range(0, count, size)]
+
+
+def array_command(order: Order, folder: Path, first: int, count: int, after: str) -> list[str]:
+    """Return the command that submits an array.
+
+    Args:
+        order: how.
+        folder: the submission's folder.
+        first: the row of its first task.
+        count: its number of tasks.
+        after: the array before it; where only so many cells may run at a time it is waited for.
+    """
+    limit = order.site.max_parallel
+    command = ["sbatch", "--parsable", f"--array=0-{count - 1}" + (f"%{limit}" if limit else "")]
+    if after and limit:
+        command.append(f"--dependency=afterany:{after}")
+    return [*command, str(folder / "cells.sh"), str(first)]
+
+
+def finish_command(folder: Path, arrays: Sequence[str]) -> list[str]:
+    """Return the command that submits the last job."""
+    after = f"--dependency=afterany:{':'.join(arrays)}"
+    return ["sbatch", "--parsable", after, str(folder / "finish.sh")]
+
+
+def cancel(suite_folder: Path, cells: Sequence[Cell] | None = None) -> int:
+    """Take cells out of the queue and stop those that run.
+
+    Args:
+        suite_folder: the suite's folder below the runs.
+        cells: the cells; everything of the suite, its last jobs too, where not given.
+
+    Returns:
+        The number of cells taken back.
+
+    Raises:
+        UserError: if SLURM does not answer.
+    """
+    queue = look(suite_folder)
+    wanted = None if cells is None else {cell.folder for cell in cells}
+    jobs, count = [], 0
+    for made in submissions(suite_folder):
+        tasks = {row: made.job_of(row) for row in range(len(made.cells))}
+        rows = [
+            row
+            for row, job in tasks.items()
+            if job in queue.live and (wanted is None or suite_folder / made.cells[row] in wanted)
+        ]
+        # Marked first: the last job submits lost cells again, but not those.
+        made.cancelled = sorted({*made.cancelled, *rows})
+        made.save()
+        count += len(rows)
+        everything = sum(job in queue.live for job in tasks.values()) == len(rows)
+        if everything:
+            jobs += [job for job, _, _ in made.arrays if rows]
+            jobs += [made.finish] if wanted is None and made.finish in queue.live else []
+        else:
+            jobs += [tasks[row] for row in rows]
+    if jobs:
+        _insist(["scancel", *jobs])
+    return count
+
+
+def _processes(cell: Cell) -> str:
+    """Return ``one`` for cells that train in a single process by their own config."""
+    assert cell.config is not None
+    return "one" if "devices" in cell.config["trainer"] else "all"
+
+
+def _write_config(cell: Cell) -> None:
+    cell.folder.mkdir(parents=True, exist_ok=True)
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text = yaml.dump(cell.config, Dumper=dumper, sort_keys=False, allow_unicode=True)
+    (cell.folder / "config.yaml").write_text(text)
+
+
+def max_array() -> int:
+    """Return how many tasks an array may have here."""
+    _, told, _ = ask(["scontrol", "show", "config"])
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", told, re.MULTILINE)
+    return int(found[1]) if found else USUAL_ARRAY
+
+
+def _sbatch(command: Sequence[str]) -> str:
+    return _insist(command).strip().split(";")[0]
+
+
+def _insist(command: Sequence[str]) -> str:
+    code, out, error = ask(command)
+    if code != 0:
+        said = " ".join(error.split()) or f"exit code {code}"
+        todo = "check the site profile; `lungbench submit --dry-run` prints the scripts"
+        raise UserError(shlex.join(command)[:200], said, "a job id", todo)
+    return out

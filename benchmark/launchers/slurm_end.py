@@ -1,0 +1,30 @@
+"""Run by a batch script after a cell's process ended badly: records why, if the cell could not."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import yaml
+
+from benchmark.cells import read_record, update_record
+from benchmark.ownership import is_owned, owner_job, slurm_job
+
+
+def record_end(folder: Path, reason: str) -> None:
+    """Record a cell as failed, unless it said why itself or another process works on it.
+
+    Args:
+        folder: the cell's folder.
+        reason: what the batch script saw.
+    """
+    others = is_owned(folder) and owner_job(folder) != slurm_job()
+    if others or read_record(folder).get("state") in ("failed", "done"):
+        return
+    cell = yaml.safe_load((folder / "config.yaml").read_text())["cell"]
+    names = ("suite", "system", "protocol", "seed", "train_on", "test_on", "config_hash")
+    update_record(folder, **{name: cell[name] for name in names}, state="failed", reason=reason)
+
+
+if __name__ == "__main__":
+    record_end(Path(sys.argv[1]), sys.argv[2])
