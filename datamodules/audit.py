@@ -83,7 +83,7 @@ def audit(
     """
     rows: list[AuditRow] = []
     for source in sources:
-        if "lungs" not in source.structures:
+        if "lungs" not in source.structures or source.unit != "image":
             continue
         cases = source.cases()
         measures = _measures(source, cases, cache, progress)

@@ -100,9 +100,12 @@ class ProtocolDataModule(pl.LightningDataModule):
         """
         prepared = self._open()
         assert self.split is not None
-        self.train_cases, self.validation_cases, self.test_cases = (
+        self.train_cases = CaseList(
+            self.split.train, prepared, self._cases, self.protocol.slices == "lung"
+        )
+        self.validation_cases, self.test_cases = (
             CaseList(keys, prepared, self._cases)
-            for keys in (self.split.train, self.split.validation, self.split.test)
+            for keys in (self.split.validation, self.split.test)
         )
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -140,7 +143,7 @@ class ProtocolDataModule(pl.LightningDataModule):
         return DataLoader(
             data,
             batch_size=self._eval_batch_size,
-            sampler=ShardSampler(len(data), *self._place()),
+            sampler=ShardSampler(cases.groups, *self._place()),
             collate_fn=collate,
             **self._loader_options(),
         )

@@ -18,56 +18,69 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.words import STRUCTURES
+from datamodules.decoding import PLANES, Decoded, decode_all, from_png, slices_of, total
 from datamodules.digests import Digests, Progress, combined, no_progress
-from datamodules.preprocessing import Preprocessing
+from datamodules.preprocessing import DEFAULT_HU_WINDOW, Preprocessing
+from datamodules.pseudo_masks import PSEUDO_MASK_FORMAT
 from datamodules.sources.base import Case, Source, Spacing
+from datamodules.sources.ct.scan import Scan
+
+__all__ = ["PLANES", "PreparedCase", "PreparedSet", "prepare"]
 
 CACHE_FORMAT = 1
 """Raised whenever the same inputs would give other pixels."""
 
-PLANES = {structure: 1 << bit for bit, structure in enumerate(STRUCTURES)}
-"""Each structure's bit in a mask's byte: structures may overlap (heart and lung do)."""
+CT_FORMAT = 1
+"""Raised whenever the same scans would give other pixels or nodules."""
 
 
 @dataclass(frozen=True)
 class PreparedCase:
-    """What a case's cache entry records besides pixels."""
+    """What the cache records of a film or a slice besides pixels.
+
+    Attributes:
+        film_shape: (height, width) of the file's pixels.
+        spacing: mm from one of these to the next, down and along.
+        structures: what the masks are of.
+        offset: where the reference begins in its file.
+        length: how many bytes it has.
+        empty: whether the reference holds no structure at all.
+        nodules: each nodule's identity, with the offset and length of its mask.
+    """
 
     film_shape: tuple[int, int]
     spacing: Spacing | None
     structures: tuple[str, ...]
     offset: int
     length: int
-
-
-@dataclass
-class _Decoded:
-    image: NDArray[np.uint8]
-    mask: NDArray[np.uint8]
-    reference: bytes
-    film_shape: tuple[int, int]
-    spacing: Spacing | None
-    structures: tuple[str, ...]
+    empty: bool = False
+    nodules: tuple[tuple[str, int, int], ...] = ()
 
 
 class PreparedSet:
-    """A data set's prepared cases.
+    """A data set's prepared cases: a film has one entry, a scan one a slice, the lowest first.
 
     Attributes:
         images: ``(N, size, size)`` uint8 grey values, memory-mapped.
         masks: ``(N, size, size)`` uint8 bit planes (see ``PLANES``), memory-mapped.
-        entries: what is recorded of each case.
+        entries: what is recorded of each.
+        places: each case's entries, by its id.
+        slice_mm: the distance between a scan's slices in mm, by its id; films have none.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         recorded = json.loads((folder / "entries.json").read_text())
-        self.position = {case_id: i for i, case_id in enumerate(recorded["ids"])}
+        counts = recorded.get("slices") or [1] * len(recorded["ids"])
+        ends = np.cumsum(counts).tolist()
+        self.places = {
+            case_id: range(end - count, end)
+            for case_id, count, end in zip(recorded["ids"], counts, ends, strict=True)
+        }
+        self.slice_mm: dict[str, float] = recorded.get("slice_mm", {})
         self.entries = [
             PreparedCase(
                 film_shape=tuple(entry["film_shape"]),
@@ -75,6 +88,8 @@ class PreparedSet:
                 structures=tuple(entry["structures"]),
                 offset=entry["offset"],
                 length=entry["length"],
+                empty=entry.get("empty", False),
+                nodules=tuple((i, at, length) for i, at, length in entry.get("nodules", ())),
             )
             for entry in recorded["entries"]
         ]
@@ -84,11 +99,20 @@ class PreparedSet:
     def reference(self, index: int) -> dict[str, NDArray[np.bool_]]:
         """Return each structure's reference mask on the grid that is scored."""
         entry = self.entries[index]
-        with (self._folder / "references.bin").open("rb") as file:
-            file.seek(entry.offset)
-            blob = np.frombuffer(file.read(entry.length), np.uint8)
-        planes = cast("NDArray[np.uint8]", cv2.imdecode(blob, cv2.IMREAD_UNCHANGED))
+        planes = self._stored(entry.offset, entry.length)
         return {name: (planes & PLANES[name]) > 0 for name in entry.structures}
+
+    def nodules(self, index: int) -> list[tuple[str, NDArray[np.bool_]]]:
+        """Return each nodule of a slice with its mask on the grid that is scored."""
+        return [
+            (identity, self._stored(offset, length) > 0)
+            for identity, offset, length in self.entries[index].nodules
+        ]
+
+    def _stored(self, offset: int, length: int) -> NDArray[np.uint8]:
+        with (self._folder / "references.bin").open("rb") as file:
+            file.seek(offset)
+            return from_png(file.read(length))
 
 
 def prepare(
@@ -113,13 +137,23 @@ def prepare(
     digests = Digests(cache / "digests.json")
     contents = digests.of_cases(cases, progress)
     digests.save()
-    settings = {k: v for k, v in asdict(preprocessing).items() if k != "value_range"}
     ids = [case.case_id for case in cases]
+    settings = _settings(source, preprocessing)
     key = combined([json.dumps([CACHE_FORMAT, source.name, settings, ids]), *contents])
     folder = cache / f"{source.name}-{preprocessing.size}-{key[:16]}"
     if not (folder / "entries.json").is_file():
         _build(folder, source, cases, preprocessing, progress)
     return PreparedSet(folder)
+
+
+def _settings(source: Source, preprocessing: Preprocessing) -> dict[str, object]:
+    """Return the settings that decide on a source's pixels."""
+    kept = ("value_range", "hu_window")
+    settings: dict[str, object] = {k: v for k, v in asdict(preprocessing).items() if k not in kept}
+    if source.unit == "scan":
+        settings["hu_window"] = preprocessing.hu_window or DEFAULT_HU_WINDOW
+        settings["formats"] = [CT_FORMAT, PSEUDO_MASK_FORMAT]
+    return settings
 
 
 def _build(
@@ -132,7 +166,8 @@ def _build(
     beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     beside.mkdir(parents=True)
     try:
-        shape = (len(cases), preprocessing.size, preprocessing.size)
+        count = total(cases)
+        shape = (count, preprocessing.size, preprocessing.size)
         new_array = partial(np.lib.format.open_memmap, mode="w+", dtype=np.uint8, shape=shape)
         images, masks = new_array(beside / "images.npy"), new_array(beside / "masks.npy")
         entries, offset = [], 0
@@ -141,20 +176,24 @@ def _build(
             ThreadPoolExecutor(workers) as pool,
             (beside / "references.bin").open("wb") as references,
         ):
-            decoded = _in_order(pool, workers, source, cases, preprocessing)
-            shown = progress(decoded, len(cases), f"decoding {source.name}")
-            for index, item in enumerate(cast("Iterable[_Decoded]", shown)):
+            decoded = decode_all(pool, workers, source, cases, preprocessing)
+            shown = progress(decoded, count, f"decoding {source.name}")
+            for index, item in enumerate(cast("Iterable[Decoded]", shown)):
                 images[index], masks[index] = item.image, item.mask
-                references.write(item.reference)
-                length = len(item.reference)
-                entries.append(
-                    PreparedCase(item.film_shape, item.spacing, item.structures, offset, length)
-                )
-                offset += length
+                entries.append(_entry(item, offset))
+                for blob in (item.reference, *(mask for _, mask in item.nodules)):
+                    references.write(blob)
+                    offset += len(blob)
         images.flush()
         masks.flush()
-        ids = [case.case_id for case in cases]
-        record = {"ids": ids, "entries": [asdict(entry) for entry in entries]}
+        record: dict[str, object] = {
+            "ids": [case.case_id for case in cases],
+            "entries": [asdict(entry) for entry in entries],
+        }
+        if source.unit == "scan":
+            record["slices"] = [slices_of(case) for case in cases]
+            scans = (case for case in cases if isinstance(case, Scan))
+            record["slice_mm"] = {scan.case_id: scan.series.slice_mm for scan in scans}
         (beside / "entries.json").write_text(json.dumps(record))
         try:
             beside.rename(folder)
@@ -165,39 +204,18 @@ def _build(
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _in_order(
-    pool: ThreadPoolExecutor,
-    workers: int,
-    source: Source,
-    cases: Sequence[Case],
-    preprocessing: Preprocessing,
-) -> Iterable[_Decoded]:
-    """Decode in parallel, at most a few cases ahead so that memory stays bounded."""
-    ahead = 2 * workers
-    waiting = [pool.submit(_decode, source, case, preprocessing) for case in cases[:ahead]]
-    for case in [*cases[ahead:], *([None] * min(ahead, len(cases)))]:
-        yield waiting.pop(0).result()
-        if case is not None:
-            waiting.append(pool.submit(_decode, source, case, preprocessing))
-
-
-def _decode(source: Source, case: Case, preprocessing: Preprocessing) -> _Decoded:
-    film = source.read_image(case)
-    shape = (film.shape[0], film.shape[1])
-    structures = source.read_masks(case, shape)
-    small = np.zeros((preprocessing.size, preprocessing.size), np.uint8)
-    reference: NDArray[np.uint8] | None = None
-    for name, mask in structures.items():
-        small[preprocessing.prepare_mask(mask)] |= PLANES[name]
-        scored = preprocessing.prepare_reference(mask)
-        reference = np.zeros(scored.shape, np.uint8) if reference is None else reference
-        reference[scored] |= PLANES[name]
-    encoded = cv2.imencode(".png", cast("NDArray[np.uint8]", reference))[1]
-    return _Decoded(
-        image=preprocessing.prepare_image(film),
-        mask=small,
-        reference=encoded.tobytes(),
-        film_shape=shape,
-        spacing=source.spacing_of(case, shape),
-        structures=tuple(structures),
+def _entry(item: Decoded, offset: int) -> PreparedCase:
+    length, nodules = len(item.reference), []
+    at = offset + length
+    for identity, mask in item.nodules:
+        nodules.append((identity, at, len(mask)))
+        at += len(mask)
+    return PreparedCase(
+        item.film_shape,
+        item.spacing,
+        item.structures,
+        offset,
+        length,
+        empty=not item.mask.any() and not from_png(item.reference).any(),
+        nodules=tuple(nodules),
     )

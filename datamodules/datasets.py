@@ -29,10 +29,13 @@ _MIXUP = 0x6D6978
 class CaseList:
     """The prepared cases of one side of a split, over one or more data sets.
 
+    An item is a film, or a slice of a scan; a scan's slices follow one another, the lowest first.
+
     Args:
         keys: (data set, case id) pairs.
         prepared: each data set's prepared cases.
         cases: each data set's cases by id.
+        with_lung: leave out slices whose reference is empty.
     """
 
     def __init__(
@@ -40,11 +43,23 @@ class CaseList:
         keys: Sequence[Key],
         prepared: Mapping[str, PreparedSet],
         cases: Mapping[str, Mapping[str, Case]],
+        with_lung: bool = False,
     ) -> None:
-        self.cases = [cases[dataset][case_id] for dataset, case_id in keys]
-        self._places = [
-            (prepared[dataset], prepared[dataset].position[case_id]) for dataset, case_id in keys
-        ]
+        self.cases: list[Case] = []
+        """Each item's case."""
+        self.groups: list[range] = []
+        """The items of each case."""
+        self._places: list[tuple[PreparedSet, int]] = []
+        for dataset, case_id in keys:
+            own = prepared[dataset]
+            places = [
+                (own, place)
+                for place in own.places[case_id]
+                if not (with_lung and own.entries[place].empty)
+            ]
+            self.groups.append(range(len(self._places), len(self._places) + len(places)))
+            self._places += places
+            self.cases += [cases[dataset][case_id]] * len(places)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -57,6 +72,15 @@ class CaseList:
     def place(self, index: int) -> tuple[PreparedSet, int]:
         """Return the prepared set and the position in it."""
         return self._places[index]
+
+    def slice_of(self, index: int) -> tuple[int, int] | None:
+        """Return a slice's index in its scan and how many slices that has; None for a film."""
+        prepared, place = self._places[index]
+        case_id = self.cases[index].case_id
+        if case_id not in prepared.slice_mm:
+            return None
+        slices = prepared.places[case_id]
+        return place - slices.start, len(slices)
 
 
 class TrainingSet(Dataset[dict[str, torch.Tensor]]):
@@ -157,15 +181,19 @@ class EvaluationSet(Dataset[dict[str, Any]]):
             "target": torch.from_numpy(to_channels(planes, self._structures)),
         }
         case = self._cases.cases[index]
+        at = self._cases.slice_of(index)
         item["identity"] = {
             "test_on": case.dataset,
-            "case_id": case.case_id,
+            "case_id": case.case_id if at is None else f"{case.case_id}:{at[0]:04d}",
             "patient_id": case.patient_id,
-            "reference": "dilated" if self._preprocessing.dilate > 1 else "plain",
-            "unit": "image",
+            "reference": "dilated" if self._preprocessing.dilate > 1 else case.reference,
+            "unit": "image" if at is None else "slice",
             **{name: case.attributes[name] for name in SUBGROUPS if name in case.attributes},
-            "finding": case.stratum,
         }
+        if at is None:
+            item["identity"]["finding"] = case.stratum
+        else:
+            item["identity"] |= {"scan_id": case.case_id, "slice_index": at[0]}
         if self._references:
             prepared, place = self._cases.place(index)
             entry = prepared.entries[place]
@@ -178,6 +206,12 @@ class EvaluationSet(Dataset[dict[str, Any]]):
                 entry.spacing[0] * entry.film_shape[0] / height,
                 entry.spacing[1] * entry.film_shape[1] / width,
             )
+            item["scan"] = at and {
+                "scan_id": case.case_id,
+                "n_slices": at[1],
+                "slice_mm": prepared.slice_mm[case.case_id],
+            }
+            item["nodules"] = prepared.nodules(place)
         return item
 
 
@@ -186,7 +220,9 @@ def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     A test batch holds, a case each: ``references`` (structure to boolean ``(h, w)``), ``box``
     (top, left, height, width of the film inside the network's square), ``spacing`` (mm a pixel of
-    the reference grid, down and along, or None) and ``identity`` (the row's first columns).
+    the reference grid, down and along, or None), ``identity`` (the row's first columns),
+    ``nodules`` (identity and boolean ``(h, w)`` mask of each nodule in a slice) and ``scan``: None
+    for films, otherwise ``scan_id``, ``n_slices`` and ``slice_mm``, the mm between slices.
     """
     batch: dict[str, Any] = {key: [item[key] for item in items] for key in items[0]}
     for key in ("image", "target"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from contract.errors import UserError
 
@@ -31,6 +32,13 @@ class Protocol:
             s mod ``draws``, the same for all systems.
         folds: ``scr`` divides JSRT by SCR's two folds: fold k tests on SCR's fold k + 1 and trains
             on the other one, so that every case is tested once over the folds.
+        patients: so many patients of the sets that both train and test take part, with one scan
+            each (the first by id); the others are listed and unused. They are the first in an
+            order that follows from ``split_seed`` and each patient's id alone, so that a patient
+            more or less below the root exchanges no other. All phantoms take part, and counts
+            are scaled to them.
+        slices: which slices of CT scans train: ``all``, or those whose reference holds lung. All
+            slices validate and test.
 
     Raises:
         UserError: if the rules contradict one another.
@@ -45,6 +53,8 @@ class Protocol:
     train_size: int | None = None
     draws: int = 1
     folds: str | None = None
+    patients: int | None = None
+    slices: Literal["all", "lung"] = "all"
 
     def __post_init__(self) -> None:
         """Reject a protocol whose rules contradict one another."""
@@ -71,6 +81,11 @@ class Protocol:
             raise _fault("train_size", str(self.train_size), "at least 1")
         if self.draws < 1 or (self.draws > 1 and self.train_size is None):
             raise _fault("draws", str(self.draws), "at least 1, and 1 without train_size")
+        if self.patients is not None and (self.patients < 2 or not shared):
+            expected = "at least 2, of a data set that both trains and tests"
+            raise _fault("patients", str(self.patients), expected)
+        if self.slices not in ("all", "lung"):
+            raise _fault("slices", repr(self.slices), "all or lung")
 
     @property
     def datasets(self) -> tuple[str, ...]:

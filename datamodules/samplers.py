@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -70,16 +70,16 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
 
 
 class ShardSampler(Sampler[int]):
-    """Every case once over all processes: no padding, no duplicates.
+    """Every item once over all processes: no padding, no duplicates, scans whole and in order.
 
     Args:
-        cases: number of cases.
+        groups: the items of each case, in order; a film's is one, a scan's are its slices.
         rank: this process.
         processes: number of processes.
     """
 
-    def __init__(self, cases: int, rank: int, processes: int) -> None:
-        self._indices = range(rank, cases, processes)
+    def __init__(self, groups: Sequence[range], rank: int, processes: int) -> None:
+        self._indices = [index for group in groups[rank::processes] for index in group]
 
     def __len__(self) -> int:
         return len(self._indices)

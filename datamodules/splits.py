@@ -64,19 +64,47 @@ def make_split(
     if not (0 <= draw < protocol.draws and 0 <= fold < protocol.fold_count):
         raise ValueError(f"draw {draw} of {protocol.draws}, fold {fold} of {protocol.fold_count}")
     shared = [name for name in protocol.train if name in protocol.test]
-    pool = [case for name in shared for case in cases[name]]
+    everything = [case for name in shared for case in cases[name]]
+    pool, scale = _patients(everything, protocol, scale)
+    spare = _without(everything, pool)
     test = [case for name in protocol.test if name not in shared for case in cases[name]]
     if protocol.folds is not None:
         held_out = [case for case in pool if scr_fold(case.case_id) == fold]
     else:
         held_out = _take(pool, protocol.held_out, scale, protocol.split_seed)
     test += held_out
-    train = _without([case for name in protocol.train for case in cases[name]], held_out)
+    train = _without([case for name in protocol.train for case in cases[name]], held_out + spare)
     validation = _take(train, protocol.validation, scale, protocol.split_seed + 1)
     whole = _without(train, validation)
     train = _few(whole, protocol, scale, draw)
     _require_disjoint(train, validation, test)
-    return Split(_keys(train), _keys(validation), _keys(test), _keys(_without(whole, train)))
+    unused = _without(whole, train) + spare
+    return Split(_keys(train), _keys(validation), _keys(test), _keys(unused))
+
+
+def _patients(cases: Sequence[Case], protocol: Protocol, scale: float) -> tuple[list[Case], float]:
+    """Return the cases that take part, see ``Protocol.patients``, and the scale of counts."""
+    wanted = protocol.patients
+    if wanted is None:
+        return list(cases), scale
+    first: dict[tuple[str, str], Case] = {}
+    for case in sorted(cases, key=_key):
+        first.setdefault((case.dataset, case.patient_id), case)
+    if scale == 1 and len(first) < wanted:
+        raise DataError(
+            "protocol: patients",
+            f"{len(first)} patients with reference masks",
+            f"{wanted}",
+            "download the whole data set; a smaller split would not be comparable",
+        )
+    order = sorted(first, key=lambda patient: _lot(protocol.split_seed, *patient))
+    chosen = [first[patient] for patient in order[:wanted]]
+    return sorted(chosen, key=_key), len(chosen) / wanted
+
+
+def _lot(seed: int, *names: str) -> str:
+    """Return what a name draws: the same whatever else takes part."""
+    return hashlib.blake2b(json.dumps([seed, *names]).encode(), digest_size=16).hexdigest()
 
 
 def _without(cases: Sequence[Case], taken: Sequence[Case]) -> list[Case]:

@@ -36,7 +36,7 @@ def sides_of(split: Split) -> dict[Key, str]:
 
 
 def require_distinct(prepared: Mapping[str, PreparedSet]) -> None:
-    """Require that no two cases show the same pixels.
+    """Require that no two films, or two scans, show the same pixels.
 
     Args:
         prepared: prepared sets by data set's name, all with one preprocessing.
@@ -45,9 +45,9 @@ def require_distinct(prepared: Mapping[str, PreparedSet]) -> None:
         DataError: if an image stands under two names, in one data set or in two.
     """
     keyed = (
-        ((name, case_id), pixel_digest(cases.images[place]))
+        ((name, case_id), pixel_digest(cases.images[place.start : place.stop]))
         for name, cases in prepared.items()
-        for case_id, place in cases.position.items()
+        for case_id, place in cases.places.items()
     )
     for first, second, *_ in twins(keyed):
         raise DataError(

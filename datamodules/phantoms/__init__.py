@@ -1,5 +1,6 @@
-"""Small synthetic chest X-ray data sets in the official layouts, for tests and dry runs."""
+"""Small synthetic chest X-ray and CT data sets in the official layouts, for tests and dry runs."""
 
+from datamodules.phantoms.ct import write_ct_phantoms, write_lidc, write_qin
 from datamodules.phantoms.writers import (
     write_jsrt,
     write_montgomery,
@@ -10,8 +11,11 @@ from datamodules.sources.base import PHANTOM_MARKER
 
 __all__ = [
     "PHANTOM_MARKER",
+    "write_ct_phantoms",
     "write_jsrt",
+    "write_lidc",
     "write_montgomery",
     "write_phantoms",
+    "write_qin",
     "write_shenzhen",
 ]

@@ -100,7 +100,7 @@ def write_montgomery(root: Path, count: int = 24, *, size: int = 256, seed: int 
             (readings / f"{case_id}.txt").write_text(text)
         _mark(home, ids, ids, size, seed)
 
-    _replace(root, ["MontgomerySet"], fill)
+    replace_folders(root, ["MontgomerySet"], fill)
 
 
 def write_shenzhen(root: Path, count: int = 32, *, size: int = 256, seed: int = 0) -> None:
@@ -141,7 +141,7 @@ def write_shenzhen(root: Path, count: int = 32, *, size: int = 256, seed: int = 
             (readings / f"{case_id}.txt").write_text(f"{sex} {age}yrs\n{finding}\n")
         _mark(home, sorted([*ids, *extra]), ids, size, seed)
 
-    _replace(root, ["ChinaSet_AllFiles"], fill)
+    replace_folders(root, ["ChinaSet_AllFiles"], fill)
 
 
 def write_jsrt(root: Path, count: int = 20, *, size: int = 2048, seed: int = 0) -> None:
@@ -188,7 +188,7 @@ def write_jsrt(root: Path, count: int = 20, *, size: int = 2048, seed: int = 0) 
         _mark(folder / "scratch", ids, ids, size // 2, seed)
         _mark(images, ids, ids, size, seed)
 
-    _replace(root, ["scratch", "All247images"], fill)
+    replace_folders(root, ["scratch", "All247images"], fill)
 
 
 def _official(name: str) -> list[str]:
@@ -251,7 +251,7 @@ def _mark(home: Path, ids: Sequence[str], masked: Sequence[str], size: int, seed
     (home / PHANTOM_MARKER).write_text(json.dumps(facts, indent=1) + "\n")
 
 
-def _replace(root: Path, names: Sequence[str], fill: Callable[[Path], None]) -> None:
+def replace_folders(root: Path, names: Sequence[str], fill: Callable[[Path], None]) -> None:
     """Write folders aside, then put them in place, the marked one (the last name) last."""
     for name in names:
         target = root / name

@@ -7,35 +7,53 @@ from pathlib import Path
 
 from contract.errors import UserError
 from datamodules.sources.base import Case, Source
+from datamodules.sources.ct.scan import CTSource
 from datamodules.sources.jsrt import JSRT
+from datamodules.sources.lidc_idri import LidcIdri
 from datamodules.sources.montgomery import Montgomery
 from datamodules.sources.official_source import OfficialSource
 from datamodules.sources.own_data import OwnData
+from datamodules.sources.qin_lung_ct import QinLungCT
 from datamodules.sources.shenzhen import Shenzhen
 
 SOURCES: dict[str, type[OfficialSource]] = {
     source.name: source for source in (Montgomery, Shenzhen, JSRT)
 }
+"""Chest X-ray sets."""
 
-__all__ = ["SOURCES", "Case", "OfficialSource", "OwnData", "Source", "open_source", "open_sources"]
+CT_SOURCES: dict[str, type[CTSource]] = {source.name: source for source in (LidcIdri, QinLungCT)}
+"""CT sets, whose cases are scans."""
+
+__all__ = [
+    "CT_SOURCES",
+    "SOURCES",
+    "CTSource",
+    "Case",
+    "OfficialSource",
+    "OwnData",
+    "Source",
+    "open_source",
+    "open_sources",
+]
 
 
 def open_source(name: str, root: Path) -> Source:
     """Return the reader of one data set.
 
     Args:
-        name: a key of ``SOURCES``, or the path of a YAML file that describes a user's own data
-            set (see ``own_data``), from the data root or the current folder.
+        name: a key of ``SOURCES`` or ``CT_SOURCES``, or the path of a YAML file that describes a
+            user's own data set (see ``own_data``), from the data root or the current folder.
         root: the data root, which holds the official folders side by side.
 
     Raises:
         UserError: if no data set has that name, or the YAML file is absent or wrong.
         DataError: if a folder that the YAML file names does not exist.
     """
-    if name in SOURCES:
-        return SOURCES[name](root)
+    official = {**SOURCES, **CT_SOURCES}
+    if name in official:
+        return official[name](root)
     if Path(name).suffix.lower() not in (".yaml", ".yml"):
-        known = ", ".join(sorted(SOURCES))
+        known = ", ".join(sorted(official))
         raise UserError("data set", repr(name), f"one of {known}, or a path to a YAML file")
     places = [place for place in (Path(root) / name, Path(name)) if place.is_file()]
     if not places:
@@ -43,7 +61,7 @@ def open_source(name: str, root: Path) -> Source:
             "data set", repr(name), f"that file in {root} or in {Path.cwd()}", "mend the path"
         )
     source = OwnData(places[0].resolve(), root)
-    if source.name in SOURCES:
+    if source.name in official:
         raise UserError(
             places[0], f"a data set called {source.name!r}", "another name than an official set's"
         )

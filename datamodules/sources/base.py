@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ Spacing = tuple[float, float]
 
 @dataclass(frozen=True)
 class Case:
-    """One image with its reference masks.
+    """One image, or one CT scan, with its reference masks.
 
     Attributes:
         dataset: the data set's name.
@@ -37,6 +38,7 @@ class Case:
             ``finding``, or the columns of a user's table); what they leave open is left out.
         spacing: the case's own pixel spacing, where it is stated for each image.
         described_by: files that say how the others are to be read.
+        reference: what its masks are: ``plain`` (drawn by people), ``automatic`` or ``pseudo``.
     """
 
     dataset: str
@@ -48,6 +50,7 @@ class Case:
     attributes: Mapping[str, str] = field(default_factory=dict)
     spacing: Spacing | None = None
     described_by: tuple[Path, ...] = ()
+    reference: str = "plain"
 
     @property
     def mask_files(self) -> tuple[Path, ...]:
@@ -90,6 +93,8 @@ class Source(ABC):
     """
 
     name: str
+    unit: ClassVar[Literal["image", "scan"]] = "image"
+    """What a case is: one image, or one CT scan of many slices."""
     structures: tuple[str, ...]
     download: str
     """Where a user gets the data set, and under which terms."""

@@ -7,7 +7,7 @@ import pytest
 from benchmark.compose import DESCRIPTIVE
 from benchmark.library import load, names
 from contract.errors import UserError
-from datamodules.phantoms import write_phantoms
+from datamodules.phantoms import write_ct_phantoms, write_phantoms
 from datamodules.protocol import Protocol
 from datamodules.sources import SOURCES, Case, open_sources
 from datamodules.splits import Split, make_split
@@ -123,6 +123,7 @@ def test_contradictory_rules_are_refused(rules: dict[str, object], said: str) ->
 
 def test_every_protocol_works_on_phantoms(tmp_path: Path) -> None:
     write_phantoms(tmp_path, montgomery=24, shenzhen=32, jsrt=20, size=32, jsrt_size=64)
+    write_ct_phantoms(tmp_path, size=32, slices=6)
     for name in names("protocols"):
         rule = protocol(name)
         sources = open_sources(rule.datasets, tmp_path)
@@ -130,6 +131,7 @@ def test_every_protocol_works_on_phantoms(tmp_path: Path) -> None:
         share = sum(source.official_share for source in sources.values()) / len(sources)
         for fold in range(rule.fold_count):
             split = make_split(rule, found, share, fold=fold)
-            assert len(split.train) >= 8
+            scans = any(source.unit == "scan" for source in sources.values())
+            assert len(split.train) >= (5 if scans else 8)
             assert split.validation
             assert split.test

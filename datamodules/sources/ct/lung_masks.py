@@ -1,0 +1,197 @@
+"""Lung masks of a CT scan, brought onto its grid by the geometry that both files state."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.errors import DataError
+from datamodules.sources.ct.series import Series
+
+LUNA16_LUNGS = (3, 4)
+"""The lungs' labels in LUNA16's segmentations; 5 is the trachea."""
+
+HALF_A_VOXEL = 0.5
+"""Largest distance, in voxels, of a mask's corners from the scan's: beyond it they differ."""
+
+LUNG_CODES = frozenset({"39607008", "3341006", "44029006", "T-28000", "T-28100", "T-28500"})
+"""Lung, right lung and left lung, in SNOMED CT and in the older SNOMED-RT codes."""
+
+VOLUME_SUFFIXES = (".mhd", ".mha", ".nii.gz", ".nii", ".nrrd")
+
+
+def find_volume(folder: Path, uid: str) -> Path | None:
+    """Return the mask volume called after a series, or None."""
+    places = (folder / f"{uid}{suffix}" for suffix in VOLUME_SUFFIXES)
+    return next((path for path in places if path.is_file()), None)
+
+
+def volume_files(path: Path) -> tuple[Path, ...]:
+    """Return every file that holds a volume: the header, then the pixels' file it names.
+
+    Raises:
+        DataError: if the named file is missing.
+    """
+    if path.suffix.lower() != ".mhd":
+        return (path,)
+    try:
+        lines = path.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError as error:
+        raise DataError(path, f"an unreadable file ({error.strerror})") from None
+    named = dict(line.split("=", 1) for line in lines if "=" in line)
+    pixels = next((v.strip() for k, v in named.items() if k.strip() == "ElementDataFile"), "")
+    if pixels in ("", "LOCAL"):
+        return (path,)
+    beside = path.parent / pixels
+    if beside.parent.resolve() != path.parent.resolve() or not beside.is_file():
+        raise DataError(
+            path, f"no file {pixels} beside it", "the pixels that it names", "download both again"
+        )
+    return (path, beside)
+
+
+def read_volume_mask(
+    path: Path, series: Series, labels: Collection[int] | None = None
+) -> NDArray[np.bool_]:
+    """Return a mask volume on the scan's grid ``(slices, H, W)``.
+
+    The volume may be flipped or turned against the scan in any way that its direction cosines
+    state; every voxel is then looked up where it lies in the patient.
+
+    Args:
+        path: a file that SimpleITK reads (MetaImage, NIfTI, NRRD).
+        series: the scan.
+        labels: the values that are lung; everything but 0 if not given.
+
+    Raises:
+        DataError: if the file is damaged, or its grid is not the scan's.
+    """
+    import SimpleITK
+
+    try:
+        image = SimpleITK.ReadImage(str(path))
+        values = SimpleITK.GetArrayFromImage(image)
+    except Exception as error:  # SimpleITK raises RuntimeError for whatever is wrong
+        raise DataError(
+            path,
+            f"no readable volume of series {series.uid} ({_last_line(error)})",
+            "a whole mask",
+            "download it again",
+        ) from None
+    if values.ndim != 3:
+        raise DataError(path, f"{values.ndim} dimensions", "a volume of three")
+    affine = np.eye(4)
+    direction = np.reshape(image.GetDirection(), (3, 3))
+    affine[:3, :3], affine[:3, 3] = direction * image.GetSpacing(), image.GetOrigin()
+    turned = _onto(path, values, affine, series)
+    wanted = turned != 0 if labels is None else np.isin(turned, list(labels))
+    return np.asarray(wanted, np.bool_)
+
+
+def _onto(
+    path: Path, values: NDArray[np.generic], affine: NDArray[np.float64], series: Series
+) -> NDArray[np.generic]:
+    """Return a volume ``(z, y, x)`` as a view in the scan's order of axes and directions."""
+    turn = np.linalg.solve(affine, series.affine)
+    steps = np.rint(turn[:3, :3]).astype(int)
+    shape = (series.shape[1], series.shape[0], len(series))
+    if len(series) == 1:
+        steps[:, 2] = np.cross(steps[:, 0], steps[:, 1])
+    if sorted(map(tuple, np.abs(steps).T.tolist())) != [(0, 0, 1), (0, 1, 0), (1, 0, 0)]:
+        raise _other_grid(path, series, "directions or a spacing of its own", "those of the scan")
+    axes = np.abs(steps).argmax(axis=0)
+    found = values.transpose(2, 1, 0).transpose(axes)
+    if found.shape != shape:
+        told = " × ".join(map(str, found.shape))
+        raise _other_grid(path, series, f"{told} voxels", " × ".join(map(str, shape)))
+    corners = np.array(np.meshgrid(*[(0, side - 1) for side in shape])).reshape(3, -1)
+    lie = turn[:3, :3] @ corners + turn[:3, 3:]
+    sizes = np.array(values.shape[::-1])[:, None]
+    signs = steps.sum(axis=1)[:, None]
+    expected = steps @ corners + np.where(signs < 0, sizes - 1, 0)
+    away = float(np.abs(lie - expected).max())
+    if away > HALF_A_VOXEL:
+        raise _other_grid(path, series, f"corners {away:.1f} voxels away", "those of the scan")
+    backwards = tuple(slice(None, None, int(steps[:, axis].sum())) for axis in range(3))
+    return found[backwards].transpose(2, 1, 0)
+
+
+def _other_grid(path: Path, series: Series, found: str, expected: str) -> DataError:
+    return DataError(
+        path,
+        f"a mask of series {series.uid} on another grid: {found}",
+        expected,
+        "use the mask that was made for this scan",
+    )
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+
+
+def is_lung_segmentation(path: Path) -> bool:
+    """Tell whether a DICOM-SEG has a segment that is a lung.
+
+    Raises:
+        DataError: if the file is damaged.
+    """
+    return bool(_lung_segments(path))
+
+
+def _lung_segments(path: Path) -> list[int]:
+    from pydicom import dcmread
+
+    try:
+        read = dcmread(path, stop_before_pixels=True)
+        found = []
+        for segment in read.get("SegmentSequence") or []:
+            kinds = segment.get("SegmentedPropertyTypeCodeSequence") or []
+            coded = any(str(kind.get("CodeValue")) in LUNG_CODES for kind in kinds)
+            meant = " ".join(str(kind.get("CodeMeaning") or "").lower() for kind in kinds)
+            named = str(segment.get("SegmentLabel") or "").lower()
+            if coded or meant in ("lung", "left lung", "right lung") or (
+                not kinds and named in ("lung", "lungs", "left lung", "right lung")
+            ):  # fmt: skip
+                found.append(int(segment.SegmentNumber))
+        return found
+    except Exception as error:  # pydicom raises many kinds for damaged files
+        raise DataError(
+            path, f"no readable DICOM-SEG ({type(error).__name__}: {error})", "a whole file"
+        ) from None
+
+
+def read_segmentation_mask(path: Path, series: Series) -> NDArray[np.bool_]:
+    """Return the union of a DICOM-SEG's lung segments on the scan's grid ``(slices, H, W)``.
+
+    Args:
+        path: the DICOM-SEG.
+        series: the scan whose slices it refers to.
+
+    Raises:
+        DataError: if the file is damaged, has no lung or refers to other slices.
+    """
+    import highdicom
+
+    numbers = _lung_segments(path)
+    if not numbers:
+        raise DataError(path, "no lung among its segments", "a segmentation of the lungs")
+    try:
+        segmentation = highdicom.seg.segread(path)
+        pixels = segmentation.get_pixels_by_source_instance(
+            source_sop_instance_uids=[header.instance for header in series.headers],
+            segment_numbers=numbers,
+            assert_missing_frames_are_empty=True,
+        )
+    except Exception as error:  # highdicom raises many kinds
+        raise DataError(
+            path,
+            f"a segmentation that does not fit series {series.uid} ({_last_line(error)})",
+            "one of this series' slices",
+        ) from None
+    mask = pixels.any(axis=-1)
+    if mask.shape != (len(series), *series.shape):
+        raise _other_grid(path, series, f"{mask.shape} voxels", f"{(len(series), *series.shape)}")
+    return np.asarray(mask, np.bool_)

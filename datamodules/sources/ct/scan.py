@@ -1,0 +1,298 @@
+"""A CT scan as a case, and what a reader of CT data sets offers beside one of films."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.errors import DataError
+from datamodules.sources.base import Case, Source, Spacing
+from datamodules.sources.ct.headers import Header, is_dicom, read_header, walk
+from datamodules.sources.ct.lung_masks import (
+    LUNA16_LUNGS,
+    find_volume,
+    is_lung_segmentation,
+    read_segmentation_mask,
+    read_volume_mask,
+    volume_files,
+)
+from datamodules.sources.ct.nodules import Nodule
+from datamodules.sources.ct.series import Series, assemble, require_one_series
+
+OWN_MASKS = "lung-masks"
+"""The folder inside of a data set's for masks of the user's own, called after the series."""
+
+
+@dataclass(frozen=True)
+class Scan(Case):
+    """A case that is a CT series.
+
+    Attributes:
+        headers: its slices' headers in no order; ``series`` puts them in one.
+        readings: the XML of its nodules, or None.
+    """
+
+    headers: tuple[Header, ...] = ()
+    readings: Path | None = None
+
+    @cached_property
+    def series(self) -> Series:
+        """Its slices in order.
+
+        Raises:
+            DataError: if they are no whole series, see ``assemble``.
+        """
+        return assemble(self.headers)
+
+    def require_whole(self) -> None:
+        """Raise where ``series`` does.
+
+        Raises:
+            DataError: if the slices are no whole series.
+        """
+        len(self.series)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that decides on the case's pixels or nodules, each once."""
+        slices = (header.path for header in sorted(self.headers, key=lambda h: h.instance))
+        told = () if self.readings is None else (self.readings,)
+        return tuple(dict.fromkeys((*slices, *self.mask_files, *self.described_by, *told)))
+
+
+@dataclass(frozen=True)
+class OpenScan:
+    """A scan while it is read: the volumes that its slices need at hand.
+
+    Attributes:
+        series: its slices.
+        lungs: the lungs on the scan's grid ``(slices, H, W)``.
+        nodules: its nodules, none where nobody looked for them.
+        volume: its HU values ``(slices, H, W)`` where they had to be read for the masks anyway.
+    """
+
+    series: Series
+    lungs: NDArray[np.bool_]
+    nodules: tuple[Nodule, ...] = ()
+    volume: NDArray[np.int16] | None = None
+
+    def hu(self, index: int) -> NDArray[np.int16]:
+        """Return a slice in HU ``(H, W)``.
+
+        Raises:
+            DataError: if its file is damaged.
+        """
+        return self.series.read_slice(index) if self.volume is None else self.volume[index]
+
+
+class CTSource(Source):
+    """The reader of a public CT data set.
+
+    Lung masks of the user's own, in the folder ``lung-masks``, are taken before all others.
+    """
+
+    unit = "scan"
+    structures = ("lungs",)
+    folder_name: ClassVar[str]
+    released: ClassVar[int]
+    """Scans of the official release."""
+    where_masks: ClassVar[str]
+    """Where a user gets lung masks, or puts them."""
+
+    @cached_property
+    def folder(self) -> Path:
+        """The data set's folder below the root."""
+        return self.root / self.folder_name
+
+    @property
+    def official_ids(self) -> tuple[str, ...]:
+        """Sorted ids of the scans that were found with lung masks (or of the phantom's)."""
+        if self.phantom is None:
+            return tuple(case.case_id for case in self.cases())
+        written = self.phantom.get("ids")
+        return tuple(sorted(map(str, written))) if isinstance(written, list) else ()
+
+    @property
+    def official_share(self) -> float:
+        """1 for real data; the scans written as a share of the release for phantoms."""
+        return 1.0 if self.phantom is None else len(self.official_ids) / self.released
+
+    def cases(self) -> list[Case]:
+        """Return every scan that has a lung mask, sorted by id.
+
+        Scans without one are left out, as LUNA16 leaves out thick slices; ``scans`` gives all.
+
+        Raises:
+            MissingDataError: if the data set is absent.
+            DataError: if no scan has a mask, or a scan that has one is no whole series.
+        """
+        scans = self.scans()
+        masked = [scan for scan in scans if scan.masks]
+        if not masked:
+            raise DataError(
+                self.folder,
+                f"{len(scans)} scans and no lung mask: none for series {scans[0].case_id}",
+                "a lung mask of each scan that is to train or test",
+                self.where_masks,
+            )
+        for scan in masked:
+            scan.require_whole()
+        return list(masked)
+
+    def scans(self) -> list[Scan]:
+        """Return every CT scan, with a lung mask or without, sorted by id.
+
+        Raises:
+            MissingDataError: if the data set is absent.
+            DataError: if a file is damaged, a folder mixes series, or there is no scan at all.
+        """
+        if self._scans is None:
+            self.require_folder()
+            self._scans = self._find_scans()
+        return self._scans
+
+    _scans: list[Scan] | None = None
+
+    def _find_scans(self) -> list[Scan]:
+        by_series: dict[str, list[Header]] = defaultdict(list)
+        others: dict[str, list[Header]] = defaultdict(list)
+        readings: dict[str, list[Path]] = defaultdict(list)
+        for folder, files in walk(self.folder):
+            headers = [read_header(path) for path in files if is_dicom(path)]
+            slices = [header for header in headers if header.modality == "CT"]
+            if slices:
+                require_one_series(folder, headers)
+                by_series[slices[0].series] += slices
+                readings[slices[0].series] += [p for p in files if p.suffix.lower() == ".xml"]
+            for header in headers:
+                if header.modality != "CT":
+                    others[self._patient(header)].append(header)
+        self._require_scans(by_series, others)
+        segmentations = [h.path for found in others.values() for h in found if h.modality == "SEG"]
+        lungs = _lung_segmentations(segmentations)
+        return [
+            self._scan(uid, headers, readings[uid], lungs.get(uid))
+            for uid, headers in sorted(by_series.items())
+        ]
+
+    def _require_scans(
+        self, by_series: dict[str, list[Header]], others: dict[str, list[Header]]
+    ) -> None:
+        patients = {self._patient(headers[0]) for headers in by_series.values()}
+        for patient, headers in sorted(others.items()):
+            segmentation = next((h for h in headers if h.modality == "SEG"), None)
+            if patient not in patients and segmentation is not None:
+                raise DataError(
+                    segmentation.path,
+                    f"a DICOM-SEG (series {segmentation.series}) and no CT of patient {patient}",
+                    "the CT series that it was drawn on",
+                    "download the patient's CT series too",
+                )
+        if not by_series:
+            raise DataError(
+                self.folder, "no CT series", "DICOM files of modality CT", f"see {self.download}"
+            )
+
+    def _patient(self, header: Header) -> str:
+        return header.patient or header.path.relative_to(self.folder).parts[0]
+
+    def _scan(
+        self, uid: str, headers: Sequence[Header], beside: Sequence[Path], segmentation: Path | None
+    ) -> Scan:
+        masks, reference = self._mask_files(uid, segmentation)
+        spacing = headers[0].spacing
+        return Scan(
+            dataset=self.name,
+            case_id=uid,
+            patient_id=self._patient(headers[0]),
+            stratum="scan",
+            image=headers[0].path,
+            masks={"lungs": masks} if masks is not None else {},
+            attributes=headers[0].attributes,
+            spacing=(spacing[0], spacing[1]) if len(spacing) == 2 else None,
+            reference=reference,
+            headers=tuple(headers),
+            readings=self._readings(uid, beside),
+        )
+
+    def _mask_files(
+        self, uid: str, segmentation: Path | None
+    ) -> tuple[tuple[Path, ...] | None, str]:
+        """Return the files of a scan's lung mask and what it is; no mask: None.
+
+        A data set whose masks are computed gives no files, which is not None.
+        """
+        own = find_volume(self.folder / OWN_MASKS, uid)
+        if own is not None:
+            return volume_files(own), "plain"
+        if segmentation is not None:
+            return (segmentation,), "plain"
+        return self._public_masks(uid)
+
+    @abstractmethod
+    def _public_masks(self, uid: str) -> tuple[tuple[Path, ...] | None, str]:
+        """Return the files of the mask that the public offers for a scan, and what it is."""
+
+    def _readings(self, uid: str, beside: Sequence[Path]) -> Path | None:
+        """Return the XML file of a scan's nodules, if there is one."""
+        return None
+
+    def open(self, scan: Case) -> OpenScan:
+        """Read what a scan's slices need at hand; the slices themselves are read one by one.
+
+        Raises:
+            DataError: if a file is damaged, or the mask or the nodules are another scan's.
+        """
+        assert isinstance(scan, Scan)
+        lungs, volume = self._lungs(scan)
+        if not lungs.any():
+            raise DataError(
+                scan.mask_files[0] if scan.mask_files else scan.image,
+                f"an empty mask of the lungs of series {scan.case_id}",
+                "some foreground",
+                self.where_masks,
+            )
+        return OpenScan(scan.series, lungs, self._nodules(scan), volume)
+
+    def _lungs(self, scan: Scan) -> tuple[NDArray[np.bool_], NDArray[np.int16] | None]:
+        files = scan.mask_files
+        if not files:
+            raise DataError(
+                scan.image, f"no lung mask of series {scan.case_id}", "one", self.where_masks
+            )
+        if is_dicom(files[0]):
+            return read_segmentation_mask(files[0], scan.series), None
+        labels = LUNA16_LUNGS if scan.reference == "automatic" else None
+        return read_volume_mask(files[0], scan.series, labels), None
+
+    def _nodules(self, scan: Scan) -> tuple[Nodule, ...]:
+        return ()
+
+    def read_image(self, case: Case) -> NDArray[np.uint8]:
+        """Refuse: a scan has slices, see ``open``."""
+        raise TypeError(f"{case.case_id} is a scan; open it and read its slices")
+
+    def spacing(self, shape: tuple[int, int]) -> Spacing | None:
+        """Return None: every scan states its own."""
+        return None
+
+
+def _lung_segmentations(paths: Iterable[Path]) -> dict[str, Path]:
+    """Return the lung segmentations among DICOM-SEG files, by the series that they refer to."""
+    from pydicom import dcmread
+
+    found = {}
+    for path in paths:
+        if is_lung_segmentation(path):
+            read = dcmread(path, stop_before_pixels=True)
+            for series in read.get("ReferencedSeriesSequence") or []:
+                found[str(series.SeriesInstanceUID)] = path
+    return found

@@ -1,0 +1,33 @@
+"""QIN Lung CT: 47 patients' contrast CT scans; no lung masks are public, so they are computed.
+
+Goldgof et al., "Data from QIN Lung CT", The Cancer Imaging Archive, 2015.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.pseudo_masks import pseudo_mask
+from datamodules.sources.ct.scan import CTSource, Scan
+
+
+class QinLungCT(CTSource):
+    """``QIN LUNG CT/``: one CT series a patient; DICOM-SEG series of nodules are left out."""
+
+    name = "qin_lung_ct"
+    folder_name = "QIN LUNG CT"
+    released = 47
+    download = "TCIA, collection QIN LUNG CT (CC BY 3.0, cite Goldgof 2015)"
+    where_masks = "put your own masks into QIN LUNG CT/lung-masks/<series uid>.nii.gz"
+
+    def _public_masks(self, uid: str) -> tuple[tuple[Path, ...] | None, str]:
+        return (), "pseudo"
+
+    def _lungs(self, scan: Scan) -> tuple[NDArray[np.bool_], NDArray[np.int16] | None]:
+        if scan.reference != "pseudo":
+            return super()._lungs(scan)
+        volume = np.stack([scan.series.read_slice(index) for index in range(len(scan.series))])
+        return pseudo_mask(volume, scan.series.spacing, scan.series.slice_mm), volume
