@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-import uuid
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,12 +13,12 @@ from benchmark.launchers.forecast import longest_first
 from benchmark.launchers.local import run_cells, slots_for
 from benchmark.launchers.slurm_queue import look
 from benchmark.launchers.watch import Limits
+from benchmark.phantom_roots import phantom_root
 from benchmark.plan import EVERYTHING, Plan, Selection, make_plan
 from benchmark.progress import duration, say, shown
 from contract.errors import UserError
 from datamodules.audit import suspects
 from datamodules.cache import PreparedSet, prepare
-from datamodules.phantoms import write_phantoms
 from datamodules.preprocessing import Preprocessing
 from datamodules.sources import open_source
 from datamodules.twins import require_distinct
@@ -27,35 +26,22 @@ from datamodules.twins import require_distinct
 FINISHED = ("done", "no_data")
 
 
-def data_root(given: Path | None, runs: Path) -> Path:
-    """Return the data root, writing phantoms below the runs folder where none is given.
+def data_root(given: Path | None, runs: Path, suite: str) -> Path:
+    """Return the data root, writing the suite's phantoms below the runs folder if none is given.
 
     Raises:
         UserError: if the given folder does not exist.
     """
-    if given is not None:
-        if not given.is_dir():
-            raise UserError(
-                given,
-                "no such folder",
-                "a data root that holds MontgomerySet/, ChinaSet_AllFiles/ …",
-                "check DATA_ROOT; leave it unset to try the suite on phantoms",
-            )
-        return given
-    phantoms = runs / "phantoms"
-    if not (phantoms / "complete").exists():
-        say(f"no DATA_ROOT: writing phantoms (synthetic films) to {phantoms}")
-        beside = runs / f".phantoms-{uuid.uuid4().hex}"
-        try:
-            write_phantoms(beside)
-            (beside / "complete").touch()
-            beside.rename(phantoms)
-        except OSError:
-            if not (phantoms / "complete").exists():  # no other `run` was quicker
-                raise
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-    return phantoms
+    if given is None:
+        return phantom_root(runs, suite)
+    if not given.is_dir():
+        raise UserError(
+            given,
+            "no such folder",
+            "a data root that holds MontgomerySet/, ChinaSet_AllFiles/ …",
+            "check DATA_ROOT; leave it unset to try the suite on phantoms",
+        )
+    return given
 
 
 def run(
@@ -92,7 +78,7 @@ def run(
         UserError: if a YAML file or the data is faulty; nothing has been trained then.
     """
     started = time.monotonic()
-    root = data_root(root, runs)
+    root = data_root(root, runs, suite)
     plan = make_plan(suite, runs, root, changes, extra_systems, shown)
     for notice in plan.notices:
         say(notice)

@@ -156,7 +156,7 @@ def _is_lost(cell: Cell, made: Submission, queue: Queue) -> bool:
 
 
 def _plan(request: Request) -> tuple[Path, Plan]:
-    root = data_root(request.root, request.runs).resolve()
+    root = data_root(request.root, request.runs, request.suite).resolve()
     plan = make_plan(
         request.suite, request.runs, root, request.changes, request.extra_systems, shown
     )

@@ -91,6 +91,6 @@ def planned(given: argparse.Namespace) -> tuple[Plan, Path]:
     from benchmark.progress import shown
     from benchmark.run import data_root
 
-    root = data_root(given.data_root, given.runs)
+    root = data_root(given.data_root, given.runs, given.suite)
     plan = make_plan(given.suite, given.runs, root, changes(given), given.extra_systems, shown)
     return plan, root
