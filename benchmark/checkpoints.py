@@ -137,8 +137,9 @@ def find_resumable(folder: Path, config_hash: str) -> tuple[Path | None, bool, l
         Its path or None, whether training is complete in it, and remarks on those passed over.
     """
     remarks, found = [], resumable(folder)
-    for path, before in zip(found, [*found[1:], None], strict=True):
-        following = f"falling back to {before.name}" if before else "training starts anew"
+    for place, path in enumerate(found, 1):
+        older = found[place:]
+        following = f"falling back to {older[0].name}" if older else "training starts anew"
         if not is_whole(path):
             remarks.append(f"{path.name} is torn or truncated; {following}")
             continue

@@ -61,6 +61,10 @@ def test_without_a_whole_checkpoint_training_starts_anew(three):
     assert remarks[-1] == "epoch-00002.ckpt is torn or truncated; training starts anew"
 
 
+def test_a_cell_without_checkpoints_starts_without_remarks(tmp_path):
+    assert find_resumable(tmp_path / "none", "mine") == (None, False, [])
+
+
 def test_another_configurations_checkpoints_are_not_resumed(three):
     path, _, remarks = find_resumable(three, "other")
     assert path is None and all("another configuration" in remark for remark in remarks)
