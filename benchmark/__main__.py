@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from benchmark.commands import cells, data, publish, slurm, speed, suites
+from benchmark.commands import cells, data, predict, publish, score, slurm, speed, suites
 from benchmark.failures import explain
 from contract.errors import UserError
 
@@ -16,7 +16,9 @@ GROUPS = (
     slurm,
     cells,
     data,
+    score,
     publish,
+    predict,
     speed,
 )
 """The commands, in the order in which ``--help`` lists them."""

@@ -78,7 +78,7 @@ def assess(lungs: Mask, differing: float | None) -> Quality:
     share = np.count_nonzero(lungs) / lungs.size
     reasons = []
     if differing is not None and differing > MOST_DISAGREEMENT:
-        reasons.append(f"predictions differ by {differing:.2f} (at most {MOST_DISAGREEMENT:.2f})")
+        reasons.append(f"predictions differ by {differing:.3f} (at most {MOST_DISAGREEMENT:.2f})")
     if parts not in COMPONENTS:
         reasons.append(f"{parts} connected parts (1 or 2)")
     if not AREA_SHARES[0] <= share <= AREA_SHARES[1]:

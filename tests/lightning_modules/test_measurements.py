@@ -99,7 +99,7 @@ def test_a_plausible_mask_is_not_flagged():
 @pytest.mark.parametrize(
     ("lungs", "differing", "reason"),
     [
-        (thorax(), 0.11, "differ by 0.11"),
+        (thorax(), 0.11, "differ by 0.110"),
         (thorax() | rectangle((200, 200), 160, 20, 20, 20), 0.0, "3 connected parts"),
         (np.zeros((200, 200), bool), 0.0, "0 connected parts"),
         (rectangle((200, 200), 40, 20, 40, 60), 0.0, "6% of the film"),

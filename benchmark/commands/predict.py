@@ -1,0 +1,55 @@
+"""The commands ``predict`` and ``serve``: trained systems on a user's own films."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.commands.arguments import Commands, add_command
+
+
+def add(commands: Commands) -> None:
+    """Add ``predict`` and ``serve``."""
+    text = "segment a folder of your own films (PNG, JPEG, TIFF, BMP, DICOM)"
+    parser = add_command(commands, "predict", text, _predict)
+    parser.add_argument("--images", type=Path, required=True, help="folder of films")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+    parser.add_argument(
+        "--cell", type=Path, nargs="+", action="extend", metavar="FOLDER", dest="cells",
+        help="a finished cell, .../cells/<system>/<protocol>/seed-<n>; several seeds predict "
+        "together; its config names code to run, so trust it",
+    )  # fmt: skip
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="the runs folder [runs]")
+    for name in ("suite", "system", "protocol"):
+        text = f"instead of --cell: all seeds of this {name} [the only one]"
+        parser.add_argument(f"--{name}", help=text)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 [auto]")
+    parser.add_argument(
+        "--bits", type=int, choices=range(9, 17), metavar="N",
+        help="significant bits of 16-bit PNG and TIFF files [12 where all values are below 4096]",
+    )  # fmt: skip
+
+    text = "a local web page that segments one film at a time, on this machine only"
+    parser = add_command(commands, "serve", text, _serve)
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="the runs folder [runs]")
+    parser.add_argument("--port", type=int, default=8000, help="0 for any free one [8000]")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 [auto]")
+
+
+def _predict(given: argparse.Namespace, extra: Sequence[str]) -> int:
+    from benchmark.networks import choose, trained
+    from benchmark.predict import predict
+
+    if given.cells:
+        cells = trained(given.cells)
+    else:
+        cells = choose(given.runs, given.suite, given.system, given.protocol)
+    return 1 if predict(cells, given.images, given.out, given.device, given.bits) else 0
+
+
+def _serve(given: argparse.Namespace, extra: Sequence[str]) -> int:
+    from benchmark.serve import serve
+
+    serve(given.runs, given.port, given.device)
+    return 0

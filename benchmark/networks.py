@@ -1,0 +1,204 @@
+"""Trained cells as networks that predict: found below a runs folder, loaded without training."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import torch
+import yaml
+from pytorch_lightning.cli import LightningArgumentParser
+from torch import Tensor
+
+from benchmark.cells import read_record
+from benchmark.checkpoints import load_weights
+from benchmark.library import Settings
+from contract.errors import UserError
+from datamodules.preprocessing import Preprocessing
+from lightning_modules.activations import Activation
+from lightning_modules.segmenter import Segmenter
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The finished cells of one system and protocol, which predict together.
+
+    Attributes:
+        suite: the suite's name.
+        system: the system's name.
+        protocol: the protocol's name.
+        folders: the cells' folders, by seed.
+        phantom: whether they were trained on synthetic films.
+    """
+
+    suite: str
+    system: str
+    protocol: str
+    folders: tuple[Path, ...]
+    phantom: bool
+
+    @property
+    def name(self) -> str:
+        """``suite/system/protocol``, for people and as a key."""
+        return f"{self.suite}/{self.system}/{self.protocol}"
+
+
+def finished(runs: Path) -> list[Trained]:
+    """Return what a runs folder holds that can predict, by name."""
+    records = [path.parent for path in runs.glob("*/cells/*/*/seed-*/cell.json")]
+    done = [folder for folder in records if read_record(folder).get("state") == "done"]
+    done.sort(key=lambda folder: (folder.parent, int(folder.name.removeprefix("seed-"))))
+    return [trained(list(seeds)) for _, seeds in groupby(done, key=lambda folder: folder.parent)]
+
+
+def trained(folders: Sequence[Path]) -> Trained:
+    """Return cells that predict together.
+
+    Raises:
+        UserError: if one is no finished cell, or they are not of one system and protocol.
+    """
+    records = [read_record(folder) for folder in folders]
+    for folder, record in zip(folders, records, strict=True):
+        if record.get("state") != "done":
+            found = f"a cell that is {record['state']}" if "state" in record else "no cell"
+            expected = "a finished cell, <runs>/<suite>/cells/<system>/<protocol>/seed-<n>"
+            raise UserError(folder, found, expected, "see `lungbench status` for finished ones")
+    names = {(record["suite"], record["system"], record["protocol"]) for record in records}
+    if len(names) > 1:
+        told = ", ".join(" ".join(name) for name in sorted(names))
+        raise UserError("--cell", f"different cells: {told}", "seeds of one system and protocol")
+    return Trained(
+        *names.pop(), tuple(folders), phantom=any(bool(r.get("phantom")) for r in records)
+    )
+
+
+def choose(runs: Path, suite: str | None, system: str | None, protocol: str | None) -> Trained:
+    """Return the only finished system and protocol that fits.
+
+    Args:
+        runs: the runs folder.
+        suite: a suite's name, or any.
+        system: a system's name, or any.
+        protocol: a protocol's name, or any.
+
+    Raises:
+        UserError: if none or several fit; it lists those.
+    """
+    every = finished(runs)
+    wanted = {"suite": suite, "system": system, "protocol": protocol}
+    named = {key: value for key, value in wanted.items() if value is not None}
+    fitting = [one for one in every if all(getattr(one, k) == v for k, v in named.items())]
+    if len(fitting) == 1:
+        return fitting[0]
+    asked = " ".join(f"--{key} {value}" for key, value in named.items()) or "no --system named"
+    if not every:
+        todo = "train one with `lungbench run`, or name another --runs"
+        raise UserError(runs, "no finished cell", todo=todo)
+    shown = [one.name for one in (fitting or every)]
+    listed = ", ".join(shown[:12]) + (f" … {len(shown)} in all" if len(shown) > 12 else "")
+    found = f"{len(fitting)} finished systems" if fitting else "no finished cell"
+    raise UserError(
+        asked, f"{found} below {runs}", f"one of suite/system/protocol: {listed}",
+        "name it with --suite, --system and --protocol",
+    )  # fmt: skip
+
+
+class Networks:
+    """The networks of some cells, which predict together.
+
+    Args:
+        modules: one a seed and fold, of the same output.
+        preprocessing: film to network input, the same for all.
+        device: where they predict.
+    """
+
+    def __init__(
+        self, modules: Sequence[Segmenter], preprocessing: Preprocessing, device: torch.device
+    ) -> None:
+        self._modules = [module.to(device).eval() for module in modules]
+        self.preprocessing, self._device = preprocessing, device
+        self.structures: tuple[str, ...] = modules[0].structures
+        self.activation: Activation = modules[0].activation
+        self._one_at_a_time = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return each network's probabilities ``(M, N, C, H, W)`` for ``(N, 1, H, W)``.
+
+        Raises:
+            UserError: if an output is not finite.
+        """
+        with self._one_at_a_time, torch.inference_mode():
+            images = images.to(self._device)
+            probabilities = torch.stack([module(images) for module in self._modules])
+        if not probabilities.isfinite().all():
+            raise UserError(
+                "the trained network", "an output that is not finite", "probabilities",
+                "its training diverged; choose another cell",
+            )  # fmt: skip
+        return probabilities
+
+
+def load(cells: Trained, device: str = "auto") -> Networks:
+    """Load the weights that each cell was tested with, all folds of it.
+
+    Args:
+        cells: what to load. Their configs name code to run, so they must be trusted.
+        device: a torch device, or ``auto`` for the first GPU where there is one.
+
+    Raises:
+        UserError: if a config or a checkpoint is missing or damaged, the cells differ in
+            preprocessing or structures, or there is no such device.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda", "no GPU that torch can use", todo="use --device cpu")
+    modules, preprocessings = [], []
+    for folder in cells.folders:
+        config = _read_config(folder / "config.yaml")
+        weights = f"{config['cell'].get('checkpoint', 'best')}.ckpt"
+        preprocessings.append(Preprocessing(**config["data"]["init_args"]["preprocessing"]))
+        places = [folder / "checkpoints", *sorted((folder / "checkpoints").glob("fold-*"))]
+        for place in places:
+            module = _build(folder / "config.yaml", config)
+            load_weights(module, place / weights)
+            modules.append(module)
+    for what, values in (
+        ("preprocessing", preprocessings),
+        ("structures", [(module.structures, module.activation) for module in modules]),
+    ):
+        if any(value != values[0] for value in values):
+            raise UserError(cells.name, f"cells that differ in {what}", "alike cells", "name one")
+    return Networks(modules, preprocessings[0], torch.device(device))
+
+
+def _read_config(path: Path) -> Settings:
+    try:
+        config = yaml.safe_load(path.read_text())
+        _ = config["cell"], config["model"], config["data"]["init_args"]["preprocessing"]
+    except (OSError, TypeError, KeyError, yaml.YAMLError) as error:
+        found = f"no cell's config ({type(error).__name__}: {error})"
+        raise UserError(path, found, "the config.yaml that the cell wrote") from None
+    return dict(config)
+
+
+def _build(path: Path, config: Settings) -> Segmenter:
+    """Build a cell's module with fresh weights."""
+    sys.path[:0] = [f for f in config["cell"].get("code_folders", []) if f not in sys.path]
+    parser = LightningArgumentParser(exit_on_error=False)
+    parser.add_lightning_class_args(Segmenter, "model", subclass_mode=True)
+    try:
+        parsed = parser.parse_object({"model": config["model"]})
+        module = parser.instantiate_classes(parsed).model
+    except Exception as error:  # jsonargparse and a user's own network raise many kinds
+        found = f"a model that cannot be built ({str(error).strip().splitlines()[0]})"
+        raise UserError(path, found, "the config of a finished cell", "train it again") from None
+    assert isinstance(module, Segmenter)
+    return module
