@@ -25,6 +25,7 @@ class Plan:
         folder: the suite's folder below the runs.
         cells: all its cells.
         protocols: each protocol's settings, by name.
+        grounded: each protocol on the data of the root, by name.
         systems: each system's settings, by name, before any change.
         changes: the user's changes to every system, by dotted key.
         notices: what people should know before it runs.
@@ -34,6 +35,7 @@ class Plan:
     folder: Path
     cells: list[Cell] = field(default_factory=list)
     protocols: dict[str, Settings] = field(default_factory=dict)
+    grounded: dict[str, GroundedProtocol] = field(default_factory=dict)
     systems: dict[str, Settings] = field(default_factory=dict)
     changes: Mapping[str, object] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
@@ -115,8 +117,9 @@ def make_plan(
         protocol = load("protocols", name)
         plan.protocols[protocol["name"]] = protocol
     _require_known(plan)
-    for protocol in plan.protocols.values():
-        _add_cells(plan, ground(protocol, data), root, cache)
+    for name, protocol in plan.protocols.items():
+        plan.grounded[name] = ground(protocol, data)
+        _add_cells(plan, plan.grounded[name], root, cache)
     return plan
 
 

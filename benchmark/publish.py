@@ -167,6 +167,7 @@ def _open(
 
     return wandb.init(
         id=run_id,
+        reinit="create_new",
         resume=None if to.offline else "allow",
         entity=to.entity,
         project=to.project,

@@ -197,8 +197,10 @@ def build_suite_leaderboard(plan: Plan, root: Path, runs: Path) -> Path:
         root: the data root, whose reference masks are audited for the ``clean`` columns.
         runs: the runs folder, whose cache remembers the audit.
     """
+    from benchmark import external
     from leaderboards.board import build_leaderboard
 
+    trained = {(c.system, c.protocol, c.seed): c.config_hash for c in plan.cells if c.config}
     tested = {
         name
         for cell in plan.cells
@@ -210,5 +212,5 @@ def build_suite_leaderboard(plan: Plan, root: Path, runs: Path) -> Path:
         plan.folder,
         suspects=suspects(sources, runs / "cache", shown),
         protocols={name: p.get("title", name) for name, p in plan.protocols.items()},
-        current={(c.system, c.protocol, c.seed): c.config_hash for c in plan.cells if c.config},
+        current=trained | external.current(plan),
     )

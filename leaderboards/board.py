@@ -8,6 +8,7 @@ from pathlib import Path
 from contract.errors import DataError
 from leaderboards import statistics
 from leaderboards.collect import CellKey, CellRecord, collect
+from leaderboards.galleries import Album, read_galleries
 from leaderboards.markdown import Meta
 from leaderboards.tables import Split, SuspectCases, build
 from leaderboards.writers import write
@@ -20,6 +21,7 @@ def build_leaderboard(
     suspects: SuspectCases | None = None,
     current: Mapping[CellKey, str] | None = None,
     draws: int = statistics.DRAWS,
+    gallery: bool = True,
 ) -> Path:
     """Collect a suite's cells, rank them and write the leaderboard.
 
@@ -29,6 +31,7 @@ def build_leaderboard(
         suspects: (data set, case id) pairs whose reference mask an audit doubts.
         current: configuration hash of each cell as composed today; others are stale.
         draws: number of bootstrap draws.
+        gallery: whether the page shows the pictures that the cells kept.
 
     Returns:
         ``<runs>/<suite>/leaderboard``.
@@ -41,7 +44,8 @@ def build_leaderboard(
     splits = protocol_splits(suite_folder, cells)
     table = build(cases, splits, suspects, draws)
     meta = Meta(suite_folder.name, tuple(cells), protocols or {}, draws)
-    return write(suite_folder / "leaderboard", cases, table, meta)
+    album = read_galleries(suite_folder, cells) if gallery else Album(refused=True)
+    return write(suite_folder / "leaderboard", cases, table, meta, album)
 
 
 def protocol_splits(where: Path, cells: Iterable[CellRecord]) -> dict[str, Split]:
@@ -54,15 +58,22 @@ def protocol_splits(where: Path, cells: Iterable[CellRecord]) -> dict[str, Split
         DataError: two systems of one protocol and seed used different splits.
     """
     seen: dict[str, dict[int, CellRecord]] = {}
-    for cell in sorted((c for c in cells if c.state == "done"), key=lambda c: (c.seed, c.system)):
+    done = [cell for cell in cells if cell.state == "done"]
+    # What trained a system from elsewhere is not known: cells trained here speak first.
+    for cell in sorted(done, key=lambda c: (c.external is not None, c.seed, c.system)):
         other = seen.setdefault(cell.protocol, {}).setdefault(cell.seed, cell)
-        if (cell.n_train, cell.split_hash) != (other.n_train, other.split_hash):
+        n_train = other.n_train if cell.external is not None else cell.n_train
+        if (n_train, cell.split_hash) != (other.n_train, other.split_hash):
             found = f"{cell.protocol}: {cell.system} and {other.system} trained on different splits"
             todo = "run the suite again, or delete the folder of the outdated cell"
             raise DataError(where, found, "one split for all systems", todo)
-    return {protocol: _joined(list(by_seed.values())) for protocol, by_seed in seen.items()}
+    return {
+        protocol: _joined([by_seed[seed] for seed in sorted(by_seed)])
+        for protocol, by_seed in seen.items()
+    }
 
 
 def _joined(cells: list[CellRecord]) -> Split:
     hashes = dict.fromkeys(cell.split_hash for cell in cells if cell.split_hash)
-    return Split(cells[0].n_train, "+".join(hashes) or None)
+    counts = [cell.n_train for cell in cells if cell.external is None]
+    return Split(counts[0] if counts else None, "+".join(hashes) or None)

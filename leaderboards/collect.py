@@ -48,6 +48,8 @@ class CellRecord:
         gpu_hours: wall-clock hours times GPUs; 0 on a CPU.
         images_per_s: training images a second.
         peak_memory_mib: peak memory of the device, MiB.
+        external: for masks that another tool predicted, what is known of them (``tool``, ``masks``,
+            the digest of the files, …); None for a cell that was trained here.
     """
 
     system: str
@@ -69,6 +71,7 @@ class CellRecord:
     gpu_hours: float | None = None
     images_per_s: float | None = None
     peak_memory_mib: float | None = None
+    external: Mapping[str, Any] | None = None
 
     @property
     def key(self) -> CellKey:

@@ -52,14 +52,9 @@ def folder_arguments() -> argparse.ArgumentParser:
     return group
 
 
-def suite_arguments() -> argparse.ArgumentParser:
-    """The folders, which part of the suite is meant, and what is changed in it."""
-    group = argparse.ArgumentParser(add_help=False, parents=[folder_arguments()])
-    for kind, of in (("systems", str), ("protocols", str), ("seeds", int)):
-        group.add_argument(
-            f"--{kind}", nargs="+", action="extend", default=[], type=of, metavar="NAME",
-            help=f"only these {kind} of the suite [all]",
-        )  # fmt: skip
+def change_arguments() -> argparse.ArgumentParser:
+    """What is changed in a suite; the same changes must be named whenever it is looked at."""
+    group = argparse.ArgumentParser(add_help=False)
     group.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="changes",
         help="change every system, e.g. trainer.max_epochs=3 preprocessing.size=128",
@@ -68,6 +63,18 @@ def suite_arguments() -> argparse.ArgumentParser:
         "--with", nargs="+", action="extend", default=[], metavar="FILE", dest="extra_systems",
         help="YAML files of systems that join the suite; they name code to run, so trust them",
     )  # fmt: skip
+    return group
+
+
+def suite_arguments() -> argparse.ArgumentParser:
+    """The folders, which part of the suite is meant, and what is changed in it."""
+    parents = [folder_arguments(), change_arguments()]
+    group = argparse.ArgumentParser(add_help=False, parents=parents)
+    for kind, of in (("systems", str), ("protocols", str), ("seeds", int)):
+        group.add_argument(
+            f"--{kind}", nargs="+", action="extend", default=[], type=of, metavar="NAME",
+            help=f"only these {kind} of the suite [all]",
+        )  # fmt: skip
     return group
 
 

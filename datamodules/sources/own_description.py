@@ -103,12 +103,12 @@ class _Reader:
                     raise self._fault(key, "it beside nnunet", "one of the two layouts")
             home = self._path("nnunet", nnunet)
             images, masks = home / "imagesTr", {"": home / "labelsTr"}
-            dataset = _read_json(home / "dataset.json")
+            dataset = read_dataset_json(home / "dataset.json")
             ending = dataset.get("file_ending", ".png")
             image_name, mask_name = f"{{id}}{NNUNET_CHANNEL}{ending}", f"{{id}}{ending}"
             _require_single_channel(home / "dataset.json", dataset)
             labels_from = (home / "dataset.json",)
-            labels = self._labels() or _nnunet_labels(home / "dataset.json", dataset)
+            labels = self._labels() or nnunet_labels(home / "dataset.json", dataset)
         table = self._keys.get("table")
         table = None if table is None else self._path("table", table)
         return Description(
@@ -208,7 +208,12 @@ def _values(stated: object) -> frozenset[int]:
     return numbers if len(numbers) == len(values) else frozenset()
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_dataset_json(path: Path) -> dict[str, Any]:
+    """Return nnU-Net's ``dataset.json``.
+
+    Raises:
+        DataError: if it is no JSON or names no labels.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -226,8 +231,12 @@ def _require_single_channel(path: Path, dataset: Mapping[str, Any]) -> None:
         raise DataError(path, f"{len(channels)} channels", "grey images of one channel")
 
 
-def _nnunet_labels(path: Path, dataset: Mapping[str, Any]) -> Labels:
-    """Return the label values of nnU-Net's names; version 1 wrote them the other way round."""
+def nnunet_labels(path: Path, dataset: Mapping[str, Any]) -> Labels:
+    """Return the label values of nnU-Net's names; version 1 wrote them the other way round.
+
+    Raises:
+        DataError: if no lungs are among them.
+    """
     labels: dict[str, frozenset[int]] = {}
     for key, value in dataset["labels"].items():
         name, number = (value, int(key)) if str(key).isdecimal() else (key, value)

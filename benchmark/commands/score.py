@@ -1,0 +1,63 @@
+"""The command ``score``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.commands.arguments import (
+    Commands,
+    add_command,
+    change_arguments,
+    folder_arguments,
+    planned,
+)
+
+EPILOG = """A mask file is named by its case id (CHNCXR_0001_0.png, CHNCXR_0001_0_mask.png,
+CHNCXR_0001_0.nii.gz), one for each test case of the protocol, on its film's own grid or on the
+scored one (the same, its long side at most 1024 pixels). Binary masks are the lungs; label masks
+need --labels, or nnU-Net's dataset.json beside them."""
+
+
+def add(commands: Commands) -> None:
+    """Add ``score``."""
+    text = "score masks that any tool predicted; they join the suite's leaderboard"
+    parser = add_command(commands, "score", text, _score, folder_arguments(), change_arguments())
+    parser.epilog = EPILOG
+    parser.add_argument("--masks", type=Path, required=True, help="the folder of masks")
+    parser.add_argument("--system", required=True, metavar="NAME", help="its name in the tables")
+    parser.add_argument("--protocol", required=True, metavar="P", help="whose test cases they are")
+    parser.add_argument("--seed", type=int, default=0, help="tells several trainings apart [0]")
+    parser.add_argument(
+        "--labels", nargs="+", action="extend", default=[], metavar="STRUCTURE=VALUE",
+        help="e.g. left_lung=1 right_lung=2 heart=3,4 background=5 [binary masks of the lungs]",
+    )  # fmt: skip
+    parser.add_argument(
+        "--resize", action="store_true",
+        help="stretch masks of other sizes onto their films: by area when shrinking, bilinearly "
+        "when growing, pixels at least half covered",
+    )  # fmt: skip
+    parser.add_argument("--tool", default="", help="what predicted them, in words for the tables")
+    parser.add_argument(
+        "--train-on", metavar="SETS",
+        help="the data sets that it was trained on, as montgomery+jsrt [not known]",
+    )  # fmt: skip
+
+
+def _score(given: argparse.Namespace, extra: Sequence[str]) -> int:
+    from benchmark.external import Predictions, score
+    from benchmark.progress import say
+    from benchmark.run import build_suite_leaderboard
+
+    plan, root = planned(given)
+    masks = Predictions(
+        given.masks, given.system, given.protocol, given.seed, tuple(given.labels), given.resize,
+        given.tool, given.train_on,
+    )  # fmt: skip
+    scored = score(plan, masks, given.runs / "cache")
+    page = plan.folder / "leaderboard" / "leaderboard.html"
+    if scored or not page.is_file():
+        build_suite_leaderboard(plan, root, given.runs)
+    say(f"leaderboard: {page}")
+    return 0

@@ -1,0 +1,281 @@
+"""Systems from elsewhere: masks that another tool predicted become a cell like any other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from benchmark.cells import read_record, update_record
+from benchmark.grounding import GroundedProtocol
+from benchmark.ownership import Owner
+from benchmark.plan import Plan
+from benchmark.progress import say, shown
+from contract.errors import UserError
+from contract.words import BACKGROUND
+from datamodules.digests import Digests, combined
+from datamodules.predicted_masks import (
+    MaskFiles,
+    find_masks,
+    labels_of,
+    read_structures,
+    require_sides,
+    sides,
+    to_scored_grid,
+)
+from datamodules.preprocessing import Preprocessing
+from datamodules.sources.own_description import NAME, Labels
+
+EXTERNAL_FORMAT = 1
+"""Raised whenever the same masks would give other rows."""
+
+SIZE = 64
+"""Side in pixels of the films in a cache that is made for its references alone."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Masks from elsewhere, as the user describes them.
+
+    Attributes:
+        folder: the folder of masks.
+        system: the name under which they join the leaderboard.
+        protocol: the protocol whose test cases they are of.
+        seed: tells several trainings of one system apart.
+        labels: ``structure=value`` pairs; none for binary masks or nnU-Net's ``dataset.json``.
+        resize: whether masks of other sizes are stretched onto their films.
+        tool: what predicted them, in words.
+        train_on: the data sets that the tool was trained on, joined by ``+``, where that is known.
+    """
+
+    folder: Path
+    system: str
+    protocol: str
+    seed: int = 0
+    labels: Sequence[str] = field(default_factory=tuple)
+    resize: bool = False
+    tool: str = ""
+    train_on: str | None = None
+
+
+def score(plan: Plan, given: Predictions, cache: Path) -> bool:
+    """Score masks from elsewhere and write their cell; a scored cell of the same masks stays.
+
+    Args:
+        plan: the suite's plan.
+        given: the masks.
+        cache: the folder of prepared references.
+
+    Returns:
+        whether anything was scored.
+
+    Raises:
+        UserError: if the names cannot be used.
+        DataError: if a mask is missing or faulty; nothing has been written then.
+    """
+    protocol = _protocol(plan, given.protocol)
+    folder = _folder(plan, given)
+    if not given.folder.is_dir():
+        raise UserError(given.folder, "no such folder", "a folder of masks", "check --masks")
+    cases = {
+        (case.dataset, case.case_id): case
+        for opened in protocol.data.values()
+        for case in opened.cases
+    }
+    keys = [key for split in protocol.splits(given.seed) for key in split.test]
+    files = find_masks(given.folder, [cases[key] for key in keys])
+    if files.extra:
+        names = ", ".join(path.name for path in files.extra[:5])
+        say(f"{len(files.extra)} files belong to no test case and are left alone: {names}")
+    labels = labels_of(given.folder, given.labels)
+    index = Digests(cache / "digests.json")
+    about = {
+        "masks": combined(index.of_file(files.of[key]) for key in keys),
+        "labels": labels and {name: sorted(values) for name, values in labels.items()},
+        "resize": given.resize,
+        "train_on": given.train_on,
+    }
+    index.save()
+    identity = identify(protocol, given.seed, about)
+    record = read_record(folder)
+    if record.get("config_hash") == identity and record.get("state") == "done":
+        say(f"{given.system} {given.protocol} seed-{given.seed}: these masks are scored already")
+        return False
+    started = time.time()
+    rows = _score(plan, protocol, given, keys, files, labels, cache)
+    with Owner(folder):
+        if record.get("state") == "done":
+            say(f"{folder}: scores of other masks or settings are replaced")
+        _write(folder, plan, protocol, given, rows, identity, about, started)
+    return True
+
+
+def current(plan: Plan) -> dict[tuple[str, str, int], str]:
+    """Return the identity of each cell from elsewhere whose protocol and data are the plan's."""
+    found = {}
+    for path in sorted(plan.folder.glob("cells/*/*/seed-*/cell.json")):
+        record = read_record(path.parent)
+        protocol = plan.grounded.get(str(record.get("protocol")))
+        if record.get("external") and protocol is not None and not protocol.problem:
+            key = (str(record["system"]), str(record["protocol"]), int(record["seed"]))
+            if key[0] not in plan.systems:
+                found[key] = identify(protocol, key[2], record["external"])
+    return found
+
+
+def identify(protocol: GroundedProtocol, seed: int, about: Mapping[str, Any]) -> str:
+    """Return the hash of what decides on the rows: the masks, their reading, split and data.
+
+    Args:
+        protocol: the protocol on its data.
+        seed: the cell's seed, which may choose a draw.
+        about: digest of the masks, labels, whether they are resized, and the stated training sets.
+    """
+    kept = {name: about.get(name) for name in ("masks", "labels", "resize", "train_on")}
+    splits = [split.digest for split in protocol.splits(seed)]
+    text = json.dumps([EXTERNAL_FORMAT, kept, splits, protocol.fingerprint], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _protocol(plan: Plan, name: str) -> GroundedProtocol:
+    if name not in plan.grounded:
+        known = ", ".join(plan.grounded)
+        raise UserError("--protocol", repr(name), f"of suite {plan.suite.name}: {known}")
+    protocol = plan.grounded[name]
+    if protocol.problem:
+        raise UserError(f"protocol {name}", f"no data: {protocol.problem}")
+    if any(opened.source.unit != "image" for opened in protocol.data.values()):
+        raise UserError(
+            f"protocol {name}", "CT scans", "a protocol of films", "masks of scans are not scored"
+        )
+    return protocol
+
+
+def _folder(plan: Plan, given: Predictions) -> Path:
+    """Return the cell's folder.
+
+    Raises:
+        UserError: if its name is no name, or that of a system which is trained here.
+    """
+    if not NAME.fullmatch(given.system):
+        raise UserError("--system", repr(given.system), "letters, digits, _ . or -")
+    folder = plan.folder / "cells" / given.system / given.protocol / f"seed-{given.seed}"
+    known = given.system in plan.systems
+    record = read_record(folder)
+    if known or (record and not record.get("external")):
+        found = f"the name of a system of suite {plan.suite.name}" if known else "a trained cell"
+        todo = "choose another name, such as one that says the tool"
+        raise UserError(f"--system {given.system}", found, "a name of its own", todo)
+    return folder
+
+
+def _preprocessing(plan: Plan, protocol: GroundedProtocol) -> Preprocessing:
+    """Return settings of a system of the suite, so that its cache of references serves again."""
+    for cell in plan.cells:
+        if cell.config is not None and cell.protocol == protocol.name:
+            settings = dict(cell.config["data"]["init_args"]["preprocessing"])
+            settings["value_range"] = tuple(settings.get("value_range", (-1, 1)))
+            found = Preprocessing(**settings)
+            if found.dilate == 1:
+                return found
+    return Preprocessing(size=SIZE)
+
+
+def _score(
+    plan: Plan,
+    protocol: GroundedProtocol,
+    given: Predictions,
+    keys: Sequence[tuple[str, str]],
+    files: MaskFiles,
+    labels: Labels | None,
+    cache: Path,
+) -> list[dict[str, Any]]:
+    """Return the rows of all test cases, in the order of the splits."""
+    from benchmark.results import in_order
+    from datamodules.cache import prepare
+    from datamodules.datasets import CaseList, EvaluationSet
+    from lightning_modules.scoring import score_masks
+
+    preprocessing = _preprocessing(plan, protocol)
+    tested = {name for name, _ in keys}
+    opened = {d.source.name: d for d in protocol.data.values() if d.source.name in tested}
+    prepared = {
+        name: prepare(data.source, data.cases, preprocessing, cache, shown)
+        for name, data in opened.items()
+    }
+    cases = CaseList(
+        keys, prepared, {name: {c.case_id: c for c in d.cases} for name, d in opened.items()}
+    )
+    items = EvaluationSet(cases, preprocessing, (BACKGROUND, "lungs"), references=True)
+
+    def score_one(number: int) -> tuple[bool | None, list[dict[str, Any]]]:
+        path, item = files.of[keys[number]], items[number]
+        held, place = cases.place(number)
+        height, width = next(iter(item["references"].values())).shape
+        masks = to_scored_grid(
+            path, read_structures(path, labels), held.entries[place].film_shape,
+            (height, width), given.resize,
+        )  # fmt: skip
+        rows = score_masks(masks, item["references"], item["spacing"])
+        return sides(masks), [{**item["identity"], **row} for row in rows]
+
+    with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)))) as pool:
+        scored = shown(pool.map(score_one, range(len(keys))), len(keys), "scoring masks")
+        found = cast("list[tuple[bool | None, list[dict[str, Any]]]]", list(scored))
+    right = [standing for standing, _ in found if standing is not None]
+    require_sides(given.folder, right.count(False), len(right))
+    by_case = dict(zip(keys, (rows for _, rows in found), strict=True))
+    return [
+        row
+        for split in protocol.splits(given.seed)
+        for row in in_order([row for key in split.test for row in by_case[key]], split)
+    ]
+
+
+def _write(
+    folder: Path,
+    plan: Plan,
+    protocol: GroundedProtocol,
+    given: Predictions,
+    rows: list[dict[str, Any]],
+    identity: str,
+    about: Mapping[str, Any],
+    started: float,
+) -> None:
+    """Write rows and record; a crash in between leaves a cell that is not done."""
+    from benchmark.results import commit, versions, write_rows
+
+    names: dict[str, Any] = {
+        "suite": plan.suite.name,
+        "system": given.system,
+        "protocol": given.protocol,
+        "seed": given.seed,
+        "train_on": given.train_on,
+    }
+    update_record(folder, **names, state="running", reason="masks are being scored", external=about)
+    write_rows(folder, rows, **names, phantom=protocol.phantom)
+    splits = protocol.splits(given.seed)
+    update_record(
+        folder,
+        state="done",
+        reason="masks predicted elsewhere",
+        external={**about, "tool": given.tool, "folder": str(given.folder.resolve())},
+        test_on=protocol.test_on,
+        config_hash=identity,
+        n_train=None,
+        n_validation=None,
+        n_test=sum(len(split.test) for split in splits),
+        folds=len(splits),
+        split_hash="+".join(split.digest for split in splits),
+        phantom=protocol.phantom,
+        versions=versions(),
+        commit=commit(),
+        started=started,
+        finished=time.time(),
+    )
