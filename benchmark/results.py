@@ -30,16 +30,47 @@ def gather(rows: list[dict[str, Any]], trainer: pl.Trainer) -> list[dict[str, An
 def in_order(rows: list[dict[str, Any]], split: Split) -> list[dict[str, Any]]:
     """Return the rows in the split's order, each test case exactly once.
 
+    A film is one case, scored once. A scan is one case too: it is scored once as a whole and each
+    of its slices once; its own rows stand before those of its slices.
+
     Raises:
-        RuntimeError: if a case is missing, doubled or foreign.
+        RuntimeError: if a case is missing, doubled or foreign, or a scan's slices are not all
+            there once.
     """
     order = {key: position for position, key in enumerate(split.test)}
-    scored = [(row["test_on"], row["case_id"]) for row in rows if row["structure"] == "lungs"]
+    lungs = [row for row in rows if row["structure"] == "lungs"]
+    scored = [_case(row) for row in lungs if row["unit"] != "slice"]
     if sorted(scored) != sorted(order):
         raise RuntimeError(
             f"{len(scored)} cases scored ({len(set(scored))} different), {len(order)} in the split"
         )
-    return sorted(rows, key=lambda row: (order[row["test_on"], row["case_id"]], row["structure"]))
+    _require_slices(lungs)
+
+    def place(row: dict[str, Any]) -> tuple[int, int, str]:
+        within = row["slice_index"] if row["unit"] == "slice" else -1
+        return order[_case(row)], within, row["structure"]
+
+    return sorted(rows, key=place)
+
+
+def _case(row: dict[str, Any]) -> tuple[str, str]:
+    """The case that a row belongs to: a slice belongs to its scan."""
+    return row["test_on"], row["scan_id"] if row["unit"] == "slice" else row["case_id"]
+
+
+def _require_slices(rows: list[dict[str, Any]]) -> None:
+    """Refuse scans without slices, slices without their scan, and slices missing or doubled."""
+    scans = {_case(row) for row in rows if row["unit"] == "scan"}
+    slices: dict[tuple[str, str], list[int]] = {scan: [] for scan in sorted(scans)}
+    for row in rows:
+        if row["unit"] == "slice":
+            slices.setdefault(_case(row), []).append(row["slice_index"])
+    for scan, found in slices.items():
+        if scan not in scans or not found or sorted(found) != list(range(len(found))):
+            raise RuntimeError(
+                f"scan {scan[1]} of {scan[0]}: {len(found)} slices scored, "
+                f"{len(set(found))} different; each must be scored once, and the scan once"
+            )
 
 
 def write_rows(out: Path, rows: list[dict[str, Any]], **columns: Any) -> None:

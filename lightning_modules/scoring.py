@@ -20,6 +20,7 @@ from lightning_modules.activations import (
 from lightning_modules.case_metrics import case_metrics, overlap_metrics
 from lightning_modules.measurements import measure
 from lightning_modules.quality import assess, components, disagreement
+from lightning_modules.scan_metrics import hausdorff_rowvector
 
 Mask = NDArray[np.bool_]
 
@@ -100,8 +101,10 @@ def score_case(
     )
     for row in rows:
         name = row["structure"]
-        net = overlap_metrics(small[name][0].cpu().numpy(), truth[name][0].cpu().numpy())
+        pair = small[name][0].cpu().numpy(), truth[name][0].cpu().numpy()
+        net = overlap_metrics(*pair)
         row["dice_netgrid"], row["iou_netgrid"] = net["dice"], net["iou"]
+        row["hausdorff_rowvector"] = hausdorff_rowvector(*pair)
         if name == "lungs" and mirrored is not None:
             film = film_part(box)
             differing = disagreement(small[name][0].cpu().numpy()[film], mirrored[film])

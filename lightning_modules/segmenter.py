@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from lightning_modules.activations import (
     hard_masks,
     lung_channels,
 )
+from lightning_modules.scans import ScanRows, slice_masks
 from lightning_modules.scoring import Mask, batch_dice, lung_masks, score_case
 
 
@@ -38,6 +40,7 @@ class Segmenter(pl.LightningModule):
         self.validation_dice, self.validation_loss = MeanMetric(), MeanMetric()
         self.case_rows: list[dict[str, Any]] = []
         """After testing: this process's rows, one a case and structure."""
+        self._scans = ScanRows()
 
     def logits(self, image: Tensor) -> Tensor:
         """Return logits ``(N, C, H, W)`` for images ``(N, 1, H, W)``."""
@@ -70,17 +73,36 @@ class Segmenter(pl.LightningModule):
 
     def on_test_epoch_start(self) -> None:
         """Forget the rows of an earlier test."""
-        self.case_rows = []
+        self.case_rows, self._scans = [], ScanRows()
+
+    def on_test_epoch_end(self) -> None:
+        """Refuse a scan that lacks slices."""
+        self._scans.finish()
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Score each case of the batch on its reference's own grid."""
         probabilities = self(batch["image"])
-        mirrored = self.mirrored_lungs(batch["image"])
+        # The flag's rule is for films: slices of a scan may hold as little lung as they like.
+        films = all(cell["unit"] == "image" for cell in batch["identity"])
+        mirrored = self.mirrored_lungs(batch["image"]) if films else repeat(None)
         columns = [batch[key] for key in ("target", "references", "box", "spacing")]
         with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
             scored = pool.map(self._score, probabilities, mirrored, *columns)
             for identity, rows in zip(batch["identity"], scored, strict=True):
                 self.case_rows += [{**identity, **row} for row in rows]
+        self._join_slices(batch, probabilities)
+
+    def _join_slices(self, batch: dict[str, Any], probabilities: Tensor) -> None:
+        """Add the rows of the scans that end in this batch."""
+        for place, scan in enumerate(batch.get("scan", ())):
+            if scan is None:
+                continue
+            target, references, box = (batch[key][place] for key in ("target", "references", "box"))
+            masks = slice_masks(
+                probabilities[place], target, references, box, self.structures, self.activation
+            )
+            about = (batch[key][place] for key in ("identity", "scan", "spacing"))
+            self.case_rows += self._scans.add(*about, masks, batch["nodules"][place])
 
     def mirrored_lungs(self, image: Tensor) -> NDArray[np.bool_]:
         """Return the lungs ``(N, H, W)`` predicted for the mirrored images, mirrored back.
@@ -93,7 +115,7 @@ class Segmenter(pl.LightningModule):
     def _score(
         self,
         probabilities: Tensor,
-        mirrored: Mask,
+        mirrored: Mask | None,
         target: Tensor,
         references: Mapping[str, Mask],
         box: tuple[int, int, int, int],
