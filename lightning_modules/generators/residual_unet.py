@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lightning_modules.generators.blocks import (
     ConvNormAct,
+    Norm,
     Upsampling,
     initialise,
     make_norm,
@@ -25,16 +26,17 @@ class ResidualStage(nn.Module):
     Args:
         in_channels: channels in.
         out_channels: channels out.
+        norm: see :func:`~lightning_modules.generators.blocks.make_norm`.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, norm: Norm = "keras_batch") -> None:
         super().__init__()
         self.residual = nn.Sequential(
-            ConvNormAct(in_channels, out_channels, norm="keras_batch"),
+            ConvNormAct(in_channels, out_channels, norm=norm),
             nn.Conv2d(out_channels, out_channels, 3, padding=1),
         )
         self.shortcut = ConvNormAct(
-            in_channels, out_channels, kernel=1, norm="keras_batch", activation="none"
+            in_channels, out_channels, kernel=1, norm=norm, activation="none"
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,17 +52,24 @@ class PreActivationStage(nn.Module):
         in_channels: channels in.
         out_channels: channels out.
         halve: the first convolution and the projection have stride 2.
+        norm: see :func:`~lightning_modules.generators.blocks.make_norm`.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, halve: bool = False) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        halve: bool = False,
+        norm: Norm = "keras_batch",
+    ) -> None:
         super().__init__()
         self.residual = nn.Sequential(
-            make_norm("keras_batch", in_channels),
+            make_norm(norm, in_channels),
             nn.ReLU(inplace=True),
             HalvingConv(in_channels, out_channels)
             if halve
             else nn.Conv2d(in_channels, out_channels, 3, padding=1),
-            make_norm("keras_batch", out_channels),
+            make_norm(norm, out_channels),
             nn.ReLU(inplace=True),
             nn.Conv2d(out_channels, out_channels, 3, padding=1),
         )
@@ -69,7 +78,7 @@ class PreActivationStage(nn.Module):
             out_channels,
             kernel=1,
             stride=2 if halve else 1,
-            norm="keras_batch",
+            norm=norm,
             activation="none",
         )
 
@@ -90,6 +99,8 @@ class ResUNet(nn.Module):
         in_channels: channels of the image.
         classes: channels of the logits.
         widths: feature maps per level, finest first, the last being the bridge.
+        norm: ``keras_batch`` (its running statistics take hundreds of steps), ``batch``,
+            ``instance`` or ``none``.
 
     Attributes:
         multiple: H and W of the input must be multiples of this, 8 for four widths.
@@ -100,17 +111,18 @@ class ResUNet(nn.Module):
         in_channels: int = 1,
         classes: int = 2,
         widths: Sequence[int] = (64, 128, 256, 512),
+        norm: Norm = "keras_batch",
     ) -> None:
         super().__init__()
         self.multiple = 2 ** (len(widths) - 1)
-        self.first = ResidualStage(in_channels, widths[0])
+        self.first = ResidualStage(in_channels, widths[0], norm)
         self.halvings = nn.ModuleList(
-            PreActivationStage(fine, coarse, halve=True) for fine, coarse in pairwise(widths)
+            PreActivationStage(fine, coarse, True, norm) for fine, coarse in pairwise(widths)
         )
         self.decoder = Decoder(
             widths,
             widths[-2::-1],
-            stage=PreActivationStage,
+            stage=partial(PreActivationStage, norm=norm),
             upsample=partial(Upsampling, kind="nearest"),
         )
         self.head = nn.Conv2d(widths[0], classes, 1)
@@ -145,6 +157,7 @@ class IncepResUNet(ResUNet):
         in_channels: channels of the image.
         classes: channels of the logits.
         widths: feature maps per level, finest first; all but the first multiples of 4.
+        norm: as in :class:`ResUNet`; the inception path has none.
 
     Attributes:
         multiple: H and W of the input must be multiples of this, 8 for four widths.
@@ -158,8 +171,9 @@ class IncepResUNet(ResUNet):
         in_channels: int = 1,
         classes: int = 2,
         widths: Sequence[int] = (64, 128, 256, 512),
+        norm: Norm = "keras_batch",
     ) -> None:
-        super().__init__(in_channels, classes, widths)
+        super().__init__(in_channels, classes, widths, norm)
         self.inception_path = make_inception_path(widths)
         initialise(self.inception_path, "glorot_uniform")
 

@@ -167,13 +167,23 @@ def test_bidirectional_convlstm_combines_the_last_states_of_both_orders() -> Non
 
 def test_recurrent_convolution_applies_its_function_three_times() -> None:
     torch.manual_seed(4)
-    block = RecurrentConv(2).eval()
-    (f,) = block.functions
     x = torch.randn(1, 2, 6, 6)
-    torch.testing.assert_close(block(x), f(f(f(x) + x) + x))
-    own = RecurrentConv(2, share_weights=False).eval()
-    a, b, c = own.functions
-    torch.testing.assert_close(own(x), c(b(a(x) + x) + x))
+    for share_weights in (True, False):
+        block = RecurrentConv(2, share_weights).eval()
+        a, b, c = block.functions
+        torch.testing.assert_close(block(x), c(b(a(x) + x) + x))
+        assert len({id(f[0]) for f in block.functions}) == (1 if share_weights else 3)
+        assert len({id(f[1]) for f in block.functions}) == 3
+
+
+def test_recurrent_convolution_in_testing_is_the_one_that_was_trained() -> None:
+    torch.manual_seed(5)
+    block = RecurrentConv(4)
+    x = torch.randn(8, 4, 16, 16)
+    for _ in range(200):
+        trained = block(x)
+    tested = block.eval()(x)
+    assert (tested - trained).abs().mean() < 0.02 * trained.abs().mean()
 
 
 @pytest.mark.parametrize("channels", [2, 3])
