@@ -9,89 +9,33 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from contract.errors import DataError, MissingDataError, UserError
+from datamodules.ct_integrity import check_scans
 from datamodules.digests import Progress, no_progress
+from datamodules.problems import Problem, Report
 from datamodules.protocol import Protocol
-from datamodules.sources import SOURCES, Case, OfficialSource, Source, open_source
+from datamodules.sources import (
+    CT_SOURCES,
+    SOURCES,
+    Case,
+    CTSource,
+    OfficialSource,
+    Source,
+    open_source,
+)
 from datamodules.sources.files import list_files, read_mask
 from datamodules.splits import Key, make_split
 from datamodules.twins import pixel_digest, sides_of, twins
 
+__all__ = ["Problem", "Report", "check"]
+
 PICTURES = (".png", ".gif", ".img", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One fault.
-
-    Attributes:
-        kind: ``absent``, ``folder``, ``missing``, ``unreadable``, ``mismatched``, ``empty_mask``,
-            ``duplicated``, ``leaking`` or ``odd_name``.
-        path: the file, folder or cases at fault.
-        found: what is there.
-        expected: what should be there.
-        todo: what to do about it.
-        breaks: whether a benchmark on such data would be wrong.
-    """
-
-    kind: str
-    path: str
-    found: str
-    expected: str = ""
-    todo: str = ""
-    breaks: bool = True
-
-    @classmethod
-    def of(cls, kind: str, error: UserError, breaks: bool = True) -> Problem:
-        """Return the problem that a reader's error tells."""
-        return cls(kind, error.where, error.found, error.expected, error.todo, breaks)
-
-    def __str__(self) -> str:
-        return str(UserError(self.path, self.found, self.expected, self.todo))
-
-
-@dataclass
-class Report:
-    """What was found of one data set.
-
-    Attributes:
-        dataset: its name.
-        present: whether there is anything of it.
-        phantom: whether it is synthetic.
-        folder: where its images are, or should be.
-        download: where to get it and under which terms.
-        images: images found, those that have no mask in the official release included.
-        images_expected: images of the official release (fewer in phantoms).
-        masks: cases found with all their masks.
-        masks_expected: cases that should have masks.
-        problems: all faults.
-    """
-
-    dataset: str
-    present: bool
-    phantom: bool
-    folder: str
-    download: str
-    images: int = 0
-    images_expected: int = 0
-    masks: int = 0
-    masks_expected: int = 0
-    problems: list[Problem] = field(default_factory=list)
-
-    @property
-    def sound(self) -> bool:
-        """Whether nothing that was found makes a benchmark wrong."""
-        return not any(problem.breaks for problem in self.problems)
-
-    def as_object(self) -> dict[str, Any]:
-        """Return the report as plain values for JSON."""
-        return asdict(self) | {"sound": self.sound}
 
 
 @dataclass
@@ -123,9 +67,10 @@ def check(
     cases: dict[str, list[Case]] = {}
     digests: list[tuple[Key, str]] = []
     share: dict[str, float] = {}
-    for name in SOURCES if datasets is None else datasets:
+    for name in (*SOURCES, *CT_SOURCES) if datasets is None else datasets:
         source = open_source(name, root)
-        reports[source.name], cases[name], seen = _check_source(source, progress)
+        examine = check_scans if isinstance(source, CTSource) else _check_source
+        reports[source.name], cases[name], seen = examine(source, progress)
         digests += seen
         if cases[name]:
             share[name] = source.official_share

@@ -91,7 +91,7 @@ def _patients(cases: Sequence[Case], protocol: Protocol, scale: float) -> tuple[
     for case in sorted(cases, key=_key):
         first.setdefault((case.dataset, case.patient_id), case)
     if scale == 1 and len(first) < wanted:
-        raise DataError(
+        raise UserError(
             "protocol: patients",
             f"{len(first)} patients with reference masks",
             f"{wanted}",

@@ -29,7 +29,7 @@ class LidcIdri(CTSource):
 
     name = "lidc_idri"
     folder_name = "LIDC-IDRI"
-    released = 1018
+    released, released_masks = 1018, 888
     download = "TCIA, collection LIDC-IDRI (CC BY 3.0, cite Armato 2011)"
     where_masks = (
         "download seg-lungs-LUNA16 (luna16.grand-challenge.org or Zenodo, CC BY 4.0) to "
@@ -66,7 +66,12 @@ class LidcIdri(CTSource):
                             found[named[1]] = path
         return found
 
-    def _nodules(self, scan: Scan) -> tuple[Nodule, ...]:
+    def nodules(self, scan: Scan) -> tuple[Nodule, ...]:
+        """Return the nodules of 3 mm and more that at least one of the readers outlined.
+
+        Raises:
+            DataError: if the XML is damaged or another series'.
+        """
         if scan.readings is None:
             return ()
         readings = read_readings(scan.readings)

@@ -19,7 +19,7 @@ class QinLungCT(CTSource):
 
     name = "qin_lung_ct"
     folder_name = "QIN LUNG CT"
-    released = 47
+    released, released_masks = 47, 47
     download = "TCIA, collection QIN LUNG CT (CC BY 3.0, cite Goldgof 2015)"
     where_masks = "put your own masks into QIN LUNG CT/lung-masks/<series uid>.nii.gz"
 

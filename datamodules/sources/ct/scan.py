@@ -104,6 +104,8 @@ class CTSource(Source):
     folder_name: ClassVar[str]
     released: ClassVar[int]
     """Scans of the official release."""
+    released_masks: ClassVar[int]
+    """Scans of it that have lung masks, public or computed."""
     where_masks: ClassVar[str]
     """Where a user gets lung masks, or puts them."""
 
@@ -154,52 +156,64 @@ class CTSource(Source):
             MissingDataError: if the data set is absent.
             DataError: if a file is damaged, a folder mixes series, or there is no scan at all.
         """
-        if self._scans is None:
-            self.require_folder()
-            self._scans = self._find_scans()
-        return self._scans
+        scans, faults = self._found
+        if faults:
+            raise faults[0]
+        return scans
 
-    _scans: list[Scan] | None = None
+    def survey_scans(self) -> tuple[list[Scan], list[DataError]]:
+        """Return every scan that could be told apart, and what was wrong in other folders.
 
-    def _find_scans(self) -> list[Scan]:
+        Raises:
+            MissingDataError: if the data set is absent.
+            DataError: if a folder cannot be read.
+        """
+        return self._found
+
+    @cached_property
+    def _found(self) -> tuple[list[Scan], list[DataError]]:
+        self.require_folder()
+        faults: list[DataError] = []
         by_series: dict[str, list[Header]] = defaultdict(list)
         others: dict[str, list[Header]] = defaultdict(list)
         readings: dict[str, list[Path]] = defaultdict(list)
         for folder, files in walk(self.folder):
-            headers = [read_header(path) for path in files if is_dicom(path)]
-            slices = [header for header in headers if header.modality == "CT"]
+            try:
+                headers = [read_header(path) for path in files if is_dicom(path)]
+                slices = [header for header in headers if header.modality == "CT"]
+                if slices:
+                    require_one_series(folder, headers)
+            except DataError as error:
+                faults.append(error)
+                continue
             if slices:
-                require_one_series(folder, headers)
                 by_series[slices[0].series] += slices
                 readings[slices[0].series] += [p for p in files if p.suffix.lower() == ".xml"]
             for header in headers:
                 if header.modality != "CT":
                     others[self._patient(header)].append(header)
-        self._require_scans(by_series, others)
+        patients = {self._patient(headers[0]) for headers in by_series.values()}
+        for patient, found in sorted(others.items()):
+            if patient not in patients:
+                faults += _segmentation_without_scan(patient, found)
+        if not by_series and not faults:
+            faults.append(
+                DataError(
+                    self.folder,
+                    "no CT series",
+                    "DICOM files of modality CT",
+                    f"download it: {self.download}",
+                )
+            )
         segmentations = [h.path for found in others.values() for h in found if h.modality == "SEG"]
         lungs = _lung_segmentations(segmentations)
-        return [
-            self._scan(uid, headers, readings[uid], lungs.get(uid))
-            for uid, headers in sorted(by_series.items())
-        ]
-
-    def _require_scans(
-        self, by_series: dict[str, list[Header]], others: dict[str, list[Header]]
-    ) -> None:
-        patients = {self._patient(headers[0]) for headers in by_series.values()}
-        for patient, headers in sorted(others.items()):
-            segmentation = next((h for h in headers if h.modality == "SEG"), None)
-            if patient not in patients and segmentation is not None:
-                raise DataError(
-                    segmentation.path,
-                    f"a DICOM-SEG (series {segmentation.series}) and no CT of patient {patient}",
-                    "the CT series that it was drawn on",
-                    "download the patient's CT series too",
-                )
-        if not by_series:
-            raise DataError(
-                self.folder, "no CT series", "DICOM files of modality CT", f"see {self.download}"
-            )
+        scans = []
+        for uid, headers in sorted(by_series.items()):
+            try:
+                scans.append(self._scan(uid, headers, readings[uid], lungs.get(uid)))
+            except DataError as error:
+                faults.append(error)
+        return scans, faults
 
     def _patient(self, header: Header) -> str:
         return header.patient or header.path.relative_to(self.folder).parts[0]
@@ -260,7 +274,7 @@ class CTSource(Source):
                 "some foreground",
                 self.where_masks,
             )
-        return OpenScan(scan.series, lungs, self._nodules(scan), volume)
+        return OpenScan(scan.series, lungs, self.nodules(scan), volume)
 
     def _lungs(self, scan: Scan) -> tuple[NDArray[np.bool_], NDArray[np.int16] | None]:
         files = scan.mask_files
@@ -273,7 +287,12 @@ class CTSource(Source):
         labels = LUNA16_LUNGS if scan.reference == "automatic" else None
         return read_volume_mask(files[0], scan.series, labels), None
 
-    def _nodules(self, scan: Scan) -> tuple[Nodule, ...]:
+    def nodules(self, scan: Scan) -> tuple[Nodule, ...]:
+        """Return the nodules that readers outlined in a scan; none where nobody looked.
+
+        Raises:
+            DataError: if the readings are damaged or another scan's.
+        """
         return ()
 
     def read_image(self, case: Case) -> NDArray[np.uint8]:
@@ -283,6 +302,19 @@ class CTSource(Source):
     def spacing(self, shape: tuple[int, int]) -> Spacing | None:
         """Return None: every scan states its own."""
         return None
+
+
+def _segmentation_without_scan(patient: str, headers: Iterable[Header]) -> list[DataError]:
+    return [
+        DataError(
+            header.path,
+            f"a DICOM-SEG (series {header.series}) and no CT of patient {patient}",
+            "the CT series that it was drawn on",
+            "download the patient's CT series too",
+        )
+        for header in headers
+        if header.modality == "SEG"
+    ][:1]
 
 
 def _lung_segmentations(paths: Iterable[Path]) -> dict[str, Path]:
