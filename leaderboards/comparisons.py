@@ -23,6 +23,11 @@ from leaderboards.statistics import (
 PRACTICALLY_EQUAL = 0.005
 """Dice differences below this are practically equal: less than one pixel of boundary at 512²."""
 
+PAIR_COLUMNS = (
+    "system", "other", "difference", "ci_low", "ci_high", "simultaneous_low", "simultaneous_high",
+    "p_wilcoxon", "p_holm", "practically_equal",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Paired:

@@ -56,7 +56,8 @@ def interval_bar(low: float, mean: float, high: float, axis: Axis) -> Markup:
     )  # fmt: skip
 
 
-def _names(systems: Sequence[str], left: float, top: float) -> list[Markup]:
+def names(systems: Sequence[str], left: float, top: float) -> list[Markup]:
+    """Systems' names, shortened, at the left of their rows."""
     return [
         element(
             "text", join([element("title", name), Markup.escape(shortened(name))]),
@@ -66,7 +67,7 @@ def _names(systems: Sequence[str], left: float, top: float) -> list[Markup]:
     ]  # fmt: skip
 
 
-def _scale(axis: Axis, top: float, bottom: float, label: str) -> list[Markup]:
+def scale(axis: Axis, top: float, bottom: float, label: str) -> list[Markup]:
     """Grid lines and numbers of a horizontal axis, with its label under them."""
     parts = []
     for value in axis.ticks():
@@ -95,7 +96,7 @@ def strips(
     if axis is None:
         return None
     bottom = 6 + ROW * len(systems)
-    parts = [*_scale(axis, 6, bottom, label), *_names(systems, left, 6)]
+    parts = [*scale(axis, 6, bottom, label), *names(systems, left, 6)]
     for place, (name, row) in enumerate(shown.iterrows()):
         if row.isna().any():
             continue
@@ -126,25 +127,26 @@ def _extreme(value: float, y: float, axis: Axis) -> Markup:
 def rank_plot(ranks: pd.DataFrame) -> Markup:
     """Each system's rank and its 95 % interval under the draws of patients and seeds."""
     systems = list(ranks["system"])
-    left, right = gutter(systems), WIDTH - 150
+    left, right = gutter(systems), WIDTH - 172
     axis = Axis(0.5, max(ranks["rank_high"].max(), 2) + 0.5, left, right)
     bottom = 24 + ROW * len(systems)
-    parts = _names(systems, left, 24)
+    parts = names(systems, left, 24)
     count = int(axis.high)
     step = math.ceil(count / 12)
     for value in range(1, count + 1, step):
         parts.append(line(axis(value), 24, axis(value), bottom, "grid"))
         parts.append(text(axis(value), bottom + 15, value, "tick", "middle"))
     parts.append(text((left + right) / 2, bottom + 33, "rank by mean Dice", "label", "middle"))
-    parts.append(text(right + 70, 14, "leads", "tick", "end"))
-    parts.append(text(WIDTH - 6, 14, "mean rank", "tick", "end"))
+    for x, header in ((right + 62, "leads"), (WIDTH - 6, "mean rank → rank")):
+        parts.append(text(x, 14, header, "tick", "end"))
     for place, row in enumerate(records(ranks)):
         y = 24 + ROW * (place + 0.5)
         said = "{system}: rank {rank}, 95 % interval {rank_low} to {rank_high}".format_map(row)
         parts.append(line(axis(row["rank_low"]), y, axis(row["rank_high"]), y, "whisker wide"))
         parts.append(circle(axis(row["rank"]), y, 5, "point", said))
-        parts.append(text(right + 70, y + 4, f"{100 * row['share_first']:.0f} %", "number", "end"))
-        parts.append(text(WIDTH - 6, y + 4, f"{row['mean_rank']:.1f}", "number", "end"))
+        parts.append(text(right + 62, y + 4, f"{100 * row['share_first']:.0f} %", "number", "end"))
+        second = f"{row['mean_rank']:.1f} → {row['rank_by_mean_rank']}"
+        parts.append(text(WIDTH - 6, y + 4, second, "number", "end"))
     return drawing(WIDTH, bottom + 42, parts, "Rank intervals by system")
 
 
@@ -205,7 +207,7 @@ def heat_map(system: str, cells: pd.DataFrame, low: float, high: float) -> Marku
 
     Args:
         system: name.
-        cells: rows of ``insights.transfer`` of this system.
+        cells: rows of ``generalisation.transfer`` of this system.
         low: Dice at the dark end of the scale.
         high: Dice at the bright end.
     """
@@ -241,29 +243,6 @@ def heat_map(system: str, cells: pd.DataFrame, low: float, high: float) -> Marku
         parts += [box, number]
     size = (left + wide * len(tests) + 6, top + tall * len(trains) + 6)
     return drawing(*size, parts, f"{system}: mean Dice by training set and test set")
-
-
-def gap_plot(gaps: pd.DataFrame) -> Markup | None:
-    """Mean Dice on data sets seen in training (ring) and on others (dot), with the gap."""
-    systems = list(gaps["system"])
-    width = 540.0
-    left, right = gutter(systems), width - 70
-    axis = spread([*gaps["inside"], *gaps["across"]], left, right)
-    if axis is None:
-        return None
-    bottom = 24 + ROW * len(systems)
-    parts = [*_scale(axis, 24, bottom, "mean Dice of the lungs"), *_names(systems, left, 24)]
-    parts.append(text(width - 6, 14, "gap", "tick", "end"))
-    for place, row in enumerate(records(gaps)):
-        y = 24 + ROW * (place + 0.5)
-        if math.isfinite(row["inside"]):
-            parts.append(line(axis(row["across"]), y, axis(row["inside"]), y, "whisker wide"))
-            said = f"{row['system']}, data sets seen in training: {row['inside']:.4f}"
-            parts.append(circle(axis(row["inside"]), y, 5, "ring", said))
-            parts.append(text(width - 6, y + 4, f"{row['gap']:+.3f}", "number", "end"))
-        said = f"{row['system']}, other data sets: {row['across']:.4f}"
-        parts.append(circle(axis(row["across"]), y, 5, "point", said))
-    return drawing(width, bottom + 42, parts, "Mean Dice inside and across data sets by system")
 
 
 @dataclass(frozen=True)
@@ -309,7 +288,7 @@ def cost_plot(cost: Cost, dice: Mapping[str, float]) -> Markup | None:
     up = spread((y for _, y in points.values()), bottom, 16)
     if across is None or up is None:
         return None
-    parts = _scale(across, 12, bottom, cost.name)
+    parts = scale(across, 12, bottom, cost.name)
     for value in up.ticks(5):
         parts.append(line(left, up(value), width - 8, up(value), "grid"))
         parts.append(text(left - 6, up(value) + 4, compact(value), "tick", "end"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any
 
@@ -15,12 +15,18 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from contract.rows import RANKED_REFERENCES, RANKED_UNITS, TABLE_KEYS
-from leaderboards import markdown, page_figures, page_tables
-from leaderboards.insights import Insight, TableKey
+from leaderboards import markdown, page_figures, page_grids, page_tables
+from leaderboards.findings import Findings
+from leaderboards.galleries import KINDS, Album, CellGallery, Tile, within_budget
+from leaderboards.insights import TableKey, records
 from leaderboards.markdown import FLOOR, Meta
-from leaderboards.page_parts import Panel, Table
+from leaderboards.page_parts import Grid, Panel, Table, words
 
+PAGE_TO_SHARE = "leaderboard_without_pictures.html"
+"""Stands beside a page that shows films of real patients."""
 _PAGE = "leaderboards.page"
+SHOWN_FAILURES = 3
+"""Worst cases of each protocol's first system that stand near the top."""
 
 
 @dataclass(frozen=True)
@@ -31,40 +37,32 @@ class Page:
     tables: list[Table]
     heats: list[Panel]
     gaps: list[Panel]
-    published: list[dict[str, Any]]
+    papers: list[Panel]
+    grids: dict[str, Grid]
+    footnotes: dict[str, int]
     phantom: bool
     firsts: list[dict[str, Any]]
-    subgroups: list[dict[str, Any]]
-
-    @property
-    def footnotes(self) -> dict[str, int]:
-        """The published values' notes and their numbers, each once."""
-        notes = dict.fromkeys(note for row in self.published for note in row["notes"])
-        return {note: place for place, note in enumerate(notes, start=1)}
+    failures: list[tuple[CellGallery, list[Tile]]]
+    album: Album
 
     @property
     def panels(self) -> dict[str, Markup]:
         """Every figure by the name of its file."""
-        groups = [self.heats, self.gaps]
+        groups = [self.heats, self.gaps, self.papers]
         groups += [g for t in self.tables for g in (t.distributions, t.comparisons, t.costs)]
         return {panel.name: panel.svg for group in groups for panel in group}
 
 
 def prepare(
-    table: pd.DataFrame,
-    meta: Meta,
-    found: Mapping[TableKey, Insight],
-    transferred: pd.DataFrame,
-    served: pd.DataFrame,
+    table: pd.DataFrame, meta: Meta, findings: Findings, album: Album | None = None
 ) -> Page:
     """Draw and word everything.
 
     Args:
         table: rows in ``contract.rows.LEADERBOARD_SCHEMA``, as ``tables.build`` orders them.
         meta: what surrounds them.
-        found: ``insights.gather`` of the same cases.
-        transferred: ``insights.transfer`` of the same cases.
-        served: ``subgroups.compare`` of the same cases.
+        findings: what is computed from the same cases.
+        album: pictures of cases; none where the page shall have none.
     """
     measured = list(dict.fromkeys(table["protocol"]))
     described = [name for name in meta.protocols if name in measured]
@@ -72,18 +70,74 @@ def prepare(
     groups = sorted(
         table.groupby(list(TABLE_KEYS), sort=False), key=lambda group: order[group[0][0]]
     )
-    if not transferred.empty:
-        transferred = transferred[transferred["phantom"] == transferred["phantom"].all()]
+    lungs = table[(table["structure"] == "lungs") & table["rank"].notna()]
+    ranks = {(row["system"], row["protocol"]): int(row["rank"]) for row in records(lungs)}
+    album = within_budget(album or Album(refused=True), ranks)
+    firsts = [first for _, rows in groups for first in page_tables.first(rows, meta)]
+    papers = page_grids.beside_papers(table)
+    footnotes = _numbered(note for row in papers for note in row["notes"])
     return Page(
         meta=meta,
-        tables=[_table(key, rows, meta, found[key]) for key, rows in groups],
-        heats=page_figures.heats(transferred),
-        gaps=page_figures.gaps(transferred),
-        published=page_tables.published(table),
+        tables=_with_galleries([_table(key, rows, meta, findings) for key, rows in groups], album),
+        heats=page_figures.heats(findings.transferred),
+        gaps=page_figures.gaps(findings.gaps),
+        papers=page_figures.published(papers),
+        grids={
+            "published": page_grids.published(papers, footnotes),
+            "subgroups": page_grids.subgroups(findings.served),
+            "endpoints": page_grids.endpoints(findings.agreed),
+            "quality": page_grids.quality(findings.flagged),
+            "cost": page_grids.cost(meta),
+            "splits": page_grids.splits(table),
+            "unfinished": page_grids.unfinished(meta),
+        },
+        footnotes=footnotes,
         phantom=bool(table["phantom"].any()),
-        firsts=[first for _, rows in groups for first in page_tables.first(rows, meta)],
-        subgroups=page_tables.subgroups(served),
+        firsts=firsts,
+        failures=_failures(firsts, album),
+        album=album,
     )
+
+
+def _numbered(notes: Iterable[str]) -> dict[str, int]:
+    """Notes and their numbers, each once."""
+    return {note: place for place, note in enumerate(dict.fromkeys(notes), start=1)}
+
+
+def _failures(firsts: list[dict[str, Any]], album: Album) -> list[tuple[CellGallery, list[Tile]]]:
+    """The worst cases of each protocol's first system."""
+    leaders = [cell for first in firsts for cell in album.of(first["protocol"], [first["system"]])]
+    return [(cell, cell.of_kind("worst")[:SHOWN_FAILURES]) for cell in leaders]
+
+
+def _with_galleries(tables: list[Table], album: Album) -> list[Table]:
+    """Give each protocol's pictures to its first table of the lungs."""
+    given: set[str] = set()
+    found = []
+    for table in tables:
+        if table.structure == "lungs" and table.protocol not in given and not album.refused:
+            given.add(table.protocol)
+            systems = [system for system, _ in table.rows]
+            without = [
+                f"{system}: {reason}"
+                for pairs, reason in (
+                    (album.over_budget, "left out, the page would be too heavy"),
+                    (album.without, "its cell kept none"),
+                )
+                for system, protocol in pairs
+                if protocol == table.protocol
+            ]
+            table = replace(
+                table, gallery=album.of(table.protocol, systems), without_pictures=without
+            )
+        found.append(table)
+    return found
+
+
+def without_pictures(page: Page) -> Page:
+    """The same page for everybody's eyes."""
+    tables = [replace(table, gallery=[], without_pictures=[]) for table in page.tables]
+    return replace(page, tables=tables, failures=[], album=Album(refused=True))
 
 
 def render(page: Page) -> str:
@@ -91,14 +145,16 @@ def render(page: Page) -> str:
     folder = files(_PAGE)
     read = {
         name: folder.joinpath(name).read_text("utf-8")
-        for name in ("page.html.j2", "page.css", "figures.css", "page.js")
+        for name in ("page.css", "figures.css", "page.js")
     }
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["words"] = lambda name: str(name).replace("_", " ")
+        loader=jinja2.PackageLoader("leaderboards", "page"),
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["words"] = words
+    environment.globals["banner"] = _plain(markdown.PHANTOM_BANNER)
     style, script = read["page.css"] + read["figures.css"], read["page.js"]
-    text: str = environment.from_string(read["page.html.j2"]).render(
+    text: str = environment.get_template("page.html.j2").render(
         page=page,
         meta=page.meta,
         style=Markup(style),
@@ -106,10 +162,9 @@ def render(page: Page) -> str:
         script_hash=_hash(script),
         guide=_guide(),
         facts=markdown.facts(page.meta),
-        sizes=page_tables.sizes(page.meta),
-        unfinished=[cell for cell in page.meta.cells if cell.state != "done"],
-        banner=_plain(markdown.PHANTOM_BANNER),
         floor=FLOOR,
+        kinds=KINDS,
+        share=PAGE_TO_SHARE,
     )
     return text
 
@@ -134,9 +189,9 @@ def _identity(key: TableKey) -> str:
     return "--".join(re.sub(r"\W+", "-", str(word)) for word in words)
 
 
-def _table(key: TableKey, rows: pd.DataFrame, meta: Meta, insight: Insight) -> Table:
+def _table(key: TableKey, rows: pd.DataFrame, meta: Meta, findings: Findings) -> Table:
     keys = dict(zip(TABLE_KEYS, key, strict=True))
-    identity = _identity(key)
+    identity, insight = _identity(key), findings.insights[key]
     notes = []
     if keys["reference"] not in RANKED_REFERENCES or keys["unit"] not in RANKED_UNITS:
         notes.append("Not ranked: not comparable with plain masks scored by image or scan.")

@@ -1,8 +1,8 @@
-"""What the figures show beyond the leaderboard's rows: quantiles, pairs, ranks, generalisation."""
+"""What the figures show beyond the leaderboard's rows: quantiles, pairs, ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,9 @@ _COLUMNS = (
     "empty_reference",
 )  # fmt: skip
 
+RANK_COLUMNS = (
+    "system", "rank", "rank_low", "rank_high", "share_first", "mean_rank", "rank_by_mean_rank",
+)  # fmt: skip
 TableKey = tuple[Any, ...]
 """Values of ``contract.rows.TABLE_KEYS``."""
 
@@ -31,8 +34,9 @@ class Insight:
 
     Attributes:
         quantiles: by metric, a row a system with the columns ``QUANTILES``.
-        ranks: ``comparisons.rank_stability`` with ``mean_rank``, the mean over cases of a
-            system's rank in each; None where nothing is ranked.
+        ranks: ``comparisons.rank_stability`` (mean, then rank) with ``mean_rank``, the mean over
+            cases of a system's rank in each, and ``rank_by_mean_rank`` (rank, then mean); None
+            where nothing is ranked.
         pairs: ``comparisons.differences``; None where fewer than two systems are ranked.
     """
 
@@ -63,15 +67,24 @@ def gather(cases: pa.Table, draws: int = statistics.DRAWS) -> dict[TableKey, Ins
 
 def all_pairs(found: Mapping[TableKey, Insight]) -> pd.DataFrame:
     """``comparisons.differences`` of every table, with the columns ``TABLE_KEYS`` before them."""
-    parts = [
-        insight.pairs.assign(**dict(zip(TABLE_KEYS, key, strict=True)))
-        for key, insight in found.items()
-        if insight.pairs is not None
+    return _joined({key: insight.pairs for key, insight in found.items()}, comparisons.PAIR_COLUMNS)
+
+
+def all_ranks(found: Mapping[TableKey, Insight]) -> pd.DataFrame:
+    """Every table's ``ranks``, with the columns ``TABLE_KEYS`` before them."""
+    return _joined({key: insight.ranks for key, insight in found.items()}, RANK_COLUMNS)
+
+
+def _joined(
+    parts: Mapping[TableKey, pd.DataFrame | None], columns: tuple[str, ...]
+) -> pd.DataFrame:
+    wanted = [*TABLE_KEYS, *columns]
+    keyed = [
+        part.assign(**dict(zip(TABLE_KEYS, key, strict=True)))[wanted]
+        for key, part in parts.items()
+        if part is not None
     ]
-    if not parts:
-        return pd.DataFrame(columns=[*TABLE_KEYS])
-    pairs = pd.concat(parts, ignore_index=True)
-    return pairs[[*TABLE_KEYS, *(name for name in pairs.columns if name not in TABLE_KEYS)]]
+    return pd.concat(keyed, ignore_index=True) if keyed else pd.DataFrame(columns=wanted)
 
 
 def _insight(keys: dict[str, Any], rows: pd.DataFrame, draws: int) -> Insight:
@@ -86,6 +99,7 @@ def _insight(keys: dict[str, Any], rows: pd.DataFrame, draws: int) -> Insight:
     dice = pd.DataFrame(scores.case_values[..., 0], index=list(scores.systems))
     ranks = comparisons.rank_stability(paired)
     ranks["mean_rank"] = _case_ranks(dice.loc[list(paired.systems)].to_numpy())
+    ranks["rank_by_mean_rank"] = statistics.min_ranks(-ranks["mean_rank"].to_numpy())
     return Insight(quantiles, ranks, comparisons.differences(paired))
 
 
@@ -105,67 +119,3 @@ def _case_ranks(dice: statistics.Floats) -> statistics.Floats:
     ranks: statistics.Floats = scipy.stats.rankdata(-np.round(dice, 12), axis=0)
     means: statistics.Floats = ranks.mean(axis=1)
     return means
-
-
-def transfer(cases: pa.Table, systems: Iterable[str] | None = None) -> pd.DataFrame:
-    """Mean Dice of the lungs by system, training set and test set.
-
-    Only plain masks scored by image or scan count. Where several protocols train and test on
-    the same sets (variants, whose names carry a suffix), the shortest name stands for them.
-
-    Returns:
-        columns ``system protocol train_on test_on dice n phantom``; seeds are averaged within
-        a case, cases then.
-    """
-    names = ["system", "protocol", "train_on", "test_on", "case_id", "scan_id", "phantom"]
-    filters = ["structure", "reference", "unit"]
-    frame: pd.DataFrame = cases.select([*names, *filters, "dice"]).to_pandas()
-    kept = (frame["structure"] == "lungs") & (frame["reference"] == "plain")
-    frame = frame[kept & frame["unit"].isin(RANKED_UNITS) & frame["train_on"].notna()]
-    if systems is not None:
-        frame = frame[frame["system"].isin(list(systems))]
-    of_case = frame.groupby(names, dropna=False, sort=True)["dice"].mean().reset_index()
-    cell = ["system", "protocol", "train_on", "test_on", "phantom"]
-    means = of_case.groupby(cell, sort=True)["dice"].agg(["mean", "size"]).reset_index()
-    means = means.rename(columns={"mean": "dice", "size": "n"})
-    means = means.assign(_length=means["protocol"].str.len())
-    means = means.sort_values([*cell[:1], *cell[2:], "_length", "protocol"])
-    first = means.drop_duplicates(["system", "train_on", "test_on", "phantom"])
-    return first.drop(columns="_length").reset_index(drop=True)
-
-
-def generalisation(transferred: pd.DataFrame) -> pd.DataFrame:
-    """Each system's mean Dice on data sets that it trained on and on others, and the gap.
-
-    Only systems measured on all pairs of sets that the most widely measured one has are kept,
-    and only test sets met both ways, so that all means are over the same cases; where no
-    test set is met both ways, ``inside`` and ``gap`` are null.
-
-    Args:
-        transferred: what ``transfer`` returned.
-
-    Returns:
-        columns ``system inside across gap``, by falling ``across``.
-    """
-    frame = transferred.assign(pair=transferred["train_on"] + " → " + transferred["test_on"])
-    frame["within"] = [
-        test in train.split("+")
-        for train, test in zip(frame["train_on"], frame["test_on"], strict=True)
-    ]
-    if frame.empty or frame["within"].all():
-        return pd.DataFrame(columns=["system", "inside", "across", "gap"])
-    own = frame.groupby("system")["pair"].agg(set)
-    wanted = max(own, key=len)
-    frame = frame[frame["system"].isin([name for name, has in own.items() if has >= wanted])]
-    frame = frame[frame["pair"].isin(wanted)]
-    both = frame.groupby("test_on")["within"].nunique()
-    if (both == 2).any():
-        frame = frame[frame["test_on"].map(both) == 2]
-    of_set = frame.groupby(["system", "within", "test_on"])["dice"].mean()
-    mean = of_set.groupby(["system", "within"]).mean().unstack().reindex(columns=[True, False])
-    gaps = pd.DataFrame({"system": mean.index, "inside": mean[True].to_numpy()})
-    if not (both == 2).any():
-        gaps["inside"] = np.nan
-    gaps["across"] = mean[False].to_numpy()
-    gaps["gap"] = gaps["inside"] - gaps["across"]
-    return gaps.sort_values(["across", "system"], ascending=[False, True], ignore_index=True)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboards import figures, insights
+from leaderboards import figures, forests
 from leaderboards.comparisons import PRACTICALLY_EQUAL
 from leaderboards.insights import Insight
 from leaderboards.markdown import FLOOR, Meta
+from leaderboards.page_grids import sizes
 from leaderboards.page_parts import Panel
-from leaderboards.page_tables import sizes
 
 BEST = 6
 """Systems whose train × test heat map is drawn."""
@@ -38,11 +38,16 @@ def heats(transferred: pd.DataFrame) -> list[Panel]:
     ]
 
 
-def gaps(transferred: pd.DataFrame) -> list[Panel]:
+def gaps(found: pd.DataFrame) -> list[Panel]:
     """Each system inside and across data sets."""
-    found = insights.generalisation(transferred)
-    svg = figures.gap_plot(found[found["system"] != FLOOR]) if len(found) else None
+    svg = forests.gap_plot(found[found["system"] != FLOOR]) if len(found) else None
     return [Panel("generalisation", "", svg)] if svg else []
+
+
+def published(values: Sequence[Mapping[str, Any]]) -> list[Panel]:
+    """Measured against published Dice, of the lungs alone."""
+    svg = forests.published_plot([row for row in values if row["structure"] == "lungs"])
+    return [Panel("published", "", svg)] if svg else []
 
 
 def distributions(identity: str, insight: Insight, systems: Sequence[str]) -> list[Panel]:
@@ -62,14 +67,22 @@ def comparisons(identity: str, insight: Insight) -> list[Panel]:
     systems = list(insight.ranks["system"])
     ranks = (
         "Rank by mean Dice (dot) and its 95 % interval over draws of patients and seeds; the share "
-        "of draws that a system leads; the mean of its ranks in single cases."
+        "of draws that a system leads; the mean of its ranks in single cases, and the rank that "
+        "follows from that mean."
+    )
+    behind = (
+        "Mean Dice minus the first's, with intervals that hold for all pairs of the table at once "
+        f"(max-T, 95 %). Inside the grey band (±{PRACTICALLY_EQUAL}) systems are practically "
+        "equal; an interval that crosses 0 cannot be told from the first."
     )
     pairs = (
         "▲ the row's system is better than the column's, ▼ worse (Wilcoxon's signed-rank test over "
         f"patients, Holm over all pairs, p < {figures.ALPHA}); ≈ practically equal (means differ "
         f"by less than {PRACTICALLY_EQUAL}); blank: not told apart."
     )
+    leader = forests.leader_plot(insight.pairs, systems)
     return [
+        *([Panel(f"{identity}--behind", behind, leader)] if leader else []),
         Panel(f"{identity}--ranks", ranks, figures.rank_plot(insight.ranks)),
         Panel(f"{identity}--pairs", pairs, figures.significance_map(insight.pairs, systems)),
     ]

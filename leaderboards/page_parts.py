@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
+from leaderboards.galleries import CellGallery
 from leaderboards.markdown import number
 
 
@@ -19,11 +21,13 @@ class Column:
         header: its name.
         first: how the first click sorts: ``ascending`` or ``descending``.
         title: what it means, in a sentence.
+        left: it holds words, which align left.
     """
 
     header: str
     first: str = "descending"
     title: str = ""
+    left: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,23 @@ class Value:
     shown: str | Markup
     sort: float | str | None = None
     style: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A sortable table.
+
+    Attributes:
+        label: what it is, for a screen reader.
+        columns: its columns.
+        rows: its cells, row by row.
+        tall: it scrolls within a height of its own.
+    """
+
+    label: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Value]]
+    tall: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +86,13 @@ class Table:
     distributions: list[Panel] = field(default_factory=list)
     comparisons: list[Panel] = field(default_factory=list)
     costs: list[Panel] = field(default_factory=list)
+    gallery: list[CellGallery] = field(default_factory=list)
+    without_pictures: list[str] = field(default_factory=list)
+
+
+def words(name: object) -> str:
+    """A name of the project's as words."""
+    return str(name).replace("_", " ")
 
 
 def known(value: Any) -> float | None:
@@ -75,3 +103,16 @@ def known(value: Any) -> float | None:
 def shown_number(value: float, digits: int, style: str = "") -> Value:
     """A number's cell; a dash where it is undefined."""
     return Value(number(value, digits), known(value), style)
+
+
+def signed_text(value: float, digits: int) -> str:
+    """A difference with its sign; a dash where it is undefined."""
+    return "–" if pd.isna(value) else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def interval_text(low: float, high: float, digits: int, signed: bool = False) -> str:
+    """An interval in brackets; a dash where it is undefined."""
+    if pd.isna(low) or pd.isna(high):
+        return "–"
+    text = signed_text if signed else number
+    return f"[{text(low, digits)}, {text(high, digits)}]"

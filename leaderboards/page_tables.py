@@ -1,4 +1,4 @@
-"""Rows of the page's tables: numbers as text, and what each cell sorts by."""
+"""The leaderboard's own tables on the page, and the cards of those that lead them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from leaderboards.markdown import FLOOR, Meta, number
 from leaderboards.page_parts import Column, Value, known, shown_number
 from leaderboards.svg import Axis, spread
 
+_SLICE_COLUMNS = [
+    Column("Dice, all slices", title="As papers average it; slices without lungs count too"),
+    Column("false-positive slices", "ascending", "Share of slices without lungs with a prediction"),
+]
+
 
 def columns(rows: pd.DataFrame) -> tuple[list[Column], list[list[Value]]]:
     """A table's columns, and a row of cells a system."""
@@ -21,8 +26,10 @@ def columns(rows: pd.DataFrame) -> tuple[list[Column], list[list[Value]]]:
     limits = rows[["dice_ci_low", "dice_mean", "dice_ci_high"]].to_numpy(dtype=float).ravel()
     axis = spread(limits, 2, 118) or Axis(0, 1, 2, 118)
     columns = [
-        Column("#", "ascending", f"Rank by mean Dice; ≈: less than {PRACTICALLY_EQUAL} behind"),
-        Column("System", "ascending"),
+        Column(
+            "#", "ascending", f"Rank by mean Dice; ≈: less than {PRACTICALLY_EQUAL} behind", True
+        ),
+        Column("System", "ascending", left=True),
         Column("Dice", title="Mean over cases"),
         Column("95 % interval", title="Bootstrap over patients and seeds; sorts by the lower end"),
     ]
@@ -33,6 +40,8 @@ def columns(rows: pd.DataFrame) -> tuple[list[Column], list[list[Value]]]:
     ]
     clean = rows["dice_mean_clean"].notna().any()
     columns += [Column("Dice clean", title="Without suspect reference masks")] if clean else []
+    of_slices = rows.iloc[0]["unit"] == "slice"
+    columns += _SLICE_COLUMNS if of_slices else []
     columns += [
         Column("SD cases", "ascending"),
         Column("SD seeds", "ascending"),
@@ -56,6 +65,9 @@ def columns(rows: pd.DataFrame) -> tuple[list[Column], list[list[Value]]]:
         ]
         if clean:
             cells.append(shown_number(record["dice_mean_clean"], 4))
+        if of_slices:
+            cells.append(shown_number(record["dice_mean_all_slices"], 4))
+            cells.append(shown_number(record["false_positive_slice_rate"], 4))
         cells += [
             shown_number(record["dice_sd_cases"], 4),
             shown_number(record["dice_sd_seeds"], 4),
@@ -83,6 +95,7 @@ def first(rows: pd.DataFrame, meta: Meta) -> list[dict[str, Any]]:
     if leaders.empty:
         return []
     leader = leaders.iloc[0]
+    paper = papers.beside(leader["system"], leader["protocol"], "lungs", leader["unit"])
     near = rows["rank"].notna() & (leader["dice_mean"] - rows["dice_mean"] < PRACTICALLY_EQUAL)
     return [
         {
@@ -95,62 +108,6 @@ def first(rows: pd.DataFrame, meta: Meta) -> list[dict[str, Any]]:
             "near": int(near.sum()) - 1,
             "systems": int(rows["rank"].notna().sum()),
             "phantom": bool(leader["phantom"]),
+            "paper": None if paper is None else number(paper.value, 3),
         }
     ]
-
-
-def subgroups(served: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of the lungs' subgroups, the worst served first."""
-    lungs = served[served["structure"] == "lungs"].sort_values("gap", kind="stable")
-    return [
-        row
-        | {
-            "mean": number(row["dice_mean"], 4),
-            "interval": f"[{number(row['dice_ci_low'], 4)}, {number(row['dice_ci_high'], 4)}]",
-            "difference": f"{row['gap']:+.4f}".replace("-", "−"),
-            "limits": f"[{row['gap_ci_low']:+.4f}, {row['gap_ci_high']:+.4f}]".replace("-", "−"),
-            "firm": row["gap_ci_low"] > 0 or row["gap_ci_high"] < 0,
-        }
-        for row in insights.records(lungs)
-    ]
-
-
-def sizes(meta: Meta) -> list[dict[str, Any]]:
-    """Cost by system, over its finished cells."""
-    done = [cell for cell in meta.cells if cell.state == "done"]
-    if not done:
-        return []
-    names = ("parameters", "images_per_s", "gpu_hours", "wall_s", "peak_memory_mib")
-    frame = pd.DataFrame(
-        [{"system": cell.system} | {name: getattr(cell, name) for name in names} for cell in done]
-    )
-    mean = frame.set_index("system").astype(float).groupby(level=0, sort=True).mean()
-    return [
-        {"system": row["system"], **{name: known(row[name]) for name in names}}
-        for row in insights.records(mean.reset_index())
-    ]
-
-
-def published(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Measured rows that a paper's value stands beside."""
-    rows = []
-    for record in insights.records(table):
-        named = (record["system"], record["protocol"], record["structure"], record["unit"])
-        value = papers.beside(*named)
-        if value is None:
-            continue
-        measured = record["dice_mean"]
-        rows.append(
-            {
-                **{key: record[key] for key in ("system", "protocol", "structure", "phantom")},
-                "measured": number(measured, 4),
-                "interval": f"[{number(record['dice_ci_low'], 4)}, "
-                f"{number(record['dice_ci_high'], 4)}]",
-                "published": number(value.value, 4),
-                "difference": f"{measured - value.value:+.4f}".replace("-", "−"),
-                "sort": measured - value.value,
-                "label": value.label,
-                "notes": value.notes,
-            }
-        )
-    return rows

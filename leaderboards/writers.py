@@ -10,11 +10,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from leaderboards import html, insights, markdown, paper, subgroups, svg
+from contract.rows import LEADERBOARD_SCHEMA
+from leaderboards import columns, html, markdown, paper, svg
+from leaderboards.findings import Findings
+from leaderboards.galleries import Album
 from leaderboards.markdown import Meta
 
+PAGE = "leaderboard.html"
 
-def write(folder: Path, cases: pa.Table, table: pd.DataFrame, meta: Meta) -> Path:
+
+def write(
+    folder: Path, cases: pa.Table, table: pd.DataFrame, meta: Meta, album: Album | None = None
+) -> Path:
     """Write the rows, the tables, the page with its figures, and what a paper takes over.
 
     Each file comes whole or not at all.
@@ -24,35 +31,36 @@ def write(folder: Path, cases: pa.Table, table: pd.DataFrame, meta: Meta) -> Pat
         cases: rows of all cells, in ``contract.rows.CASE_SCHEMA``.
         table: what ``leaderboards.tables.build`` returned.
         meta: what the Markdown says beside the numbers.
+        album: pictures of cases for the page; where they show real patients, a second page
+            without them is written beside it.
 
     Returns:
         the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    text = markdown.page(table, meta)
-    found = insights.gather(cases, meta.draws)
-    served = subgroups.compare(cases, min(meta.draws, subgroups.DRAWS))
-    page = html.prepare(table, meta, found, insights.transfer(cases), served)
-    rendered = html.render(page)
+    findings = Findings.of(cases, meta.draws)
+    page = html.prepare(table, meta, findings, album)
     replace(folder / "cases.parquet", lambda path: pq.write_table(cases, path))
-    frames = {
-        "leaderboard.csv": table,
-        "comparisons.csv": insights.all_pairs(found),
-        "subgroups.csv": served,
-    }
-    for name, frame in frames.items():
-        _write_text(folder / name, frame.to_csv(index=False, float_format="%.10g"))
+    rows = pa.Table.from_pandas(table, schema=LEADERBOARD_SCHEMA, preserve_index=False)
+    replace(folder / "leaderboard.parquet", lambda path: pq.write_table(rows, path))
+    for name, frame in {"leaderboard": table, **findings.frames}.items():
+        _write_text(folder / f"{name}.csv", frame.to_csv(index=False, float_format="%.10g"))
     data = paper.DataSets.of(
         (row["train_on"], row["test_on"])
         for row in cases.group_by(["train_on", "test_on"]).aggregate([]).to_pylist()
     )
     texts = {
-        "leaderboard.md": text,
-        "leaderboard.html": rendered,
+        "leaderboard.md": markdown.page(table, meta),
+        PAGE: html.render(page),
+        "COLUMNS.md": columns.as_markdown(),
         "leaderboard.tex": paper.latex(table, meta),
         "methods.md": paper.methods(table, meta, data),
         "references.bib": paper.references(table, data),
     }
+    if page.album.terms:
+        texts[html.PAGE_TO_SHARE] = html.render(html.without_pictures(page))
+    else:
+        (folder / html.PAGE_TO_SHARE).unlink(missing_ok=True)
     for name, content in texts.items():
         _write_text(folder / name, content)
     _figures(folder / "figures", page)

@@ -50,9 +50,9 @@
     let lines = 0;
     for (const board of document.querySelectorAll("article.board")) {
       let some = false;
-      for (const row of board.querySelectorAll("tbody tr")) {
+      for (const row of board.querySelectorAll("[data-system]")) {
         row.hidden = !row.dataset.system.toLowerCase().includes(wanted);
-        some ||= !row.hidden;
+        some ||= row.matches("tr") && !row.hidden;
       }
       const named = (select, name) => !select.value || select.value === name;
       const { dataset } = board;

@@ -42,8 +42,10 @@ def test_end_to_end(make_rows: RowMaker, write_cell: CellWriter) -> None:
     folder = build_leaderboard(suite, protocols=described, draws=200)
     assert folder == suite / "leaderboard"
     assert sorted(p.name for p in folder.iterdir()) == [
-        "cases.parquet", "comparisons.csv", "figures", "leaderboard.csv", "leaderboard.html",
-        "leaderboard.md", "leaderboard.tex", "methods.md", "references.bib", "subgroups.csv",
+        "COLUMNS.md", "cases.parquet", "comparisons.csv", "endpoints.csv", "figures",
+        "generalisation.csv", "leaderboard.csv", "leaderboard.html", "leaderboard.md",
+        "leaderboard.parquet", "leaderboard.tex", "methods.md", "quality.csv", "ranks.csv",
+        "references.bib", "subgroups.csv",
     ]  # fmt: skip
     assert pq.read_schema(folder / "cases.parquet").equals(CASE_SCHEMA)
     with (folder / "leaderboard.csv").open() as file:
@@ -116,7 +118,7 @@ def test_means_over_fewer_cases_say_so(make_rows: RowMaker) -> None:
 
 def test_unranked_tables_say_why(make_rows: RowMaker) -> None:
     text = page_of(make_rows("a", {"c1": 0.9}, reference="pseudo"))
-    assert "### lungs, pseudo reference masks" in text
+    assert "### lungs, PSEUDO-MASKS" in text
     assert "Not ranked" in text
     assert "| – | a" in text
 
