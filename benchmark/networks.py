@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -19,6 +20,7 @@ from benchmark.checkpoints import load_weights
 from benchmark.library import Settings
 from contract.errors import UserError
 from datamodules.preprocessing import Preprocessing
+from datamodules.sources import CT_SOURCES
 from lightning_modules.activations import Activation
 from lightning_modules.segmenter import Segmenter
 
@@ -50,16 +52,26 @@ class Trained:
 def finished(runs: Path) -> list[Trained]:
     """Return what a runs folder holds that can predict, by name."""
     records = [path.parent for path in runs.glob("*/cells/*/*/seed-*/cell.json")]
-    done = [folder for folder in records if read_record(folder).get("state") == "done"]
+    done = [folder for folder in records if _sees_films(read_record(folder))]
     done.sort(key=lambda folder: (folder.parent, int(folder.name.removeprefix("seed-"))))
     return [trained(list(seeds)) for _, seeds in groupby(done, key=lambda folder: folder.parent)]
+
+
+def _sees_films(record: Mapping[str, Any]) -> bool:
+    """Tell whether a cell's record is that of a finished cell which trained on films."""
+    return record.get("state") == "done" and not _sees_scans(record)
+
+
+def _sees_scans(record: Mapping[str, Any]) -> bool:
+    return bool(set(str(record.get("train_on") or "").split("+")) & set(CT_SOURCES))
 
 
 def trained(folders: Sequence[Path]) -> Trained:
     """Return cells that predict together.
 
     Raises:
-        UserError: if one is no finished cell, or they are not of one system and protocol.
+        UserError: if one is no finished cell or sees CT scans, or they are not of one system and
+            protocol.
     """
     records = [read_record(folder) for folder in folders]
     for folder, record in zip(folders, records, strict=True):
@@ -67,6 +79,9 @@ def trained(folders: Sequence[Path]) -> Trained:
             found = f"a cell that is {record['state']}" if "state" in record else "no cell"
             expected = "a finished cell, <runs>/<suite>/cells/<system>/<protocol>/seed-<n>"
             raise UserError(folder, found, expected, "see `lungbench status` for finished ones")
+        if _sees_scans(record):
+            found = f"a cell that was trained on CT ({record['train_on']})"
+            raise UserError(folder, found, "one that was trained on chest films")
     names = {(record["suite"], record["system"], record["protocol"]) for record in records}
     if len(names) > 1:
         told = ", ".join(" ".join(name) for name in sorted(names))

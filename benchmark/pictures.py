@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
 import cv2
 import numpy as np
@@ -62,5 +61,4 @@ def as_jpeg(picture: NDArray[np.uint8]) -> bytes:
 
 
 def _encode(ending: str, pixels: NDArray[np.uint8], settings: list[int]) -> bytes:
-    encoded = cv2.imencode(ending, pixels, settings)[1]
-    return cast("bytes", encoded.tobytes())
+    return cv2.imencode(ending, pixels, settings)[1].tobytes()

@@ -1,0 +1,1 @@
+"""The files of the local web page: its template, style and script."""
