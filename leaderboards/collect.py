@@ -214,7 +214,7 @@ def _miscounted(table: pa.Table, record: CellRecord) -> tuple[str, str] | None:
     if len(twice):
         case = ", ".join(f"{name} {twice.iloc[0][name]}" for name in ("case_id", "structure"))
         return f"{len(twice)} duplicate rows, the first {case}", "every case once"
-    images = rows.loc[rows["unit"] == "image", ["test_on", "case_id"]].drop_duplicates()
-    if len(images) and record.n_test is not None and len(images) != record.n_test:
-        return f"{len(images)} test images", f"{record.n_test}, as in cell.json"
+    cases = rows.loc[rows["unit"] != "slice", ["test_on", "case_id"]].drop_duplicates()
+    if record.n_test is not None and len(cases) != record.n_test:
+        return f"{len(cases)} test images or scans", f"{record.n_test}, as in cell.json"
     return None

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from contract.rows import RANKED_REFERENCES, RANKED_UNITS
-from leaderboards import papers
+from contract.rows import LOWER_IS_BETTER
+from leaderboards import beside, papers, wording
 from leaderboards.collect import CellRecord
 from leaderboards.comparisons import PRACTICALLY_EQUAL
 
@@ -25,7 +25,7 @@ seeds within a case, then over cases. Brackets are 95 % percentile intervals of 
 patients and seeds, with the same draws for all systems; with one seed they know nothing of the \
 spread between trainings. SD cases and SD seeds are apart.
 - NSD is surface Dice at 2 mm, or at the same share of the diagonal where the spacing is unknown; \
-HD95 and ASSD are in pixels of the reference's grid, lower is better.
+HD95 and ASSD are in pixels of the reference's grid, of CT scans in mm, lower is better.
 - A mean over fewer cases than n states its own n. A system with – for a rank is outside the \
 ranking: another kind of reference or unit, or fewer cases than its table.
 - Differences under {PRACTICALLY_EQUAL:.3f} Dice are practically equal; ≈ marks a system that is \
@@ -39,6 +39,14 @@ and the image diagonal as distance.
 - Clean leaves out the cases whose reference mask an audit doubts; – where there was no audit.
 - Published values are the papers', under their protocols and on their masks; they are not ranked \
 and not mixed with measured ones."""
+
+
+_NODULES = [
+    ("nodules", "nodule_coverage", 3),
+    ("nodule pixels", "nodule_pixel_coverage", 3),
+    ("pleural nodules", "pleural_nodule_coverage", 3),
+    ("pleural nodule pixels", "pleural_nodule_pixel_coverage", 3),
+]
 
 
 @dataclass(frozen=True)
@@ -110,18 +118,35 @@ def _protocol(rows: pd.DataFrame, protocol: str, meta: Meta) -> list[str]:
 
 def _section(rows: pd.DataFrame) -> list[str]:
     first = rows.iloc[0]
-    kind = [] if first["reference"] == "plain" else [f"{first['reference']} reference masks"]
-    kind += [] if first["unit"] == "image" else [f"per {first['unit']}"]
-    parts = [f"### {', '.join([first['structure'].replace('_', ' '), *kind])}"]
+    parts = [f"### {wording.heading(first)}"]
     parts += [PHANTOM_BANNER] if first["phantom"] else []
-    if first["reference"] not in RANKED_REFERENCES or first["unit"] not in RANKED_UNITS:
-        parts.append("Not ranked: not comparable with plain masks scored by image or scan.")
-    if first["unit"] == "slice":
-        parts.append("Means over the slices whose reference holds the structure.")
+    parts += wording.remarks(first)
     columns, notes = _columns(rows)
     parts.append(grid(list(columns), zip(*columns.values(), strict=True)))
     parts += ["Published:\n\n" + "\n".join(notes)] if notes else []
-    return parts
+    return parts + _beside(rows)
+
+
+def _beside(rows: pd.DataFrame) -> list[str]:
+    """What the papers print besides the mean Dice, next to what was measured."""
+    found = beside.compare(rows)
+    found = found[(found["metric"] != "dice") | (found["statistic"] != "mean")]
+    if found.empty:
+        return []
+    records = [dict(zip(found.columns, row, strict=True)) for row in found.itertuples(index=False)]
+    texts = [escape(" — ".join((row["source"], row["notes"])).strip(" —")) for row in records]
+    numbered = {text: place for place, text in enumerate(dict.fromkeys(texts), start=1)}
+    of_slices = rows.iloc[0]["unit"] == "slice"
+    cells = []
+    for row, text in zip(records, texts, strict=True):
+        digits = 4 if row["metric"] not in LOWER_IS_BETTER else 3
+        line = [escape(row["system"]), f"{row['metric'].replace('_', ' ')}, {row['statistic']}"]
+        line.append(number(row["measured"], digits))
+        line += [number(row["measured_all_slices"], digits)] if of_slices else []
+        cells.append([*line, f"{number(row['published'], digits)} ({numbered[text]})"])
+    header = ["system", "metric", "measured", *(["all slices"] if of_slices else []), "published"]
+    notes = "\n".join(f"{place}. {text}" for text, place in numbered.items())
+    return ["What the papers print besides:", grid(header, cells), notes]
 
 
 def _columns(rows: pd.DataFrame) -> tuple[dict[str, list[str]], list[str]]:
@@ -144,6 +169,7 @@ def _columns(rows: pd.DataFrame) -> tuple[dict[str, list[str]], list[str]]:
         ]
     if rows.iloc[0]["unit"] == "slice":
         columns["Dice, all slices"] = [number(row["dice_mean_all_slices"], 4) for row in records]
+        columns["IoU, all slices"] = [number(row["iou_mean_all_slices"], 4) for row in records]
         columns["false-positive slices"] = [
             number(row["false_positive_slice_rate"], 4) for row in records
         ]
@@ -157,12 +183,19 @@ def _columns(rows: pd.DataFrame) -> tuple[dict[str, list[str]], list[str]]:
 
 
 def shown_metrics(rows: pd.DataFrame) -> list[tuple[str, str, int]]:
-    """Header, metric and digits of the means beside Dice; in mm where a spacing is known."""
+    """Header, metric and digits of the means beside Dice; in mm where a spacing is known.
+
+    Scans have no distances in pixels, and say how many of their nodules the lungs hold.
+    """
+    unit = rows.iloc[0]["unit"]
     shown = [("IoU", "iou", 4), ("NSD", "nsd", 4)]
-    shown += [("HD95 px", "hausdorff95_px", 2), ("ASSD px", "assd_px", 2)]
+    if unit != "scan":
+        shown += [("HD95 px", "hausdorff95_px", 2), ("ASSD px", "assd_px", 2)]
     if rows["hausdorff95_mm_n"].any():
         shown += [("HD95 mm", "hausdorff95_mm", 2), ("ASSD mm", "assd_mm", 2)]
-    return shown
+    if unit == "slice":
+        shown += [("rows HD", "hausdorff_rowvector", 2)]
+    return shown + [entry for entry in _NODULES if rows[f"{entry[1]}_n"].any()]
 
 
 def number(value: float, digits: int) -> str:

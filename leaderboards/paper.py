@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from contract.rows import LOWER_IS_BETTER, TABLE_KEYS
-from leaderboards import bibliography, insights, markdown
+from leaderboards import bibliography, insights, markdown, wording
 from leaderboards.comparisons import PRACTICALLY_EQUAL
 from leaderboards.markdown import FLOOR, Meta, number
 
@@ -64,13 +64,10 @@ def _latex_table(keys: Mapping[str, Any], rows: pd.DataFrame, meta: Meta) -> str
     header += [rf"{latex_escape(name)} $\{arrow[metric]}arrow$" for name, metric, _ in shown]
     lines = [" & ".join(_latex_row(row, best, shown)) + r" \\" for row in insights.records(rows)]
     title = meta.protocols.get(keys["protocol"], keys["protocol"])
-    kind = [keys["structure"].replace("_", " ")]
-    kind += [] if keys["reference"] == "plain" else [f"{keys['reference']} reference masks"]
-    kind += [] if keys["unit"] == "image" else [f"per {keys['unit']}"]
     warning = r"\textbf{PHANTOM DATA}: synthetic images. " if keys["phantom"] else ""
     first = rows.iloc[0]
     caption = (
-        f"{warning}{latex_escape(title)}: {latex_escape(', '.join(kind))}. Means over "
+        f"{warning}{latex_escape(title)}: {latex_escape(wording.heading(keys))}. Means over "
         f"{first['n_cases']} cases; intervals from a bootstrap over patients and seeds. Bold: less "
         f"than {PRACTICALLY_EQUAL} Dice behind the first."
     )

@@ -1,0 +1,62 @@
+"""What a table must say of its reference masks and of what was scored, wherever it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from contract.rows import RANKED_REFERENCES, RANKED_UNITS
+
+_REFERENCES = {
+    "dilated": "dilated reference masks",
+    "automatic": "automatic reference masks",
+    "pseudo": "PSEUDO-MASKS",
+}
+_UNITS = {"slice": "per slice", "scan": "per scan"}
+
+PSEUDO = (
+    "PSEUDO-MASKS: no lung masks of this data set are public. An algorithm computed the masks that "
+    "the systems were trained and scored on, so that these numbers tell how well they follow it, "
+    "and nothing about anatomy."
+)
+AUTOMATIC = (
+    "Automatic reference masks: an algorithm drew them, not a reader; its faults count as the "
+    "systems'."
+)
+SCANS = (
+    "Each scan is one case, scored as a volume; distances are in mm. Nodules: the share of "
+    "annotated ones with at least half of their pixels inside the predicted lungs; pleural ones "
+    "lie within 2 mm of the outer boundary of the reference, or outside it."
+)
+SLICES = (
+    "Means and medians over the slices whose reference holds the structure. Rows HD is no distance "
+    "between masks, but what LGAN's paper seems to print as one: the root of the number of pixels "
+    "in which two rows of the masks differ, at the network's size."
+)
+
+
+def heading(table: Mapping[str, Any]) -> str:
+    """A table's heading: its structure, and what sets its reference and unit apart.
+
+    Args:
+        table: the values of ``contract.rows.TABLE_KEYS``, or any row of the table.
+    """
+    words = [str(table["structure"]).replace("_", " ")]
+    words += [_REFERENCES[table["reference"]]] if table["reference"] in _REFERENCES else []
+    words += [_UNITS[table["unit"]]] if table["unit"] in _UNITS else []
+    return ", ".join(words)
+
+
+def remarks(table: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before the numbers, a plain sentence or two each.
+
+    Args:
+        table: the values of ``contract.rows.TABLE_KEYS``, or any row of the table.
+    """
+    said = {"pseudo": [PSEUDO], "automatic": [AUTOMATIC]}.get(table["reference"], [])
+    said += {"scan": [SCANS], "slice": [SLICES]}.get(table["unit"], [])
+    if table["reference"] not in RANKED_REFERENCES:
+        said.append(f"Not ranked: {_REFERENCES[table['reference']]} compare with no others.")
+    elif table["unit"] not in RANKED_UNITS:
+        said.append("Not ranked: the ranking is by whole scans.")
+    return said
