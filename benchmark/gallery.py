@@ -32,7 +32,7 @@ FORMAT = 1
 EACH = 5
 """Cases of a kind."""
 LONG_SIDE = 256
-WEBP_QUALITY = 50
+WEBP_QUALITY = 65
 STRUCTURE = "lungs"
 MOST_CONTOURS = 40
 """Contours drawn of a mask, the longest first; the file counts those left out."""
