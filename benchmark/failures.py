@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import signal
 from collections.abc import Iterator
 
@@ -32,7 +33,9 @@ def explain(error: BaseException) -> str:
         return _line(error)
     for cause in _causes(error):
         if _is_memory(cause):
-            return f"out of memory ({type(cause).__name__}: {_line(cause)}); {LESS_MEMORY}"
+            asked = re.search(r"tried to allocate ([\d.]+ \w+)", str(cause), re.IGNORECASE)
+            more = f" (it asked for {asked[1]} more)" if asked else ""
+            return f"out of memory{more}; {LESS_MEMORY}"
         if isinstance(cause, OSError) and cause.errno in _DISK:
             told, todo = _DISK[cause.errno]
             where = f" ({cause.filename})" if cause.filename else ""
