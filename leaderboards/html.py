@@ -204,7 +204,7 @@ def _table(key: TableKey, rows: pd.DataFrame, meta: Meta, findings: Findings) ->
         notes.append(f"Split {first['split_hash']}.")
     kind = [] if keys["reference"] == "plain" else [f"{keys['reference']} reference masks"]
     kind += [] if keys["unit"] == "image" else [f"per {keys['unit']}"]
-    columns, values = page_tables.columns(rows)
+    columns, values = page_tables.columns(rows, meta)
     systems = list(rows["system"])
     return Table(
         identity=identity,

@@ -65,6 +65,17 @@ class Meta:
     protocols: Mapping[str, str] = field(default_factory=dict)
     draws: int = 0
 
+    @property
+    def external(self) -> dict[str, Mapping[str, Any]]:
+        """What is known of each system whose masks another tool predicted."""
+        done = [cell for cell in self.cells if cell.state == "done"]
+        return {cell.system: cell.external for cell in done if cell.external is not None}
+
+    def called(self, system: str) -> str:
+        """A system's name, with what sets it apart from those that were trained here."""
+        mark = " (floor)" if system == FLOOR else ""
+        return f"{system}{' (external)' if system in self.external else mark}"
+
 
 def escape(text: object) -> str:
     """Make any text harmless in a Markdown table: no markup, no HTML, one line."""
@@ -112,16 +123,16 @@ def _protocol(rows: pd.DataFrame, protocol: str, meta: Meta) -> list[str]:
     if split:
         parts.append(", ".join(split) + ".")
     for _, table in rows.groupby(["structure", "reference", "unit", "phantom"], sort=False):
-        parts += _section(table)
+        parts += _section(table, meta)
     return parts
 
 
-def _section(rows: pd.DataFrame) -> list[str]:
+def _section(rows: pd.DataFrame, meta: Meta) -> list[str]:
     first = rows.iloc[0]
     parts = [f"### {wording.heading(first)}"]
     parts += [PHANTOM_BANNER] if first["phantom"] else []
     parts += wording.remarks(first)
-    columns, notes = _columns(rows)
+    columns, notes = _columns(rows, meta)
     parts.append(grid(list(columns), zip(*columns.values(), strict=True)))
     parts += ["Published:\n\n" + "\n".join(notes)] if notes else []
     return parts + _beside(rows)
@@ -149,14 +160,14 @@ def _beside(rows: pd.DataFrame) -> list[str]:
     return ["What the papers print besides:", grid(header, cells), notes]
 
 
-def _columns(rows: pd.DataFrame) -> tuple[dict[str, list[str]], list[str]]:
+def _columns(rows: pd.DataFrame, meta: Meta) -> tuple[dict[str, list[str]], list[str]]:
     """Header and cells of a table's columns, and the footnotes on published values."""
     records = [dict(zip(rows.columns, row, strict=True)) for row in rows.itertuples(index=False)]
     most_cases, most_seeds = rows["n_cases"].max(), rows["n_seeds"].max()
     best = rows.loc[rows["rank"] == 1, "dice_mean"].max()
     columns = {
         "#": [rank_text(row, best) for row in records],
-        "system": [_system(row["system"]) for row in records],
+        "system": [escape(meta.called(row["system"])) for row in records],
         "Dice [95 % CI]": [_interval(row) for row in records],
         "SD cases": [number(row["dice_sd_cases"], 4) for row in records],
         "SD seeds": [number(row["dice_sd_seeds"], 4) for row in records],
@@ -228,10 +239,6 @@ def rank_text(row: Mapping[str, Any], best: float) -> str:
     return f"{row['rank']} ≈" if near else str(row["rank"])
 
 
-def _system(name: str) -> str:
-    return escape(name) + (" (floor)" if name == FLOOR else "")
-
-
 def _published(records: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
     cells: list[str] = []
     notes: list[str] = []
@@ -262,6 +269,11 @@ def facts(meta: Meta) -> dict[str, str]:
     """How the finished cells were measured, by name; empty where nothing was recorded."""
     done = [cell for cell in meta.cells if cell.state == "done"]
     versions = sorted({f"{name} {v}" for cell in done for name, v in cell.versions.items()})
+    external = "; ".join(
+        f"{name}: masks predicted by {about.get('tool') or 'another tool'}, scored by the same "
+        f"rules; trained on {about.get('train_on') or 'data that is not known'}"
+        for name, about in sorted(meta.external.items())
+    )
     return {
         "cells": f"{len(done)} of {len(meta.cells)} done",
         "commit": ", ".join(sorted({cell.commit for cell in done if cell.commit})),
@@ -269,6 +281,7 @@ def facts(meta: Meta) -> dict[str, str]:
         "versions": ", ".join(versions),
         "wall time": f"{sum(cell.wall_s or 0 for cell in done) / 3600:.2f} h, all cells together",
         "bootstrap": f"{meta.draws} draws over patients and seeds",
+        **({"external": external} if external else {}),
     }
 
 

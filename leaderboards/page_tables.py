@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 from leaderboards import figures, insights, markdown, papers
 from leaderboards.comparisons import PRACTICALLY_EQUAL
-from leaderboards.markdown import FLOOR, Meta, number
+from leaderboards.markdown import Meta, number
 from leaderboards.page_parts import Column, Value, known, shown_number
 from leaderboards.svg import Axis, spread
 
@@ -20,7 +20,7 @@ _SLICE_COLUMNS = [
 ]
 
 
-def columns(rows: pd.DataFrame) -> tuple[list[Column], list[list[Value]]]:
+def columns(rows: pd.DataFrame, meta: Meta) -> tuple[list[Column], list[list[Value]]]:
     """A table's columns, and a row of cells a system."""
     best = rows.loc[rows["rank"] == 1, "dice_mean"].max()
     limits = rows[["dice_ci_low", "dice_mean", "dice_ci_high"]].to_numpy(dtype=float).ravel()
@@ -55,7 +55,7 @@ def columns(rows: pd.DataFrame) -> tuple[list[Column], list[list[Value]]]:
     for record in insights.records(rows):
         cells = [
             Value(markdown.rank_text(record, best), known(record["rank"]), "rank"),
-            Value(_system(record["system"]), record["system"].lower(), "system"),
+            Value(meta.called(record["system"]), record["system"].lower(), "system"),
             shown_number(record["dice_mean"], 4, "lead"),
             _interval(record, axis),
         ]
@@ -76,10 +76,6 @@ def columns(rows: pd.DataFrame) -> tuple[list[Column], list[list[Value]]]:
         cells += [Value(str(record[name]), known(record[name])) for name in counts]
         values.append(cells)
     return columns, values
-
-
-def _system(name: str) -> str:
-    return f"{name} (floor)" if name == FLOOR else name
 
 
 def _interval(record: Mapping[str, Any], axis: Axis) -> Value:

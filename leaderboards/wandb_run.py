@@ -17,28 +17,27 @@ import pyarrow.parquet as pq
 import wandb
 
 from contract.rows import LEADERBOARD_SCHEMA, RANKED_REFERENCES, RANKED_UNITS, TABLE_KEYS
+from leaderboards.html import PAGE_TO_SHARE
+from leaderboards.writers import PAGE
 
 MAX_ROWS = 10_000
 """W&B shows no more rows of a table."""
 
 CASE_METRICS = ("dice", "iou", "nsd", "hausdorff95_px", "assd_px")
 CASE_KEYS = (*TABLE_KEYS, "system", "test_on", "case_id", "scan_id", "slice_index")
-PAGE = "leaderboard.html"
-PICTURES = ("gallery",)
-"""What shows films in the leaderboard's folder."""
-
 OWN = ("wandb", "published.json")
 """What publishing itself keeps in the leaderboard's folder."""
 
 
-def files_of(folder: Path, with_pictures: bool = True) -> list[Path]:
+def files_of(folder: Path) -> list[Path]:
     """Return the files of a leaderboard that are published, sorted.
+
+    Of its two pages, with pictures of films and without, one is published under one name.
 
     Args:
         folder: ``<runs>/<suite>/leaderboard``.
-        with_pictures: whether pictures of films are among them.
     """
-    hidden = {*OWN} if with_pictures else {*OWN, *PICTURES}
+    hidden = {*OWN, PAGE_TO_SHARE}
     return sorted(
         path
         for path in folder.rglob("*")
@@ -55,7 +54,9 @@ def page_of(folder: Path, with_pictures: bool) -> str:
         folder: ``<runs>/<suite>/leaderboard``.
         with_pictures: whether it may show films.
     """
-    return (folder / PAGE).read_text("utf-8")
+    without = folder / PAGE_TO_SHARE  # there only where the page shows real films
+    path = folder / PAGE if with_pictures or not without.is_file() else without
+    return path.read_text("utf-8")
 
 
 def content_digest(folder: Path, files: Sequence[Path]) -> str:
@@ -144,7 +145,7 @@ def send(
         facts: what run and artifact say of the measurement.
         with_pictures: whether pictures of films go along.
     """
-    files = files_of(folder, with_pictures)
+    files = files_of(folder)
     page = page_of(folder, with_pictures)
     table, (cases, total) = read_table(folder), read_cases(folder)
     figures = {path.stem: path.read_text("utf-8") for path in files if path.suffix == ".svg"}

@@ -86,8 +86,11 @@ def trained(tmp_path_factory, phantom_root) -> tuple[Path, dict[str, np.ndarray]
 @pytest.fixture
 def own_folder(trained, tmp_path):
     """A copy of the trained suite without anything from elsewhere."""
-    shutil.copytree(trained[0], tmp_path / "suite")
-    return tmp_path / "suite"
+    suite = shutil.copytree(trained[0], tmp_path / "suite")
+    for other in (suite / "runs/small/cells").iterdir():
+        if other.name not in SMALL["systems"]:
+            shutil.rmtree(other)
+    return suite
 
 
 def layouts(folder, masks, layout):
@@ -117,11 +120,15 @@ def test_the_same_masks_score_as_our_own_rows_in_every_layout(trained, phantom_r
     folder, masks = trained
     ours = pd.read_parquet(cell(folder, "adversarial_attention_unet") / "cases.parquet")
     ours = ours.query("structure == 'lungs'").set_index("case_id")
+    plan = make_plan(str(folder / "small.yaml"), folder / "runs", phantom_root)
     for layout in ("png", "suffix", "labels", "nnunet png", "nnunet nii"):
         name = layout.replace(" ", "_")
         needs = layouts(folder / name, masks, layout)
-        given = arguments(folder, phantom_root, masks=folder / name, system=name, **needs)
-        assert main(given) == 0, capsys.readouterr().err
+        if layout == "nnunet nii":
+            given = arguments(folder, phantom_root, masks=folder / name, system=name)
+            assert main(given) == 0, capsys.readouterr().err
+        else:
+            assert score(plan, Predictions(folder / name, name, "m_to_s", **needs), folder / "c")
         theirs = pd.read_parquet(cell(folder, name) / "cases.parquet").set_index("case_id")
         assert list(theirs.index) == list(ours.index)
         for metric in METRICS:
@@ -138,6 +145,8 @@ def test_the_same_masks_score_as_our_own_rows_in_every_layout(trained, phantom_r
     means = table.query("structure == 'lungs'").set_index("system")["dice_mean"]
     assert len(means) == 6 and np.ptp(means) < 1e-6
     assert table["n_train"].notna().all()
+    page = (folder / "runs/small/leaderboard/leaderboard.md").read_text()
+    assert "nnunet\\_nii (external)" in page and "adversarial\\_attention\\_unet |" in page
 
 
 @pytest.mark.slow
