@@ -34,6 +34,7 @@ class Site:
         python: the interpreter on the nodes; by default the one that submits, or plain
             ``python`` in a container.
         max_parallel: cells at a time; no limit where 0.
+        checkpoint_seconds: seconds between two checkpoints, written at the ends of epochs.
         signal_seconds: how long before the time limit a job requeues itself.
         retries: times that a cell whose process was killed is requeued.
         resubmit: times that cells whose jobs vanished are submitted again by the last job.
@@ -56,6 +57,7 @@ class Site:
     container: str = ""
     python: str = ""
     max_parallel: int = 0
+    checkpoint_seconds: int = 30
     signal_seconds: int = 120
     retries: int = 2
     resubmit: int = 2

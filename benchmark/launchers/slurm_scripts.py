@@ -32,14 +32,15 @@ near_time_limit() {
     if [ -n "$(find "$cell/checkpoints" -newer "$started" -name '*.ckpt' -print -quit)" ]; then
         requeue "the time limit is near"
     fi
-    kill -TERM "$step"
-    wait "$step"
+    if [ -n "$step" ]; then kill -TERM "$step"; wait "$step"; fi
     give_up "time limit: no checkpoint in a whole job; raise time in the site profile"
 }
 
-mkdir -p "$submission/started" "$submission/killed"
-started="$submission/started/$row"
+mkdir -p "$submission/started" "$submission/killed" "$submission/srun"
+started="$submission/started/$row" killed="$submission/killed/$row" told="$submission/srun/$row"
 touch "$started"
+step=""
+trap near_time_limit USR1
 # The first process listens here; below the range from which systems give out ports.
 address=$(scontrol show node "$SLURMD_NODENAME" | sed -n 's/.*NodeAddr=\\([^ ]*\\).*/\\1/p')
 export MASTER_ADDR="${address:-$(hostname)}"
@@ -49,25 +50,29 @@ export MASTER_PORT=$port LUNGBENCH_SRUN=1
 
 if [ "$processes" = one ]; then shape=(1 1); else shape=("$nodes" "$per_node"); fi
 say "$cell on $SLURM_JOB_NODELIST, ${shape[0]} nodes with ${shape[1]} processes each"
-trap near_time_limit USR1
 srun --nodes="${shape[0]}" --ntasks-per-node="${shape[1]}" \\
     --ntasks=$((shape[0] * shape[1])) --cpus-per-task="$cpus" \\
     --kill-on-bad-exit=1 --open-mode=append --output="${cell//%/%%}/log.txt" \\
     "${python[@]}" -m benchmark fit --config "$cell/config.yaml" --out "$cell" \\
-    --trainer.num_nodes="${shape[0]}" --trainer.devices="${shape[1]}" &
+    --checkpoint-every "$every" \\
+    --trainer.num_nodes="${shape[0]}" --trainer.devices="${shape[1]}" 2> "$told" &
 step=$!
 wait "$step"
 code=$?
 trap '' USR1
+cat "$told"
 if [ $code -eq 0 ]; then say "done"; exit 0; fi
-if [ $code -ge 128 ]; then
-    echo "$code" >> "$submission/killed/$row"
-    times=$(wc -l < "$submission/killed/$row")
-    killed="a process was killed from outside (exit code $code; out of memory?)"
-    if [ "$times" -le "$retries" ]; then requeue "$killed"; fi
-    give_up "$killed, $times times"
+# The process that ended first is the cause; srun ends the others by signals.
+first=$(grep -m 1 -o 'task.*: .*' "$told")
+if [[ $code -lt 128 || $first == *"Exited with exit code"* ]]; then
+    why=$(tail -n 100 "$cell/log.txt" | grep '^lungbench: ' | tail -n 1)
+    give_up "${first:-exit code $code}${why:+; }${why#lungbench: }"
 fi
-give_up "exit code $code"
+echo "$code" >> "$killed"
+times=$(wc -l < "$killed")
+why="a process was killed from outside (${first:-exit code $code}; out of memory?)"
+if [ "$times" -le "$retries" ]; then requeue "$why"; fi
+give_up "$why, $times times"
 """
 
 SYNC = """\
@@ -94,7 +99,7 @@ def cell_script(site: Site, name: str, submission: Path, per_node: int) -> str:
     options += ["--requeue", "--open-mode=append", f"--signal=B:USR1@{site.signal_seconds}"]
     values = {
         "submission": submission, "nodes": site.nodes, "per_node": per_node,
-        "cpus": site.cpus_per_task, "retries": site.retries,
+        "cpus": site.cpus_per_task, "retries": site.retries, "every": site.checkpoint_seconds,
     }  # fmt: skip
     assigned = " ".join(f"{key}={shlex.quote(str(value))}" for key, value in values.items())
     return "\n".join([*_head(site, options, site.internet), assigned, RUN_CELL])

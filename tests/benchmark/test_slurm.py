@@ -1,0 +1,163 @@
+"""SLURM without a cluster: site profiles, scripts, and what is said where nobody answers."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchmark.__main__ import main
+from benchmark.launchers import slurm_queue
+from benchmark.launchers.site_profile import Site, find_site, load_site
+from benchmark.launchers.slurm import chunks, is_available
+from benchmark.launchers.slurm_queue import Submission
+from contract.errors import UserError
+
+EXAMPLE = Path(slurm_queue.__file__).with_name("site.example.yaml")
+
+
+def profile(folder: Path, **settings) -> Path:
+    path = folder / "site.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def test_the_example_profile_is_valid_and_explains_every_key():
+    assert load_site(EXAMPLE).partition == "gpu"
+    text = EXAMPLE.read_text()
+    for key in Site.__dataclass_fields__:
+        assert f"\n{key}:" in text or f"\n# {key}:" in text, key
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("partion: gpu", "unknown key 'partion'"),
+        ("time: 12:00:00", "text in quotes"),
+        ("nodes: 0", "a whole number from 1"),
+        ("nodes: many", "a whole number from 1"),
+        ("nodes: true", "nodes: True"),
+        ("internet: 'no'", "internet: 'no'"),
+        ("modules: {cuda: 12}", "a list of lines"),
+        ("partition: [gpu]", "text"),
+        ("- gpu", "no mapping"),
+        ("a: b: c", "no valid YAML"),
+    ],
+)
+def test_a_faulty_profile_is_refused_in_words(tmp_path, text, told):
+    path = tmp_path / "site.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"site\.yaml") as refused:
+        load_site(path)
+    assert told in str(refused.value)
+
+
+def test_where_the_profile_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LUNGBENCH_SITE", raising=False)
+    assert find_site(None) is None and load_site(None) == Site()
+    beside = tmp_path / "lungbench-site.yaml"
+    beside.write_text("nodes: 2")
+    assert find_site(None) == beside
+    named = profile(tmp_path, nodes=3)
+    monkeypatch.setenv("LUNGBENCH_SITE", str(named))
+    assert find_site(None) == named
+    with pytest.raises(UserError, match="no such file"):
+        find_site(tmp_path / "absent.yaml")
+
+
+@pytest.fixture
+def submit(write_suite, phantom_root, tmp_path, monkeypatch, capsys):
+    """Return a function that runs ``submit --dry-run`` where no SLURM is installed."""
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    monkeypatch.setenv("WANDB_MODE", "online")
+
+    def run(*more: str, **settings) -> tuple[int, str]:
+        site = profile(tmp_path, **settings)
+        command = ["submit", "--dry-run", "--suite", str(write_suite()), "--site", str(site)]
+        command += ["--runs", str(tmp_path / "my runs"), "--data-root", str(phantom_root)]
+        code = main([*command, *more])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return run
+
+
+def scripts(text: str) -> dict[str, str]:
+    parts = [part.partition("\n") for part in text.split("\n### ")[1:]]
+    return {Path(path).name: body for path, _, body in parts}
+
+
+def test_a_dry_run_prints_valid_scripts_and_submits_nothing(submit, tmp_path):
+    code, text = submit(
+        "--set", "trainer.max_epochs=3", partition="gpu", account="mine", qos="high", nodes=2,
+        gpus_per_node=2, cpus_per_task=8, memory="32G", time="12:00:00", modules=["cuda/12.4"],
+        environment=["source env.sh"], container="apptainer exec --nv 'my image.sif'",
+        max_parallel=20, signal_seconds=90, internet=False, sbatch=["--constraint=a100"],
+        finish_partition="cpu",
+    )  # fmt: skip
+    assert code == 0 and not (tmp_path / "my runs" / "tiny" / "slurm").exists()
+    assert "sbatch --parsable --array=0-0%20 " in text
+    assert "--dependency=afterany:ARRAY1" in text
+    found = scripts(text)
+    assert set(found) == {"cells.sh", "finish.sh", "cells.txt", "site.yaml"}
+    for name in ("cells.sh", "finish.sh"):
+        checked = subprocess.run(["/bin/bash", "-n"], input=found[name], text=True, check=False)
+        assert checked.returncode == 0
+    options = [line[8:] for line in found["cells.sh"].splitlines() if line.startswith("#SBATCH ")]
+    for option in (
+        "--nodes=2", "--ntasks-per-node=2", "--gpus-per-node=2", "--cpus-per-task=8",
+        "--partition=gpu", "--account=mine", "--qos=high", "--mem=32G", "--time=12:00:00",
+        "--requeue", "--open-mode=append", "--signal=B:USR1@90", "--constraint=a100",
+        "--job-name=lungbench-tiny",
+    ):  # fmt: skip
+        assert option in options, option
+    assert "module load cuda/12.4\nsource env.sh\n" in found["cells.sh"]
+    assert "python=(apptainer exec --nv 'my image.sif' python)" in found["cells.sh"]
+    assert "WANDB_MODE:-offline" in found["cells.sh"]
+    last = found["finish.sh"]
+    assert "--partition=cpu" in last and "--gpus" not in last and "--constraint" not in last
+    assert "WANDB_MODE:-offline" not in last and "-m wandb sync" in last
+    assert "benchmark leaderboard --suite" in last and "'trainer.max_epochs=3'" not in last
+    assert "--set trainer.max_epochs=3" in last and "benchmark publish" in last
+
+
+def test_without_a_profile_a_cell_gets_one_process_and_the_cluster_s_defaults(submit):
+    found = scripts(submit()[1])
+    assert "nodes=1 per_node=1 cpus=1" in found["cells.sh"]
+    assert not any(word in found["cells.sh"] for word in ("--partition", "--gpus", "--time"))
+    assert "-m benchmark submit" in found["finish.sh"] and "wandb sync" not in found["finish.sh"]
+
+
+def test_a_batch_that_does_not_divide_is_refused_before_anything_is_submitted(submit):
+    code, said = submit(nodes=3)
+    assert code == 2
+    assert "adversarial_attention_unet (4): not divisible by 3 processes" in said
+
+
+def test_arrays_are_no_longer_than_the_cluster_allows():
+    assert chunks(2500, 1001) == [(0, 1001), (1001, 1001), (2002, 498)]
+    assert chunks(3, 3) == [(0, 3)]
+
+
+def test_a_job_does_not_submit_by_itself(monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert not is_available()
+
+
+def test_status_says_when_the_cluster_does_not_answer(
+    write_suite, phantom_root, tmp_path, monkeypatch, capsys
+):
+    runs, suite = tmp_path / "runs", str(write_suite())
+    folder = runs / "tiny" / "slurm" / "1"
+    folder.mkdir(parents=True)
+    Submission(folder, ["cells/a"], ["hash"], arrays=[("12", 0, 1)], finish="13").save()
+    monkeypatch.setenv("SLURM_CONF", os.devnull)
+    common = ["--suite", suite, "--runs", str(runs), "--data-root", str(phantom_root)]
+    assert main(["status", *common]) == 0
+    said = capsys.readouterr()
+    assert "squeue" in said.err and "what the cells' folders record" in said.err
+    assert "pending" in said.out
+    assert main(["run", "--launcher", "slurm", *common]) == 2  # never twice, so never blindly
+    assert "squeue" in capsys.readouterr().err
