@@ -49,8 +49,17 @@ def write_galleries(
     rows: pa.Table,
     pictures: Sequence[bytes],
     terms: dict[str, str] | None = None,
+    odd_case: str = "",
 ) -> None:
-    """Write a gallery for every system and protocol of some rows, of seed 0."""
+    """Write a gallery for every system and protocol of some rows, of seed 0.
+
+    Args:
+        suite_folder: ``<runs>/<suite>``.
+        rows: rows of cases.
+        pictures: what ``films`` made.
+        terms: of the data sets.
+        odd_case: stands before the name of every case.
+    """
     frame: pd.DataFrame = rows.select(
         ["system", "protocol", "seed", "structure", "test_on", "case_id", "dice", "hausdorff_px"]
     ).to_pandas()
@@ -71,7 +80,8 @@ def write_galleries(
                 (folder / name).write_bytes(picture)
                 cases.append(
                     {
-                        "kind": kind, "test_on": case["test_on"], "case_id": case["case_id"],
+                        "kind": kind, "test_on": case["test_on"],
+                        "case_id": odd_case + case["case_id"],
                         "scan_id": None, "slice_index": None, "dice": case["dice"],
                         "hausdorff_px": case["hausdorff_px"], "hausdorff_mm": None,
                         "reference": "plain", "picture": name, "height": SIDE, "width": SIDE,

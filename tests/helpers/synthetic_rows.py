@@ -57,14 +57,21 @@ def _cell(
     empty = dice == 0
     far = np.where(empty, 900.0, 4 + 300 * (1 - dice) ** 1.1)
     ids = [f"{test}-{k:04d}" for k in range(len(dice))]
+    heart = structure == "heart"
     frame = pd.DataFrame(
         {
+            "cardiothoracic_ratio": 0.5 * (2 - dice) if heart else np.nan,
+            "reference_cardiothoracic_ratio": 0.5 if heart else np.nan,
             "suite": "synthetic", "system": system, "protocol": protocol, "seed": seed,
             "train_on": train, "test_on": test, "case_id": ids, "patient_id": ids,
             "structure": structure, "dice": dice, "iou": dice / (2 - dice), "precision": dice,
             "recall": dice, "accuracy": dice, "auc": 0.5 + dice / 2, "nsd": dice**2,
             "hausdorff_px": 2 * far, "hausdorff95_px": far, "assd_px": far / 4,
             "reference": "plain", "unit": "image", "empty_prediction": empty,
+            "area_px": 2.5e5 * (2 - dice), "reference_area_px": 2.5e5,
+            "area_mm2": np.where(test == "montgomery", 4e4 * (2 - dice), np.nan),
+            "reference_area_mm2": np.where(test == "montgomery", 4e4, np.nan),
+            "disagreement": 0.8 * (1 - dice), "components": 2, "flagged": dice < 0.91,
             "empty_reference": False, "height": 1024, "width": 1024, "phantom": phantom,
             "sex": np.where(np.arange(len(dice)) % 3 == 0, "F", "M"),
             "age": [str(20 + k * 7 % 60) for k in range(len(dice))],

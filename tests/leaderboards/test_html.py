@@ -20,18 +20,21 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
+from synthetic_gallery import films, write_galleries
 from synthetic_rows import MATRIX, suite_cells, suite_rows
 
 from contract.rows import CASE_SCHEMA
 from leaderboards import figures, insights
 from leaderboards.board import build_leaderboard
 from leaderboards.collect import CellRecord
+from leaderboards.galleries import read_galleries
 from leaderboards.markdown import Meta
 from leaderboards.tables import Split, build
 from leaderboards.writers import write
 
 EVIL = "<img src=x onerror=alert(1)>"
 SYSTEMS = ["unet", "gan_unet", "scan", EVIL, "mean_shape"]
+TERMS = {"shenzhen": f"cite the authors {EVIL}"}
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
     "--disable-background-networking --disable-component-update --disable-sync"
@@ -41,10 +44,14 @@ FLAGS = (
 def make_page(folder: Path, systems: list[str], n_cases: int, phantom: bool = False) -> Path:
     rows = suite_rows(systems, MATRIX, 2, n_cases, ("lungs", "heart"), phantom)
     cells = suite_cells(systems, MATRIX, 2, phantom)
+    terms = {} if phantom else TERMS
+    write_galleries(folder / "suite", rows, films(20), terms, odd_case=EVIL)
+    shutil.rmtree(folder / "suite" / "cells" / "scan" / "m_to_s")
+    album = read_galleries(folder / "suite", cells)
     cells.append(CellRecord("lgan_basic", "m_to_s", 0, "failed", f"out of memory {EVIL}"))
     meta = Meta(f"suite </script>{EVIL}", cells, {"m_to_s": "Montgomery → Shenzhen"}, 200)
     table = build(rows, {name: Split(138, "5f3a9c1d") for name in MATRIX}, draws=200)
-    return write(folder, rows, table, meta) / "leaderboard.html"
+    return write(folder / "board", rows, table, meta, album) / "leaderboard.html"
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +140,60 @@ def test_names_stay_text(opened: webdriver.Chrome) -> None:
     assert EVIL in opened.title
 
 
+def gallery(browser: webdriver.Chrome, protocol: str) -> WebElement:
+    return browser.find_element(By.CSS_SELECTOR, f"[data-protocol={protocol}] > details.gallery")
+
+
+@pytest.mark.parametrize("by_keyboard", [False, True])
+def test_the_gallery_opens(opened: webdriver.Chrome, by_keyboard: bool) -> None:
+    box = gallery(opened, "m_to_s")
+    summary = box.find_element(By.CSS_SELECTOR, "summary")
+    assert not any(tile.is_displayed() for tile in box.find_elements(By.CSS_SELECTOR, ".tile"))
+    if by_keyboard:
+        opened.execute_script("arguments[0].focus()", summary)
+        opened.switch_to.active_element.send_keys(Keys.ENTER)
+    else:
+        summary.click()
+    shown = [tile for tile in box.find_elements(By.CSS_SELECTOR, "svg.tile") if tile.is_displayed()]
+    assert len(shown) == 15
+    assert [h.text for h in box.find_elements(By.TAG_NAME, "h4")][:3] == ["worst", "median", "best"]
+    size = shown[0].size
+    assert size["width"] > 80 and abs(size["width"] - size["height"]) < 2
+    drawn = opened.execute_script(
+        "return [...arguments[0].children].map((part) => part.getBoundingClientRect().width);",
+        shown[0],
+    )
+    assert len(drawn) == 2 and all(width > 40 for width in drawn)
+    assert "scan: its cell kept none" in box.get_attribute("textContent")
+
+
+def test_every_picture_decodes_and_stands_once(opened: webdriver.Chrome) -> None:
+    broken = opened.execute_async_script(
+        "const done = arguments[0];"
+        "const links = [...document.querySelectorAll('image')].map((e) => e.getAttribute('href'));"
+        "const load = (src) => { const film = new Image(); film.src = src; return film.decode(); };"
+        "Promise.allSettled(links.map(load)).then((all) => done("
+        "  [links.length, all.filter((film) => film.status != 'fulfilled').length]));"
+    )
+    assert broken[0] > 20
+    assert broken[1] == 0
+    used = opened.execute_script(
+        "const uses = [...document.querySelectorAll('use')].map((e) => e.getAttribute('href'));"
+        "return [uses.length, uses.filter((id) => !document.querySelector(id)).length];"
+    )
+    assert used[0] > 10 * 15 and used[1] == 0
+
+
+def test_filters_reach_the_galleries(opened: webdriver.Chrome) -> None:
+    box = gallery(opened, "m_to_s")
+    box.find_element(By.CSS_SELECTOR, "summary").click()
+    opened.find_element(By.ID, "system").send_keys("gan_unet")
+    shown = [
+        d for d in box.find_elements(By.CSS_SELECTOR, "details[data-system]") if d.is_displayed()
+    ]
+    assert [d.get_attribute("data-system") for d in shown] == ["gan_unet"]
+
+
 @pytest.mark.parametrize("width", [390, 1400])
 def test_the_page_does_not_scroll_sideways(opened: webdriver.Chrome, width: int) -> None:
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
@@ -147,6 +208,18 @@ def test_the_page_does_not_scroll_sideways(opened: webdriver.Chrome, width: int)
         assert all(box.get_attribute("tabindex") == "0" for box in boxes)
     finally:
         opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_pictures_of_patients_are_announced_and_a_page_without_them_stands_beside(
+    page: Path,
+) -> None:
+    text = page.read_text("utf-8")
+    assert "Films of real patients" in text
+    assert "cite the authors &lt;img" in text
+    free = page.with_name("leaderboard_without_pictures.html").read_text("utf-8")
+    assert "data:image/webp" in text
+    assert "data:image" not in free and "Films of real patients" not in free
+    assert free.count("<article") == text.count("<article")
 
 
 class Attributes(HTMLParser):
@@ -204,7 +277,10 @@ def test_figures_are_files_that_parse(page: Path) -> None:
 
 
 def test_phantoms_say_so_on_top_and_on_every_table(tmp_path: Path) -> None:
-    text = make_page(tmp_path, ["unet", "scan"], 6, phantom=True).read_text("utf-8")
+    page = make_page(tmp_path, ["unet", "scan"], 6, phantom=True)
+    text = page.read_text("utf-8")
+    assert "Films of real patients" not in text
+    assert not page.with_name("leaderboard_without_pictures.html").exists()
     head, *tables = text.split("<article")
     assert "PHANTOM DATA" in head.split("<main>")[0]
     assert all("PHANTOM DATA" in table.split("<table")[0] for table in tables)
@@ -248,16 +324,20 @@ def test_pareto_front() -> None:
 def test_forty_systems_build_fast_and_sort_fast(tmp_path: Path, browser: webdriver.Chrome) -> None:
     systems = [f"system_{k}" for k in range(40)]
     rows = suite_rows(systems, MATRIX, 3, 566)
-    meta = Meta("large", suite_cells(systems, MATRIX, 3), {}, 10_000)
+    cells = suite_cells(systems, MATRIX, 3)
+    write_galleries(tmp_path / "suite", rows, films(2000))
+    meta = Meta("large", cells, {}, 10_000)
     memory.forget_peak()
     before = memory.now_mib()
     start = time.monotonic()
-    page = write(tmp_path, rows, build(rows), meta) / "leaderboard.html"
+    album = read_galleries(tmp_path / "suite", cells)
+    page = write(tmp_path / "board", rows, build(rows), meta, album) / "leaderboard.html"
     spent = time.monotonic() - start
     peak = (memory.peak_mib() - before) / 1024
     assert spent < 60, f"{spent:.0f} s"
     assert peak < 2, f"{peak:.1f} GiB"
     assert page.stat().st_size < 15e6
+    assert page.read_text("utf-8").count("<details data-system=") == len(systems) * len(MATRIX)
     browser.get(page.as_uri())
     milliseconds = browser.execute_script(
         "const start = performance.now();"
