@@ -3,7 +3,8 @@
 The steps are those of Hu, Hoffman and Reinhardt, "Automatic lung segmentation for accurate
 quantitation of volumetric X-ray CT images", IEEE TMI 20(6), 2001, with a fixed threshold: air
 inside the body, without trachea and bowel gas, closed so that vessels and nodules at the wall
-belong to the lung. Dense disease that reaches the wall is missed; nothing replaces drawn masks.
+belong to the lung. Dense disease that reaches the wall and is wider than the closing is missed:
+nothing replaces drawn masks.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ SMALLEST_SHARE = 0.1
 """Parts smaller than this share of the largest are bowel gas, oesophagus or airways."""
 
 CLOSING_MM = 8.0
-"""Radius of the closing that takes in vessels and nodules at the wall."""
+"""Radius of the closing that takes in vessels and small nodules at the wall."""
 
 Mask = NDArray[np.bool_]
 

@@ -163,6 +163,20 @@ def _lung_segments(path: Path) -> list[int]:
         ) from None
 
 
+def segmented_slices(path: Path) -> dict[str, set[str]]:
+    """Return the slices that a DICOM-SEG was drawn on: SOPInstanceUIDs by SeriesInstanceUID."""
+    from pydicom import dcmread
+
+    read = dcmread(path, stop_before_pixels=True)
+    return {
+        str(series.SeriesInstanceUID): {
+            str(slice_.ReferencedSOPInstanceUID)
+            for slice_ in series.get("ReferencedInstanceSequence") or []
+        }
+        for series in read.get("ReferencedSeriesSequence") or []
+    }
+
+
 def read_segmentation_mask(path: Path, series: Series) -> NDArray[np.bool_]:
     """Return the union of a DICOM-SEG's lung segments on the scan's grid ``(slices, H, W)``.
 
@@ -178,6 +192,20 @@ def read_segmentation_mask(path: Path, series: Series) -> NDArray[np.bool_]:
     numbers = _lung_segments(path)
     if not numbers:
         raise DataError(path, "no lung among its segments", "a segmentation of the lungs")
+    drawn_on = segmented_slices(path)
+    if series.uid not in drawn_on:
+        raise DataError(
+            path,
+            f"a segmentation of series {' '.join(drawn_on) or '(none)'}",
+            f"one of series {series.uid}",
+        )
+    if gone := drawn_on[series.uid] - series.slice_of.keys():
+        raise DataError(
+            path,
+            f"a segmentation of {len(gone)} slices that are not there",
+            f"slices of series {series.uid}",
+            "download the series again",
+        )
     try:
         segmentation = highdicom.seg.segread(path)
         pixels = segmentation.get_pixels_by_source_instance(

@@ -22,6 +22,7 @@ from datamodules.sources.ct.lung_masks import (
     is_lung_segmentation,
     read_segmentation_mask,
     read_volume_mask,
+    segmented_slices,
     volume_files,
 )
 from datamodules.sources.ct.nodules import Nodule
@@ -319,12 +320,9 @@ def _segmentation_without_scan(patient: str, headers: Iterable[Header]) -> list[
 
 def _lung_segmentations(paths: Iterable[Path]) -> dict[str, Path]:
     """Return the lung segmentations among DICOM-SEG files, by the series that they refer to."""
-    from pydicom import dcmread
-
-    found = {}
-    for path in paths:
-        if is_lung_segmentation(path):
-            read = dcmread(path, stop_before_pixels=True)
-            for series in read.get("ReferencedSeriesSequence") or []:
-                found[str(series.SeriesInstanceUID)] = path
-    return found
+    return {
+        series: path
+        for path in paths
+        if is_lung_segmentation(path)
+        for series in segmented_slices(path)
+    }

@@ -1,0 +1,53 @@
+"""CT data roots for tests: phantoms to damage, and the real series with a mask made for it."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import SimpleITK
+from pydicom import DataElement, dcmread
+
+REAL = Path("/work/shared/data")
+"""Where developers have one real series; tests on it are skipped elsewhere."""
+
+REAL_SERIES = "1.3.6.1.4.1.14519.5.2.1.6279.6001.170706757615202213033480003264"
+
+
+def lidc_series(root, patient):
+    """Return the folder of a LIDC phantom's CT series, by the patient's number."""
+    home = root / "LIDC-IDRI" / f"LIDC-IDRI-{patient:04d}"
+    return next(p.parent for p in sorted(home.rglob("*.dcm")) if dcmread(p).Modality == "CT")
+
+
+def in_order(folder):
+    """Return a series' files from below, by the position that they state."""
+    files = [path for path in folder.iterdir() if path.suffix == ".dcm"]
+    return sorted(files, key=lambda p: float(dcmread(p).ImagePositionPatient[2]))
+
+
+def rewrite(path, **changes):
+    """Change elements of a DICOM file by keyword; a whole element states its own kind."""
+    read = dcmread(path)
+    for key, value in changes.items():
+        if isinstance(value, DataElement):
+            read[key] = value
+        else:
+            setattr(read, key, value)
+    read.save_as(path)
+
+
+def write_mask(path, series, mask):
+    """Write a mask on a series' own grid."""
+    affine = series.affine
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    image = SimpleITK.GetImageFromArray(mask.astype(np.uint8))
+    image.SetOrigin(affine[:3, 3])
+    image.SetSpacing(spacing)
+    image.SetDirection((affine[:3, :3] / spacing).ravel())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    SimpleITK.WriteImage(image, str(path), useCompression=True)
+
+
+def copy_of(root, target):
+    """Copy a data root so that a test may damage it."""
+    return Path(shutil.copytree(root, target))
