@@ -94,15 +94,17 @@ class Segmenter(pl.LightningModule):
 
     def _join_slices(self, batch: dict[str, Any], probabilities: Tensor) -> None:
         """Add the rows of the scans that end in this batch."""
+        keys = ("identity", "scan", "spacing", "target", "references", "box", "nodules")
         for place, scan in enumerate(batch.get("scan", ())):
             if scan is None:
                 continue
-            target, references, box = (batch[key][place] for key in ("target", "references", "box"))
+            identity, scan, spacing, target, references, box, nodules = (
+                batch[key][place] for key in keys
+            )
             masks = slice_masks(
                 probabilities[place], target, references, box, self.structures, self.activation
             )
-            about = (batch[key][place] for key in ("identity", "scan", "spacing"))
-            self.case_rows += self._scans.add(*about, masks, batch["nodules"][place])
+            self.case_rows += self._scans.add(identity, scan, spacing, masks, nodules)
 
     def mirrored_lungs(self, image: Tensor) -> NDArray[np.bool_]:
         """Return the lungs ``(N, H, W)`` predicted for the mirrored images, mirrored back.
