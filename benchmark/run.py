@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmark.cells import Cell, read_record, update_record
 from benchmark.launchers.forecast import longest_first
 from benchmark.launchers.local import run_cells, slots_for
-from benchmark.launchers.slurm_queue import look
+from benchmark.launchers.slurm_queue import tickets_of
 from benchmark.launchers.watch import Limits
 from benchmark.phantom_roots import phantom_root
 from benchmark.plan import EVERYTHING, Plan, Selection, make_plan
@@ -83,7 +83,9 @@ def run(
     for notice in plan.notices:
         say(notice)
     selected = selection.of(plan)
-    tickets = look(plan.folder).tickets
+    tickets, remark = tickets_of(plan.folder)
+    if remark:
+        say(remark)
     taken = (*FINISHED, "running", "queued")
     todo = [cell for cell in selected if cell.state(tickets.get(cell.folder))[0] not in taken]
     say(f"suite {plan.suite.name}: {len(selected)} cells, {len(todo)} to run")

@@ -17,6 +17,7 @@ from benchmark.commands.arguments import (
     suite_arguments,
 )
 from benchmark.launchers.watch import Limits, seconds
+from contract.errors import UserError
 
 
 def add(commands: Commands) -> None:
@@ -86,6 +87,10 @@ def _run(given: argparse.Namespace, extra: Sequence[str]) -> int:
     if given.launcher == "slurm" or (given.launcher == "auto" and is_available()):
         from benchmark.submit import submit_suite
 
+        for flag in ("--cells-per-gpu", "--cell-timeout"):
+            if getattr(given, flag[2:].replace("-", "_")) is not None:
+                todo = "leave it out; time, nodes and gpus_per_node stand in the site profile"
+                raise UserError(flag, "a limit of the local launcher", "--launcher local", todo)
         return submit_suite(slurm.request(given), jobs=given.jobs)
     return run(
         given.suite, given.runs, given.data_root, jobs=given.jobs, devices=given.devices or 1,

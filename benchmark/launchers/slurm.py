@@ -227,5 +227,5 @@ def _insist(command: Sequence[str]) -> str:
     if code != 0:
         said = " ".join(error.split()) or f"exit code {code}"
         todo = "check the site profile; `lungbench submit --dry-run` prints the scripts"
-        raise UserError(shlex.join(command)[:200], said, "a job id", todo)
+        raise UserError(command[0], f"{said} (from {shlex.join(command)[:300]})", todo=todo)
     return out

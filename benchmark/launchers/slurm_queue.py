@@ -117,7 +117,7 @@ def tickets_of(suite_folder: Path) -> tuple[dict[Path, Ticket], str]:
     try:
         return look(suite_folder).tickets, ""
     except UserError as error:
-        return {}, f"{error}; states are what the cells' folders record"
+        return {}, f"{error.where}: {error.found}; jobs are left out, cells' folders speak alone"
 
 
 def _squeue(jobs: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -125,8 +125,9 @@ def _squeue(jobs: Sequence[str]) -> dict[str, tuple[str, str]]:
     command = ["squeue", "--noheader", "--array", "--format=%i|%T|%r", f"--jobs={','.join(jobs)}"]
     code, out, error = ask(command)
     if code != 0 and "Invalid job id" not in error:
-        todo = "ask again later; the cells' folders are as they are"
-        raise UserError("squeue", error.strip() or f"exit code {code}", "the queue", todo)
+        said = error.strip().partition("\n")[0] or f"exit code {code}"
+        todo = "ask again later, or where the cluster is; nothing was changed"
+        raise UserError("SLURM", f"no answer ({said})", "its queue", todo)
     lines = [line.split("|", 2) for line in out.splitlines() if line.count("|") >= 2]
     return {job.strip(): (state, why) for job, state, why in lines}
 

@@ -157,7 +157,7 @@ def test_status_says_when_the_cluster_does_not_answer(
     common = ["--suite", suite, "--runs", str(runs), "--data-root", str(phantom_root)]
     assert main(["status", *common]) == 0
     said = capsys.readouterr()
-    assert "squeue" in said.err and "what the cells' folders record" in said.err
+    assert "squeue" in said.err and "cells' folders speak alone" in said.err
     assert "pending" in said.out
     assert main(["run", "--launcher", "slurm", *common]) == 2  # never twice, so never blindly
     assert "squeue" in capsys.readouterr().err
