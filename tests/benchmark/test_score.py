@@ -146,7 +146,7 @@ def test_the_same_masks_score_as_our_own_rows_in_every_layout(trained, phantom_r
     assert len(means) == 6 and np.ptp(means) < 1e-6
     assert table["n_train"].notna().all()
     page = (folder / "runs/small/leaderboard/leaderboard.md").read_text()
-    assert "nnunet\\_nii (external)" in page and "adversarial\\_attention\\_unet |" in page
+    assert "| nnunet_nii (external) |" in page and "| adversarial_attention_unet |" in page
 
 
 @pytest.mark.slow
