@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 
 from benchmark.commands import cells, data, predict, publish, score, slurm, speed, suites
-from benchmark.failures import explain
+from benchmark.failures import explain, is_of_machine
 from contract.errors import UserError
 
 GROUPS = (
@@ -62,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("lungbench: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     except Exception as error:  # a fault of the project or the machine: where, then in words
-        traceback.print_exc()
+        if not is_of_machine(error):
+            traceback.print_exc()
         print(f"lungbench: {explain(error)}", file=sys.stderr)
         return 1
     return code

@@ -43,6 +43,14 @@ def explain(error: BaseException) -> str:
     return f"{type(error).__name__}: {_line(error)}" if _line(error) else type(error).__name__
 
 
+def is_of_machine(error: BaseException) -> bool:
+    """Tell whether disk or memory is at fault, so that a traceback would not help."""
+    return any(
+        _is_memory(cause) or (isinstance(cause, OSError) and cause.errno in _DISK)
+        for cause in _causes(error)
+    )
+
+
 def explain_exit(code: int) -> str:
     """Return why a process may have ended that could not say so itself.
 
