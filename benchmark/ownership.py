@@ -178,6 +178,12 @@ def owner_job(folder: Path) -> str | None:
     return str(job) if job else None
 
 
+def bury(folder: Path, job: str) -> None:
+    """Free a cell's folder from a SLURM job that is known to be over, wherever it ran."""
+    if owner_job(folder) == job:
+        Owner(folder)._bury()
+
+
 def describe(folder: Path) -> str:
     """Return who works on the cell, in words."""
     said = _signed(folder)

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmark.cells import Cell, read_record, update_record
 from benchmark.launchers.forecast import longest_first
 from benchmark.launchers.local import run_cells, slots_for
-from benchmark.launchers.slurm_queue import tickets_of
+from benchmark.launchers.slurm_queue import bury_lost, tickets_of
 from benchmark.launchers.watch import Limits
 from benchmark.phantom_roots import phantom_root
 from benchmark.plan import EVERYTHING, Plan, Selection, make_plan
@@ -94,6 +94,7 @@ def run(
             record_no_data(cell)
     for reason in sorted({cell.problem for cell in plan.cells if cell.problem}):
         say(f"no data: {reason}")
+    bury_lost(todo, tickets)
     for cell in todo:
         set_aside_stale(cell)
     if todo:

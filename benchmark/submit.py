@@ -6,7 +6,8 @@ import json
 import os
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,8 +15,15 @@ from benchmark.cells import Cell
 from benchmark.launchers import slurm
 from benchmark.launchers.forecast import longest_first
 from benchmark.launchers.site_profile import Site, load_site
-from benchmark.launchers.slurm_queue import Queue, Submission, look, submissions
-from benchmark.ownership import Owner
+from benchmark.launchers.slurm_queue import (
+    Queue,
+    Submission,
+    bury_lost,
+    look,
+    submissions,
+    tickets_of,
+)
+from benchmark.ownership import BusyError, Owner, describe
 from benchmark.plan import EVERYTHING, Plan, Selection, make_plan
 from benchmark.progress import say, shown
 from benchmark.run import (
@@ -95,10 +103,10 @@ def submit_suite(request: Request, dry_run: bool = False, jobs: int | None = Non
     root, plan = _plan(request)
     order = _order(request, plan, root, site)
     if dry_run:
-        queue = Queue({}, {})
+        queue = Queue(tickets_of(plan.folder)[0], {})
         _print_scripts(order, _unfinished(plan, request.selection, queue))
         return 0
-    with Owner(plan.folder / "slurm"):
+    with _alone(plan):
         queue = look(plan.folder)
         todo = _unfinished(plan, request.selection, queue)
         _tell_queued(plan, request, queue)
@@ -108,6 +116,7 @@ def submit_suite(request: Request, dry_run: bool = False, jobs: int | None = Non
         if not todo:
             return _nothing_to_submit(request, plan, root, queue)
         slurm.require_divisible(todo, site, order.devices)
+        bury_lost(todo, queue.tickets)
         for cell in todo:
             set_aside_stale(cell)
         _be_modest()
@@ -132,7 +141,7 @@ def resubmit_lost(request: Request, folder: Path) -> int:
     """
     site = load_site(request.site)
     root, plan = _plan(request)
-    with Owner(plan.folder / "slurm"):
+    with _alone(plan):
         queue = look(plan.folder)
         made = next(one for one in submissions(plan.folder) if one.folder == folder)
         lost = [cell for cell in plan.cells if _is_lost(cell, made, queue)]
@@ -141,10 +150,29 @@ def resubmit_lost(request: Request, folder: Path) -> int:
         if made.round >= site.resubmit:
             say(f"{len(lost)} cells vanished from the queue again; not submitted any more")
             return 1
+        bury_lost(lost, queue.tickets)
         order = _order(request, plan, root, site, made.round + 1)
         again = slurm.submit(order, longest_first(lost))
     say(f"{len(lost)} cells vanished from the queue; submitted again as {_jobs(again)}")
     return 0
+
+
+@contextmanager
+def _alone(plan: Plan) -> Iterator[None]:
+    """Keep others from submitting the same cells meanwhile.
+
+    Raises:
+        UserError: if another process is just submitting.
+    """
+    folder = plan.folder / "slurm"
+    with ExitStack() as held:
+        try:
+            held.enter_context(Owner(folder))
+        except BusyError:
+            who = f"{describe(folder)}, which is just submitting"
+            todo = "try again when it is through"
+            raise UserError(f"suite {plan.suite.name}", who, "one at a time", todo) from None
+        yield
 
 
 def _is_lost(cell: Cell, made: Submission, queue: Queue) -> bool:

@@ -7,11 +7,12 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from benchmark.cells import Ticket
+from benchmark.cells import Cell, Ticket
+from benchmark.ownership import bury
 from contract.errors import UserError
 from datamodules.digests import write_atomically
 
@@ -118,6 +119,14 @@ def tickets_of(suite_folder: Path) -> tuple[dict[Path, Ticket], str]:
         return look(suite_folder).tickets, ""
     except UserError as error:
         return {}, f"{error.where}: {error.found}; jobs are left out, cells' folders speak alone"
+
+
+def bury_lost(cells: Iterable[Cell], tickets: Mapping[Path, Ticket]) -> None:
+    """Free cells from owners whose jobs the cluster knows no longer, however lately they beat."""
+    for cell in cells:
+        ticket = tickets.get(cell.folder)
+        if ticket and ticket.state == "gone":
+            bury(cell.folder, ticket.job)
 
 
 def _squeue(jobs: Sequence[str]) -> dict[str, tuple[str, str]]:

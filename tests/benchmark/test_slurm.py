@@ -1,5 +1,6 @@
 """SLURM without a cluster: site profiles, scripts, and what is said where nobody answers."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -8,10 +9,12 @@ import pytest
 import yaml
 
 from benchmark.__main__ import main
+from benchmark.cells import Cell, Ticket
 from benchmark.launchers import slurm_queue
 from benchmark.launchers.site_profile import Site, find_site, load_site
 from benchmark.launchers.slurm import chunks, is_available
-from benchmark.launchers.slurm_queue import Submission
+from benchmark.launchers.slurm_queue import Submission, bury_lost
+from benchmark.ownership import Owner, is_owned
 from contract.errors import UserError
 
 EXAMPLE = Path(slurm_queue.__file__).with_name("site.example.yaml")
@@ -65,6 +68,27 @@ def test_where_the_profile_is_found(tmp_path, monkeypatch):
     assert find_site(None) == named
     with pytest.raises(UserError, match="no such file"):
         find_site(tmp_path / "absent.yaml")
+
+
+def test_of_two_that_submit_at_once_one_is_refused(write_suite, phantom_root, tmp_path, capsys):
+    runs = tmp_path / "runs"
+    command = ["submit", "--suite", str(write_suite()), "--runs", str(runs)]
+    with Owner(runs / "tiny" / "slurm"):
+        assert main([*command, "--data-root", str(phantom_root)]) == 2
+    assert "is just submitting" in capsys.readouterr().err
+
+
+def test_the_owner_of_a_job_that_is_over_is_buried(tmp_path):
+    cell = Cell("tiny", "unet", "m_to_s", 0, tmp_path, "", "")
+    said = {"host": "elsewhere", "pid": 1, "born": "1", "job": "7_3", "starts": 0, "token": ""}
+    (tmp_path / "owner").mkdir()
+    (tmp_path / "owner" / "owner.json").write_text(json.dumps(said))
+    ticket = {"reason": "", "config_hash": "", "log": tmp_path}
+    bury_lost([cell], {tmp_path: Ticket("7_3", "running", **ticket)})
+    bury_lost([cell], {tmp_path: Ticket("7_2", "gone", **ticket)})
+    assert is_owned(tmp_path)  # its heartbeat is fresh
+    bury_lost([cell], {tmp_path: Ticket("7_3", "gone", **ticket)})
+    assert not is_owned(tmp_path) and not list(tmp_path.iterdir())
 
 
 @pytest.fixture

@@ -79,6 +79,7 @@ class Suite:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)  # its waits name what they wait for
 def test_a_disturbed_cluster_gives_the_rows_of_this_machine(
     cluster, write_suite, phantom_root, tmp_path
 ):
