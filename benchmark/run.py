@@ -192,13 +192,14 @@ def leaderboard_if_changed(plan: Plan, changed: bool, root: Path, runs: Path) ->
     return build_suite_leaderboard(plan, root, runs)
 
 
-def build_suite_leaderboard(plan: Plan, root: Path, runs: Path) -> Path:
+def build_suite_leaderboard(plan: Plan, root: Path, runs: Path, gallery: bool = True) -> Path:
     """Build the leaderboard of a planned suite from its cells' rows.
 
     Args:
         plan: the plan.
         root: the data root, whose reference masks are audited for the ``clean`` columns.
         runs: the runs folder, whose cache remembers the audit.
+        gallery: whether the page shows films.
     """
     from benchmark import external
     from leaderboards.board import build_leaderboard
@@ -216,4 +217,5 @@ def build_suite_leaderboard(plan: Plan, root: Path, runs: Path) -> Path:
         suspects=suspects(sources, runs / "cache", shown),
         protocols={name: p.get("title", name) for name, p in plan.protocols.items()},
         current=trained | external.current(plan),
+        gallery=gallery,
     )

@@ -60,7 +60,8 @@ def add(commands: Commands) -> None:
         "(or 'none') [30m]",
     )  # fmt: skip
     text = "rebuild a suite's tables from its rows"
-    add_command(commands, "leaderboard", text, _rebuild, suite)
+    board = add_command(commands, "leaderboard", text, _rebuild, suite)
+    board.add_argument("--no-gallery", action="store_true", help="a page without any film")
 
 
 def _list_cells(given: argparse.Namespace, extra: Sequence[str]) -> int:
@@ -104,5 +105,6 @@ def _rebuild(given: argparse.Namespace, extra: Sequence[str]) -> int:
     from benchmark.run import build_suite_leaderboard
 
     plan, root = planned(given)
-    say(f"leaderboard: {build_suite_leaderboard(plan, root, given.runs) / 'leaderboard.html'}")
+    folder = build_suite_leaderboard(plan, root, given.runs, gallery=not given.no_gallery)
+    say(f"leaderboard: {folder / 'leaderboard.html'}")
     return 0
