@@ -10,6 +10,8 @@ import pytorch_lightning as pl
 class KillAt(pl.Callback):
     """Sends SIGKILL at moments such as ``train-2-0`` (epoch, batch) or ``test-1`` (batch).
 
+    ``generator-2-0`` and ``critic-2-2`` lie within a step, gradients computed, weights not moved.
+
     Args:
         moments: the moments; each kills once, which a file in ``marks`` remembers.
         marks: an existing folder; without it nothing is killed.
@@ -26,6 +28,11 @@ class KillAt(pl.Callback):
 
     def on_train_epoch_start(self, trainer, pl_module):
         self._pass(f"epoch-{trainer.current_epoch}")
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        stepped = optimizer.param_groups[0]["params"][0]
+        owner = next(n for n, p in pl_module.named_parameters() if p is stepped).split(".")[0]
+        self._pass(f"{owner}-{trainer.current_epoch}-{trainer.fit_loop.batch_idx}")
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         self._pass(f"train-{trainer.current_epoch}-{batch_idx}")

@@ -1,0 +1,55 @@
+"""A thousand cells are planned and looked through in seconds, without torch."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from benchmark.library import names
+from benchmark.plan import make_plan
+
+COUNTED = """
+import sys, time
+began, cpu = time.monotonic(), time.process_time()
+from benchmark.__main__ import main
+code = main(sys.argv[1:])
+sys.stdout.flush()
+heavy = sorted({"torch", "pytorch_lightning", "monai", "pandas"} & set(sys.modules))
+print(f"\\n{code} {time.process_time() - cpu:.2f} {heavy}")
+"""
+
+
+@pytest.fixture(scope="module")
+def thousand(tmp_path_factory, phantom_root):
+    """The arguments of a suite of 1,000 cells, all of which have a record."""
+    folder = tmp_path_factory.mktemp("thousand")
+    suite = folder / "thousand.yaml"
+    protocols = ["m_to_s", "s_to_m", "mixed_m_s", "montgomery"]
+    settings = {"systems": names("systems")[:25], "protocols": protocols, "seeds": list(range(10))}
+    suite.write_text(yaml.safe_dump(settings))
+    plan = make_plan(str(suite), folder / "runs", phantom_root)
+    for number, cell in enumerate(plan.cells):
+        cell.folder.mkdir(parents=True)
+        state = ("done", "failed", "running")[number % 3]
+        record = {"config_hash": cell.config_hash, "state": state, "reason": "", "wall_s": 10.0}
+        (cell.folder / "cell.json").write_text(json.dumps(record))
+    assert len(plan.cells) == 1000
+    return ["--suite", str(suite), "--runs", str(folder / "runs"), "--data-root", str(phantom_root)]
+
+
+@pytest.mark.parametrize(("command", "most_s"), [("plan", 20), ("status", 6)])
+def test_a_thousand_cells_take_seconds(thousand, command, most_s):
+    """Twice the time allowed, on a processor that other tests share."""
+    for more in ([], ["--json"]):
+        ended = subprocess.run(
+            [sys.executable, "-c", COUNTED, command, *thousand, *more],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        printed, _, told = ended.stdout.rstrip().rpartition("\n")
+        code, cpu, heavy = told.split(" ", 2)
+        assert (code, heavy) == ("0", "[]")
+        assert float(cpu) < most_s
+        lines = json.loads(printed) if more else printed.splitlines()
+        assert len(lines) >= 1000
