@@ -16,8 +16,10 @@ MEASURED_AS = {"hausdorff_as_printed": "hausdorff_rowvector"}
 
 KEYS = ("protocol", "structure", "reference", "unit", "phantom", "system")
 COLUMNS = (
-    *KEYS, "metric", "statistic", "measured", "measured_all_slices", "published", "source", "notes",
+    *KEYS, "metric", "statistic", "measured", "measured_all_slices", "published", "printed", "cite",
+    "source", "notes",
 )  # fmt: skip
+BETWEEN_NOTES = " | "
 
 
 def compare(table: pd.DataFrame) -> pd.DataFrame:
@@ -28,8 +30,9 @@ def compare(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         one row a number, in ``COLUMNS``: ``metric`` is ours, ``measured_all_slices`` the mean over
-        all slices, lung-free ones too, where there is one. What a paper prints under a name that no
-        metric of ours answers is left out.
+        all slices, lung-free ones too, where there is one; ``source`` names the paper's table and
+        what is unlike a measured row; ``notes`` are joined by ``BETWEEN_NOTES``. What a paper
+        prints under a name that no metric of ours answers is left out.
     """
     rows = [line for record in insights.records(table) for line in _lines(record)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -48,8 +51,10 @@ def _lines(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "measured": record[f"{metric}_{value.statistic}"],
             "measured_all_slices": record.get(whole, float("nan")),
             "published": value.value,
-            "source": value.label,
-            "notes": " ".join(value.notes),
+            "printed": value.printed,
+            "cite": value.cite,
+            "source": ", ".join((value.source, *value.unlike)),
+            "notes": BETWEEN_NOTES.join(value.notes),
         }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from contract.rows import LOWER_IS_BETTER
-from leaderboards import beside, papers, wording
+from leaderboards import beside, insights, papers, wording
 from leaderboards.collect import CellRecord
 from leaderboards.comparisons import PRACTICALLY_EQUAL
 
@@ -41,6 +41,7 @@ and the image diagonal as distance.
 and not mixed with measured ones."""
 
 
+_TITLES = {"dice": "Dice", "iou": "IoU", "hausdorff_rowvector": "rows HD"}
 _NODULES = [
     ("nodules", "nodule_coverage", 3),
     ("nodule pixels", "nodule_pixel_coverage", 3),
@@ -144,20 +145,28 @@ def _beside(rows: pd.DataFrame) -> list[str]:
     found = found[(found["metric"] != "dice") | (found["statistic"] != "mean")]
     if found.empty:
         return []
-    records = [dict(zip(found.columns, row, strict=True)) for row in found.itertuples(index=False)]
-    texts = [escape(" — ".join((row["source"], row["notes"])).strip(" —")) for row in records]
-    numbered = {text: place for place, text in enumerate(dict.fromkeys(texts), start=1)}
+    numbers: dict[str, int] = {}
     of_slices = rows.iloc[0]["unit"] == "slice"
-    cells = []
-    for row, text in zip(records, texts, strict=True):
-        digits = 4 if row["metric"] not in LOWER_IS_BETTER else 3
-        line = [escape(row["system"]), f"{row['metric'].replace('_', ' ')}, {row['statistic']}"]
-        line.append(number(row["measured"], digits))
-        line += [number(row["measured_all_slices"], digits)] if of_slices else []
-        cells.append([*line, f"{number(row['published'], digits)} ({numbered[text]})"])
-    header = ["system", "metric", "measured", *(["all slices"] if of_slices else []), "published"]
-    notes = "\n".join(f"{place}. {text}" for text, place in numbered.items())
-    return ["What the papers print besides:", grid(header, cells), notes]
+    lines = []
+    for row in insights.records(found):
+        notes = [note for note in row["notes"].split(beside.BETWEEN_NOTES) if note]
+        marks = ", ".join(str(numbers.setdefault(note, len(numbers) + 1)) for note in notes)
+        digits = 3 if row["metric"] in LOWER_IS_BETTER else 4
+        name = _TITLES.get(row["metric"], row["metric"].replace("_", " "))
+        lines.append(
+            [
+                escape(row["system"]),
+                f"{name}, {row['statistic']}",
+                number(row["measured"], digits),
+                *([number(row["measured_all_slices"], digits)] if of_slices else []),
+                escape(row["printed"]) + (f" ({marks})" if marks else ""),
+                escape(f"{row['cite']}, {row['source']}"),
+            ]
+        )
+    header = ["system", "metric", "measured", *(["all slices"] if of_slices else [])]
+    parts = ["What the papers print besides:", grid([*header, "published", "source"], lines)]
+    notes = [f"{place}. {escape(note)}" for note, place in numbers.items()]
+    return [*parts, "\n".join(notes)] if notes else parts
 
 
 def _columns(rows: pd.DataFrame, meta: Meta) -> tuple[dict[str, list[str]], list[str]]:

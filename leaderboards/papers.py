@@ -72,12 +72,16 @@ class PublishedValue:
     peer: bool
 
     @property
-    def label(self) -> str:
-        """Source in one line: where it is printed, how, and what is unlike a measured row."""
+    def unlike(self) -> list[str]:
+        """What sets it apart from a measured row: classes, masks, another paper."""
         unlike = [self.structure.replace("_", " ")] if self.structure != self.beside else []
         unlike += [f"{self.reference} masks"] if self.reference != "plain" else []
-        unlike += ["quoted"] if self.quoted else []
-        return f"{self.cite}, {self.source}: " + ", ".join([self.printed, *unlike])
+        return unlike + (["quoted"] if self.quoted else [])
+
+    @property
+    def label(self) -> str:
+        """Source in one line: where it is printed, how, and what is unlike a measured row."""
+        return f"{self.cite}, {self.source}: " + ", ".join([self.printed, *self.unlike])
 
 
 @cache
