@@ -189,7 +189,11 @@ def leaderboard_if_changed(plan: Plan, changed: bool, root: Path, runs: Path) ->
     newest = max((cell.folder / "cell.json").stat().st_mtime for cell in done)
     if not changed and table.exists() and table.stat().st_mtime >= newest:
         return folder
-    return build_suite_leaderboard(plan, root, runs)
+    while True:
+        folder = build_suite_leaderboard(plan, root, runs)
+        shown_cells, done = done, [cell for cell in plan.cells if cell.state()[0] == "done"]
+        if len(done) == len(shown_cells):  # else another `run` ended a cell in the meantime
+            return folder
 
 
 def build_suite_leaderboard(plan: Plan, root: Path, runs: Path, gallery: bool = True) -> Path:
