@@ -75,7 +75,7 @@ class ProtocolDataModule(pl.LightningDataModule):
         self._open()
 
     def _open(self) -> dict[str, PreparedSet]:
-        sources = open_sources(self.protocol.datasets, self._root)
+        sources = open_sources(self.protocol.datasets, self._root, self._cache)
         self.sources = {source.name: source for source in sources.values()}
         cases = {name: source.cases() for name, source in sources.items()}
         share = sum(s.official_share for s in sources.values()) / len(sources)

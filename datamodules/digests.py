@@ -13,9 +13,13 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 from contract.errors import DataError
 from datamodules.sources.base import Case
+
+FEW_FILES = 16
+"""Cases of more files are remembered as a whole."""
 
 Progress = Callable[[Iterable[object], int, str], Iterable[object]]
 """Wraps an iterable to show its progress: (items, total, what it is) -> the same items."""
@@ -61,31 +65,43 @@ class Digests:
         Raises:
             DataError: if the file cannot be read.
         """
-        key = str(path)
-        try:
-            stat = path.stat()
-            known = self._known.get(key)
-            if known and known[:2] == [stat.st_size, stat.st_mtime_ns]:
-                return str(known[2])
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(
-                    file, lambda: hashlib.blake2b(digest_size=16)
-                ).hexdigest()
-        except OSError as error:
-            raise DataError(
-                path, f"an unreadable file ({error.strerror})", todo="check its permissions"
-            ) from None
-        self._known[key] = [stat.st_size, stat.st_mtime_ns, digest]
+        key, (size, changed) = str(path), _state(path)
+        known = self._known.get(key)
+        if known and known[:2] == [size, changed]:
+            return str(known[2])
+        digest = _of_content(path)
+        self._known[key] = [size, changed, digest]
         self._changed = True
         return digest
 
     def of_cases(self, cases: Sequence[Case], progress: Progress = no_progress) -> list[str]:
-        """Return one digest a case, over the contents of all its files."""
-        files = [path for case in cases for path in case.files]
+        """Return one digest a case, over the contents of all its files.
+
+        Raises:
+            DataError: if a file cannot be read.
+        """
         with ThreadPoolExecutor() as pool:
-            done = pool.map(self.of_file, files)
-            list(progress(done, len(files), "reading files"))
-        return [combined(self.of_file(path) for path in case.files) for case in cases]
+            done = progress(pool.map(self.of_case, cases), len(cases), "reading files")
+            return list(cast("Iterable[str]", done))
+
+    def of_case(self, case: Case) -> str:
+        """Return the digest of a case; a scan's hundreds of files have one entry in the index.
+
+        Raises:
+            DataError: if a file cannot be read.
+        """
+        files = case.files
+        if len(files) <= FEW_FILES:
+            return combined(self.of_file(path) for path in files)
+        key = f"{files[0].parent}#{case.case_id}"
+        signature = [len(files), combined(_signature(path) for path in files)]
+        known = self._known.get(key)
+        if known and known[:2] == signature:
+            return str(known[2])
+        digest = combined(_of_content(path) for path in files)
+        self._known[key] = [*signature, digest]
+        self._changed = True
+        return digest
 
     def save(self) -> None:
         """Write the index if it changed."""
@@ -100,3 +116,28 @@ def combined(digests: Iterable[str]) -> str:
     for digest in digests:
         total.update(digest.encode())
     return total.hexdigest()
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Return a file's size and time of change in ns."""
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _signature(path: Path) -> str:
+    return json.dumps([str(path), *_state(path)])
+
+
+def _of_content(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(path, f"an unreadable file ({error.strerror})", todo="check its permissions")

@@ -37,21 +37,26 @@ __all__ = [
 ]
 
 
-def open_source(name: str, root: Path) -> Source:
+def open_source(name: str, root: Path, cache: Path | None = None) -> Source:
     """Return the reader of one data set.
 
     Args:
         name: a key of ``SOURCES`` or ``CT_SOURCES``, or the path of a YAML file that describes a
             user's own data set (see ``own_data``), from the data root or the current folder.
         root: the data root, which holds the official folders side by side.
+        cache: a folder in which CT sets remember their files' headers, or none.
 
     Raises:
         UserError: if no data set has that name, or the YAML file is absent or wrong.
         DataError: if a folder that the YAML file names does not exist.
     """
+    if name in CT_SOURCES:
+        scans = CT_SOURCES[name](root)
+        scans.memory = cache
+        return scans
+    if name in SOURCES:
+        return SOURCES[name](root)
     official = {**SOURCES, **CT_SOURCES}
-    if name in official:
-        return official[name](root)
     if Path(name).suffix.lower() not in (".yaml", ".yml"):
         known = ", ".join(sorted(official))
         raise UserError("data set", repr(name), f"one of {known}, or a path to a YAML file")
@@ -68,17 +73,18 @@ def open_source(name: str, root: Path) -> Source:
     return source
 
 
-def open_sources(names: Iterable[str], root: Path) -> dict[str, Source]:
+def open_sources(names: Iterable[str], root: Path, cache: Path | None = None) -> dict[str, Source]:
     """Return the readers of several data sets by the names that were asked for.
 
     Args:
         names: as for ``open_source``.
         root: the data root.
+        cache: as for ``open_source``.
 
     Raises:
         UserError: if two different files describe data sets of one name, or as ``open_source``.
     """
-    sources = {name: open_source(name, root) for name in names}
+    sources = {name: open_source(name, root, cache) for name in names}
     asked: dict[str, str] = {}
     for name, source in sources.items():
         other = asked.setdefault(source.name, name)

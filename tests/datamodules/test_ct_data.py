@@ -1,5 +1,6 @@
 """CT scans from cache to batches: slices in order, whole scans on one process, bounded memory."""
 
+import json
 import shutil
 import sys
 
@@ -12,6 +13,7 @@ from pydicom import dcmread
 from contract.errors import DataError, UserError
 from datamodules.base import ProtocolDataModule
 from datamodules.cache import PLANES, prepare
+from datamodules.digests import Digests
 from datamodules.integrity import check
 from datamodules.lidc_idri import LidcIdri as LidcModule
 from datamodules.phantoms import write_lidc, write_qin
@@ -319,3 +321,24 @@ def test_an_absent_set_is_told_with_its_source(tmp_path):
     for name in ("lidc_idri", "qin_lung_ct"):
         with pytest.raises(DataError, match="TCIA"):
             open_source(name, tmp_path).cases()
+
+
+def test_a_scans_files_have_one_entry_in_the_index_and_any_change_is_seen(tmp_path):
+    write_lidc(tmp_path, 2, size=16, slices=20)
+    cases = open_source("lidc_idri", tmp_path).cases()
+    index = tmp_path / "digests.json"
+
+    def digests():
+        known = Digests(index)
+        found = known.of_cases(cases)
+        known.save()
+        return found
+
+    first = digests()
+    assert digests() == first and len(set(first)) == 2
+    assert len(json.loads(index.read_text())) == 2
+    for path in (cases[1].series.files[7], cases[1].mask_files[1], cases[1].readings):
+        before = digests()
+        path.write_bytes(path.read_bytes() + b" ")
+        after = digests()
+        assert after[0] == before[0] and after[1] != before[1]

@@ -63,9 +63,7 @@ def test_nodule_outlines_are_those_of_its_xml(scan, volume):
     votes = Counter()
     for session in sessions:
         enclosed = set()
-        for nodule in re.findall(
-            r"<unblindedReadNodule>(.*?)</unblindedReadNodule>", session, re.S
-        ):
+        for nodule in re.findall(nodule_text, session, re.S):
             for roi in re.findall(r"<roi>(.*?)</roi>", nodule, re.S):
                 points = re.findall(r"<xCoord>(\d+)</xCoord>\s*<yCoord>(\d+)</yCoord>", roi)
                 assert "TRUE" in roi
@@ -81,8 +79,8 @@ def test_nodule_outlines_are_those_of_its_xml(scan, volume):
     found = LidcIdri(REAL).nodules(scan)
     ours = {(i, int(p)) for n in found for i, pixels in n.pixels.items() for p in pixels}
     assert found and all(1 <= nodule.readers <= 4 for nodule in found)
-    # A pixel that half of all four enclosed is in, whoever saw the nodule; none that nobody did.
-    assert {key for key, count in votes.items() if count >= 2 and max(votes.values()) == 4} <= ours
+    # What half of all four readers enclosed is in, whoever saw it; what nobody enclosed is not.
+    assert {key for key, count in votes.items() if count >= 2} <= ours
     assert ours <= set(votes)
     for nodule in found:
         inside = [volume[i].ravel()[pixels] for i, pixels in nodule.pixels.items()]

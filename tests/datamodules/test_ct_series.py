@@ -230,3 +230,20 @@ def test_no_ct_at_all(tmp_path):
     expect(LidcIdri(tmp_path).cases, "no CT series")
     (tmp_path / "empty").mkdir()
     expect(lambda: read_series(tmp_path / "empty"), "no DICOM file")
+
+
+def test_remembered_headers_are_those_of_the_files_until_these_change(root, tmp_path):
+    def headers():
+        source = LidcIdri(root)
+        source.memory = tmp_path / "cache"
+        return {h.path: h for scan in source.scans() for h in scan.headers}
+
+    first = headers()
+    assert (tmp_path / "cache" / "headers-lidc_idri.json").is_file()
+    assert headers() == first
+    assert headers() == {h.path: h for s in LidcIdri(root).scans() for h in s.headers}
+    changed = next(iter(first))
+    rewrite(changed, PatientSex="F")
+    assert headers()[changed].attributes == {"sex": "F"}
+    (tmp_path / "cache" / "headers-lidc_idri.json").write_text("damaged")
+    assert headers()[changed].attributes == {"sex": "F"}

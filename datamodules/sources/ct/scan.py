@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from contract.errors import DataError
 from datamodules.sources.base import Case, Source, Spacing
-from datamodules.sources.ct.headers import Header, is_dicom, read_header, walk
+from datamodules.sources.ct.headers import Header, is_dicom, walk
+from datamodules.sources.ct.index import HeaderIndex
 from datamodules.sources.ct.lung_masks import (
     LUNA16_LUNGS,
     find_volume,
@@ -109,6 +110,8 @@ class CTSource(Source):
     """Scans of it that have lung masks, public or computed."""
     where_masks: ClassVar[str]
     """Where a user gets lung masks, or puts them."""
+    memory: Path | None = None
+    """A folder in which headers are remembered, where one is given."""
 
     @cached_property
     def folder(self) -> Path:
@@ -178,9 +181,10 @@ class CTSource(Source):
         by_series: dict[str, list[Header]] = defaultdict(list)
         others: dict[str, list[Header]] = defaultdict(list)
         readings: dict[str, list[Path]] = defaultdict(list)
+        index = HeaderIndex(self.memory and self.memory / f"headers-{self.name}.json")
         for folder, files in walk(self.folder):
             try:
-                headers = [read_header(path) for path in files if is_dicom(path)]
+                headers = [found for path in files if (found := index.read(path)) is not None]
                 slices = [header for header in headers if header.modality == "CT"]
                 if slices:
                     require_one_series(folder, headers)
@@ -193,6 +197,7 @@ class CTSource(Source):
             for header in headers:
                 if header.modality != "CT":
                     others[self._patient(header)].append(header)
+        index.save()
         patients = {self._patient(headers[0]) for headers in by_series.values()}
         for patient, found in sorted(others.items()):
             if patient not in patients:
