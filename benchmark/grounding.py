@@ -37,7 +37,7 @@ class DataRoot:
     """
 
     def __init__(self, root: Path, cache: Path, progress: Progress) -> None:
-        self.root, self._progress = root, progress
+        self.root, self._cache, self._progress = root, cache, progress
         self._index = Digests(cache / "digests.json")
         self._opened: dict[str, DataSet | MissingDataError] = {}
 
@@ -50,7 +50,7 @@ class DataRoot:
         """
         if name not in self._opened:
             try:
-                source = open_source(name, self.root)
+                source = open_source(name, self.root, self._cache)
                 cases = source.cases()
                 digests = self._index.of_cases(cases, self._progress)
                 self._opened[name] = DataSet(source, cases, digests)

@@ -155,7 +155,7 @@ def prepare_caches(plan: Plan, cells: Sequence[Cell], root: Path, cache: Path) -
             wanted[name, Preprocessing(**settings)] = None
     prepared: dict[Preprocessing, dict[str, PreparedSet]] = defaultdict(dict)
     for name, preprocessing in wanted:
-        source = open_source(name, root)
+        source = open_source(name, root, cache)
         prepared[preprocessing][source.name] = prepare(
             source, source.cases(), preprocessing, cache, shown
         )
