@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from benchmark.cells import Cell, Ticket
-from benchmark.progress import console
+from benchmark.progress import console, say
 
 NO_TICKETS: Mapping[Path, Ticket] = {}
 
@@ -66,6 +67,7 @@ def print_cells(
         logs: whether to show log paths instead of counts.
         tickets: places in a cluster's queue, by the cells' folders.
     """
+    states: Counter[str] = Counter()
     table = Table(title=title, title_justify="left")
     for column in ("system", "protocol", "seed", "state"):
         table.add_column(column, no_wrap=True)
@@ -78,4 +80,6 @@ def print_cells(
         counts += " (PHANTOM DATA)" if cell.phantom else ""
         told = str(cell.log) if logs else ("" if cell.problem else counts)
         table.add_row(cell.system, cell.protocol, str(cell.seed), state, told, reason)
+        states[state] += 1
     console.print(table)
+    say(", ".join(f"{number} {state}" for state, number in sorted(states.items())))

@@ -14,6 +14,7 @@ from benchmark.launchers import slurm_queue
 from benchmark.launchers.site_profile import Site, find_site, load_site
 from benchmark.launchers.slurm import chunks, is_available
 from benchmark.launchers.slurm_queue import Submission, bury_lost
+from benchmark.launchers.slurm_scripts import finish_script
 from benchmark.ownership import Owner, is_owned
 from contract.errors import UserError
 
@@ -152,6 +153,27 @@ def test_without_a_profile_a_cell_gets_one_process_and_the_cluster_s_defaults(su
     assert "nodes=1 per_node=1 cpus=1" in found["cells.sh"]
     assert not any(word in found["cells.sh"] for word in ("--partition", "--gpus", "--time"))
     assert "-m benchmark submit" in found["finish.sh"] and "wandb sync" not in found["finish.sh"]
+
+
+def test_the_last_job_uploads_what_was_written_without_internet(tmp_path):
+    suite = tmp_path / "my runs" / "tiny"
+    for name, files in (("a", ["run-a.wandb.synced"]), ("b", ["run-b.wandb"])):
+        run = suite / "cells/unet/m_to_s/seed-0/wandb" / f"offline-run-{name}"
+        run.mkdir(parents=True)
+        for file in files:
+            (run / file).touch()
+
+    def finish(python: str) -> subprocess.CompletedProcess[str]:
+        site = Site(internet=False, finish_partition="online", python=python)
+        text = finish_script(site, "last", suite / "slurm" / "1", ["benchmark publish"])
+        return subprocess.run(
+            ["/bin/bash"], input=text, text=True, capture_output=True, check=False
+        )
+
+    ended = finish("echo")
+    assert ended.returncode == 0
+    assert ended.stdout.splitlines() == [f"-m wandb sync {run}/", "-m benchmark publish"]
+    assert finish("false").returncode == 1
 
 
 def test_a_batch_that_does_not_divide_is_refused_before_anything_is_submitted(submit):
