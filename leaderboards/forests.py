@@ -48,7 +48,8 @@ def gap_plot(gaps: pd.DataFrame) -> Markup | None:
         return None
     bottom = TOP + ROW * len(systems)
     parts = [*scale(axis, TOP, bottom, "mean Dice of the lungs"), *names(systems, left, TOP)]
-    parts.append(text(width - 6, 14, "gap [95 %]", "tick", "end"))
+    if any(numbers):
+        parts.append(text(width - 6, 14, "gap [95 %]", "tick", "end"))
     for place, (row, said) in enumerate(zip(records(gaps), numbers, strict=True)):
         y = TOP + ROW * (place + 0.5)
         if math.isfinite(row["inside"]):

@@ -41,6 +41,7 @@ class Page:
     grids: dict[str, Grid]
     footnotes: dict[str, int]
     phantom: bool
+    verdict: dict[str, Any] | None
     firsts: list[dict[str, Any]]
     failures: list[tuple[CellGallery, list[Tile]]]
     album: Album
@@ -93,8 +94,9 @@ def prepare(
         },
         footnotes=footnotes,
         phantom=bool(table["phantom"].any()),
+        verdict=page_tables.verdict(findings.gaps),
         firsts=firsts,
-        failures=_failures(firsts, album),
+        failures=_failures(lungs.sort_values("protocol", key=lambda p: p.map(order)), album),
         album=album,
     )
 
@@ -104,9 +106,12 @@ def _numbered(notes: Iterable[str]) -> dict[str, int]:
     return {note: place for place, note in enumerate(dict.fromkeys(notes), start=1)}
 
 
-def _failures(firsts: list[dict[str, Any]], album: Album) -> list[tuple[CellGallery, list[Tile]]]:
-    """The worst cases of each protocol's first system."""
-    leaders = [cell for first in firsts for cell in album.of(first["protocol"], [first["system"]])]
+def _failures(lungs: pd.DataFrame, album: Album) -> list[tuple[CellGallery, list[Tile]]]:
+    """The worst cases of each protocol's best system, the floor apart."""
+    systems = lungs[lungs["system"] != FLOOR].sort_values("rank", kind="stable")
+    best = systems.drop_duplicates("protocol").set_index("protocol", drop=False)
+    best = best.loc[[name for name in lungs["protocol"].unique() if name in best.index]]
+    leaders = [cell for row in records(best) for cell in album.of(row["protocol"], [row["system"]])]
     return [(cell, cell.of_kind("worst")[:SHOWN_FAILURES]) for cell in leaders]
 
 

@@ -26,9 +26,9 @@ _RISING = "ascending"
 
 
 def _named(row: Mapping[str, Any], *names: str) -> list[Value]:
-    """Cells of a row's system and of other names; the first of these carries the phantom tag."""
+    """Cells of a row's system, its protocol with the phantom tag, and other names in words."""
     first, *rest = names
-    tagged = escape(words(row[first])) + (_TAG if row.get("phantom") else Markup())
+    tagged = escape(row[first]) + (_TAG if row.get("phantom") else Markup())
     return [
         Value(row["system"], row["system"].lower(), "system"),
         Value(tagged, str(row[first]), "words"),

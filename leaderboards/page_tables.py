@@ -10,8 +10,8 @@ from markupsafe import Markup, escape
 
 from leaderboards import figures, insights, markdown, papers
 from leaderboards.comparisons import PRACTICALLY_EQUAL
-from leaderboards.markdown import Meta, number
-from leaderboards.page_parts import Column, Value, known, shown_number
+from leaderboards.markdown import FLOOR, Meta, number
+from leaderboards.page_parts import Column, Value, interval_text, known, shown_number
 from leaderboards.svg import Axis, spread
 
 _SLICE_COLUMNS = [
@@ -107,3 +107,32 @@ def first(rows: pd.DataFrame, meta: Meta) -> list[dict[str, Any]]:
             "paper": None if paper is None else number(paper.value, 3),
         }
     ]
+
+
+def verdict(gaps: pd.DataFrame) -> dict[str, Any] | None:
+    """Which system does best on data sets that it did not see, how sure that is, and the price.
+
+    Args:
+        gaps: what ``generalisation.gaps`` returned.
+
+    Returns:
+        None where nothing was tested across data sets.
+    """
+    systems = gaps[gaps["system"] != FLOOR]
+    if systems.empty:
+        return None
+    best, others = systems.iloc[0], systems.iloc[1:]
+    floor = gaps.loc[gaps["system"] == FLOOR, "across"]
+    beaten = not len(floor) or best["across"] > floor.iloc[0]
+    near = others[best["across"] - others["across"] < PRACTICALLY_EQUAL]
+    apart = others[others["across_ci_high"] < best["across_ci_low"]]
+    return {
+        "system": best["system"],
+        "dice": number(best["across"], 3),
+        "interval": interval_text(best["across_ci_low"], best["across_ci_high"], 3),
+        "gap": None if pd.isna(best["gap"]) else number(best["gap"], 3),
+        "near": list(near["system"]),
+        "floor": None if beaten else number(floor.iloc[0], 3),
+        "others": len(others),
+        "apart": len(apart),
+    }

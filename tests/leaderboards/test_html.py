@@ -9,7 +9,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
+import cv2
 import memory
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -24,7 +26,7 @@ from synthetic_gallery import films, write_galleries
 from synthetic_rows import MATRIX, suite_cells, suite_rows
 
 from contract.rows import CASE_SCHEMA
-from leaderboards import figures, insights
+from leaderboards import figures, insights, page_tables
 from leaderboards.board import build_leaderboard
 from leaderboards.collect import CellRecord
 from leaderboards.galleries import read_galleries
@@ -165,6 +167,18 @@ def test_the_gallery_opens(opened: webdriver.Chrome, by_keyboard: bool) -> None:
     )
     assert len(drawn) == 2 and all(width > 40 for width in drawn)
     assert "scan: its cell kept none" in box.get_attribute("textContent")
+
+
+def test_both_outlines_are_drawn_over_the_film(opened: webdriver.Chrome) -> None:
+    tile = opened.find_element(By.CSS_SELECTOR, "#failures svg.tile")
+    opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", tile)
+    png = np.frombuffer(tile.screenshot_as_png, np.uint8)
+    pixels = cv2.imdecode(png, cv2.IMREAD_COLOR)[..., ::-1].astype(int)
+    for colour in ((0, 158, 115), (213, 94, 0)):
+        near = np.abs(pixels - colour).sum(axis=2) < 40
+        assert 50 < near.sum() < 0.2 * near.size
+    grey = (pixels.max(axis=2) - pixels.min(axis=2) < 8) & (pixels.min(axis=2) > 20)
+    assert grey.mean() > 0.6  # the film itself, inside the outlines too
 
 
 def test_every_picture_decodes_and_stands_once(opened: webdriver.Chrome) -> None:
@@ -312,6 +326,29 @@ def test_insights_of_a_worked_example(make_rows: Callable[..., pd.DataFrame]) ->
     assert dict(zip(insight.ranks["system"], insight.ranks["mean_rank"], strict=True)) == {
         "a": 1.25, "b": 1.75,
     }  # fmt: skip
+
+
+def gaps_of(**across: float) -> pd.DataFrame:
+    rows = [
+        {"system": name, "across": dice, "across_ci_low": dice - 0.01,
+         "across_ci_high": dice + 0.01, "gap": 0.02}
+        for name, dice in across.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_the_verdict_names_the_best_and_what_is_equal_to_it() -> None:
+    said = page_tables.verdict(gaps_of(unet=0.95, scan=0.946, gan=0.92, mean_shape=0.8))
+    assert said is not None
+    assert (said["system"], said["dice"], said["gap"]) == ("unet", "0.950", "0.020")
+    assert (said["near"], said["others"], said["apart"]) == (["scan"], 2, 1)
+    assert said["floor"] is None
+
+
+def test_the_verdict_admits_that_the_floor_is_not_beaten() -> None:
+    said = page_tables.verdict(gaps_of(mean_shape=0.8, unet=0.7))
+    assert said is not None and (said["system"], said["floor"]) == ("unet", "0.800")
+    assert page_tables.verdict(gaps_of(mean_shape=0.8)) is None
 
 
 def test_pareto_front() -> None:
