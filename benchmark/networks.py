@@ -171,10 +171,7 @@ def load(cells: Trained, device: str = "auto") -> Networks:
         UserError: if a config or a checkpoint is missing or damaged, the cells differ in
             preprocessing or structures, or there is no such device.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda", "no GPU that torch can use", todo="use --device cpu")
+    place_of_work = _find_device(device)
     modules, preprocessings = [], []
     for folder in cells.folders:
         config = _read_config(folder / "config.yaml")
@@ -191,7 +188,17 @@ def load(cells: Trained, device: str = "auto") -> Networks:
     ):
         if any(value != values[0] for value in values):
             raise UserError(cells.name, f"cells that differ in {what}", "alike cells", "name one")
-    return Networks(modules, preprocessings[0], torch.device(device))
+    return Networks(modules, preprocessings[0], place_of_work)
+
+
+def _find_device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.zeros(1, device=name).device
+    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without
+        found = f"a device that torch cannot use ({str(error).splitlines()[0]})"
+        raise UserError(f"--device {name}", found, "auto, cpu, cuda or cuda:<n>") from None
 
 
 def _read_config(path: Path) -> Settings:

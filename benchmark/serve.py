@@ -128,9 +128,10 @@ def _read_upload(uploads: list[FileStorage]) -> Film:
     if len(uploads) != 1:
         raise BadRequest(f"Expected one image, found {len(uploads)}.")
     name = uploads[0].filename or ""
-    if any(sign in name for sign in "/\\\0") or name in (".", ".."):
+    stated = uploads[0].headers.get("Content-Disposition", "")  # where backslashes still are
+    if any(sign in name + stated for sign in "/\\\0") or name in (".", ".."):
         raise BadRequest(f"The file's name {name!r} holds a path; expected a plain name.")
-    with tempfile.TemporaryDirectory(prefix="lungbench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="lungbench-film-") as folder:
         path = Path(folder) / "upload"
         uploads[0].save(path)
         try:

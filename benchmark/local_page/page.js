@@ -26,8 +26,6 @@ function choose(files) {
     return;
   }
   film = files[0];
-  at("chosen").textContent = film.name;
-  at("chosen").hidden = false;
   at("again").disabled = false;
   segment();
 }
@@ -65,7 +63,7 @@ function show(answer) {
   at("flag").classList.toggle("raised", answer.flagged);
   at("flag").textContent = answer.flagged
     ? `Look at this one: ${answer.reasons.join("; ")}.`
-    : "No warning: the mirrored film gives a like mask, and its parts and area are plausible.";
+    : "No warning: the mirrored film gives a similar mask, and its parts and area are plausible.";
   draw();
   at("numbers").replaceChildren(...numbers(answer).map(line));
   at("masks").replaceChildren(...Object.entries(answer.masks).map(mask));
@@ -134,6 +132,8 @@ for (const name of ["dragenter", "dragover", "dragleave", "drop"]) {
   window.addEventListener(name, (event) => {
     event.preventDefault();
     at("drop").classList.toggle("over", name === "dragenter" || name === "dragover");
-    if (name === "drop") choose(event.dataTransfer.files);
+    if (name !== "drop") return;
+    if (event.dataTransfer.files.length === 1) at("image").files = event.dataTransfer.files;
+    choose(event.dataTransfer.files);
   });
 }

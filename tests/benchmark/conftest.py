@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from benchmark.fit import fit
 from benchmark.plan import make_plan
 
 TINY = {
@@ -58,3 +59,28 @@ def rows():
         return pd.read_parquet(folder / "cases.parquet")
 
     return read
+
+
+@pytest.fixture(scope="session")
+def trained_runs(tmp_path_factory, phantom_root) -> Path:
+    """A runs folder with two seeds of a tiny U-Net, trained on phantoms."""
+    home = tmp_path_factory.mktemp("trained")
+    suite = {
+        "title": "tiny",
+        "systems": ["unet"],
+        "protocols": ["m_to_s"],
+        "seeds": [0, 1],
+        "overrides": {
+            "preprocessing.size": 64,
+            "batch_size": 4,
+            "augmentation": None,
+            "model.init_args.generator.init_args.widths": [4, 8, 16],
+            "trainer.max_epochs": 12,
+        },
+    }
+    (home / "tiny.yaml").write_text(yaml.safe_dump(suite))
+    for cell in make_plan(str(home / "tiny.yaml"), home / "runs", phantom_root).cells:
+        config = home / f"seed-{cell.seed}.yaml"
+        config.write_text(yaml.safe_dump(cell.config))
+        fit(config, cell.folder)
+    return home / "runs"
