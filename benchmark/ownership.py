@@ -157,7 +157,7 @@ def is_owned(folder: Path) -> bool:
     if said.get("job") and said["job"] == slurm_job() and said["starts"] < _slurm_starts():
         return False  # SLURM starts a requeued job only after its predecessor's death
     if said["host"] == os.uname().nodename and said["born"] is not None:
-        return _birth(said["pid"]) == said["born"]
+        return bool(_birth(said["pid"]) == said["born"])
     return silent < DEAD_AFTER_S
 
 
