@@ -78,7 +78,7 @@ class Preprocessing:
         low, high = self.hu_window or DEFAULT_HU_WINDOW
         scale = np.float32(255 / (high - low))
         grey = (hu.astype(np.float32) - np.float32(low)) * scale
-        return np.rint(np.clip(grey, 0, 255)).astype(np.uint8)
+        return cast("NDArray[np.uint8]", np.rint(np.clip(grey, 0, 255)).astype(np.uint8))
 
     def box(self, shape: tuple[int, int]) -> Box:
         """Return where a film of that (height, width) lies inside the network's square."""

@@ -64,7 +64,7 @@ def _air_inside(volume: NDArray[np.int16]) -> Mask:
         labels, _ = ndimage.label(slice_air)
         edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
         air[index] &= ~np.isin(labels, np.unique(edge[edge > 0]))
-    return cast("Mask", air)
+    return air
 
 
 def _remove_trachea(inside: Mask, spacing: Spacing, slice_mm: float) -> None:

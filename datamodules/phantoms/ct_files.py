@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 DIGITAL_XRAY = "1.2.840.10008.5.1.4.1.1.1.1"
-EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 PADDING = -2000
 """Stored outside of the scanner's circle, as GE scanners do."""
 
@@ -91,10 +90,11 @@ def _outside(size: int) -> NDArray[np.bool_]:
 def _dataset(sop_class: str, instance: str) -> Dataset:
     from pydicom import Dataset
     from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
 
     made = Dataset()
     made.file_meta = FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = EXPLICIT_LITTLE_ENDIAN
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     made.SOPClassUID, made.SOPInstanceUID = sop_class, instance
     return made
 
@@ -217,7 +217,7 @@ def write_luna16_mask(path: Path, chest: Chest, *, flipped: bool = False) -> Non
     """
     import SimpleITK
 
-    image = SimpleITK.GetImageFromArray(
+    image: Any = SimpleITK.GetImageFromArray(
         chest.labels[:, ::-1, ::-1].copy() if flipped else chest.labels
     )
     x, y, z = origin(chest)

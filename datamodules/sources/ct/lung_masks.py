@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,7 @@ def read_volume_mask(
     import SimpleITK
 
     try:
-        image = SimpleITK.ReadImage(str(path))
+        image: Any = SimpleITK.ReadImage(str(path))
         values = SimpleITK.GetArrayFromImage(image)
     except Exception as error:  # SimpleITK raises RuntimeError for whatever is wrong
         raise DataError(

@@ -150,7 +150,7 @@ def fill(contour: Contour, shape: tuple[int, int], *, with_outline: bool) -> Mas
     cv2.fillPoly(canvas, [points], (1,))
     if not with_outline:
         cv2.polylines(canvas, [points], True, (0,))
-    return cast("Mask", canvas > 0)
+    return canvas > 0
 
 
 def _clusters(nodules: Sequence[dict[int, Pixels]]) -> list[list[int]]:

@@ -184,7 +184,7 @@ class CTSource(Source):
         index = HeaderIndex(self.memory and self.memory / f"headers-{self.name}.json")
         for folder, files in walk(self.folder):
             try:
-                headers = [found for path in files if (found := index.read(path)) is not None]
+                headers = [header for path in files if (header := index.read(path)) is not None]
                 slices = [header for header in headers if header.modality == "CT"]
                 if slices:
                     require_one_series(folder, headers)
@@ -199,9 +199,9 @@ class CTSource(Source):
                     others[self._patient(header)].append(header)
         index.save()
         patients = {self._patient(headers[0]) for headers in by_series.values()}
-        for patient, found in sorted(others.items()):
+        for patient, own in sorted(others.items()):
             if patient not in patients:
-                faults += _segmentation_without_scan(patient, found)
+                faults += _segmentation_without_scan(patient, own)
         if not by_series and not faults:
             faults.append(
                 DataError(
@@ -211,7 +211,7 @@ class CTSource(Source):
                     f"download it: {self.download}",
                 )
             )
-        segmentations = [h.path for found in others.values() for h in found if h.modality == "SEG"]
+        segmentations = [h.path for own in others.values() for h in own if h.modality == "SEG"]
         lungs = _lung_segmentations(segmentations)
         scans = []
         for uid, headers in sorted(by_series.items()):

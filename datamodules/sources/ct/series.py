@@ -195,7 +195,8 @@ def read_hu(header: Header, uid: str) -> NDArray[np.int16]:
         raise _fault(
             uid, header, f"no readable slice ({type(error).__name__}: {error})", "a whole file"
         ) from None
-    return np.rint(np.clip(values, AIR, np.iinfo(np.int16).max)).astype(np.int16)
+    kept = np.rint(np.clip(values, AIR, np.iinfo(np.int16).max))
+    return np.asarray(kept, np.int16)
 
 
 def _normal(orientation: Sequence[float]) -> NDArray[np.float64]:
