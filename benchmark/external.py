@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from benchmark.cells import read_record, update_record
 from benchmark.grounding import GroundedProtocol
 from benchmark.ownership import Owner
 from benchmark.plan import Plan
-from benchmark.progress import say, shown
+from benchmark.progress import say
 from contract.errors import UserError
-from contract.words import BACKGROUND
 from datamodules.digests import Digests, combined
-from datamodules.predicted_masks import (
-    MaskFiles,
-    find_masks,
-    labels_of,
-    read_structures,
-    require_sides,
-    sides,
-    to_scored_grid,
-)
+from datamodules.mask_files import find_masks
+from datamodules.predicted_masks import labels_of
 from datamodules.preprocessing import Preprocessing
-from datamodules.sources.own_description import NAME, Labels
+from datamodules.sources.own_description import NAME
+from datamodules.splits import Key
 
 EXTERNAL_FORMAT = 1
 """Raised whenever the same masks would give other rows."""
@@ -83,13 +74,9 @@ def score(plan: Plan, given: Predictions, cache: Path) -> bool:
     folder = _folder(plan, given)
     if not given.folder.is_dir():
         raise UserError(given.folder, "no such folder", "a folder of masks", "check --masks")
-    cases = {
-        (case.dataset, case.case_id): case
-        for opened in protocol.data.values()
-        for case in opened.cases
-    }
+    known = {(c.dataset, c.case_id): c for d in protocol.data.values() for c in d.cases}
     keys = [key for split in protocol.splits(given.seed) for key in split.test]
-    files = find_masks(given.folder, [cases[key] for key in keys])
+    files = find_masks(given.folder, [known[key] for key in keys])
     if files.extra:
         names = ", ".join(path.name for path in files.extra[:5])
         say(f"{len(files.extra)} files belong to no test case and are left alone: {names}")
@@ -97,7 +84,7 @@ def score(plan: Plan, given: Predictions, cache: Path) -> bool:
     index = Digests(cache / "digests.json")
     about = {
         "masks": combined(index.of_file(files.of[key]) for key in keys),
-        "labels": labels and {name: sorted(values) for name, values in labels.items()},
+        "labels": None if labels is None else {n: sorted(own) for n, own in labels.items()},
         "resize": given.resize,
         "train_on": given.train_on,
     }
@@ -108,7 +95,11 @@ def score(plan: Plan, given: Predictions, cache: Path) -> bool:
         say(f"{given.system} {given.protocol} seed-{given.seed}: these masks are scored already")
         return False
     started = time.time()
-    rows = _score(plan, protocol, given, keys, files, labels, cache)
+    from benchmark.external_rows import Reading, ScoredCases
+
+    cases = ScoredCases(protocol, keys, _preprocessing(plan, protocol), cache)
+    reading = Reading(given.folder, files.of, labels, given.resize)
+    rows = _rows(protocol, given.seed, cases.score(reading))
     with Owner(folder):
         if record.get("state") == "done":
             say(f"{folder}: scores of other masks or settings are replaced")
@@ -150,10 +141,6 @@ def _protocol(plan: Plan, name: str) -> GroundedProtocol:
     protocol = plan.grounded[name]
     if protocol.problem:
         raise UserError(f"protocol {name}", f"no data: {protocol.problem}")
-    if any(opened.source.unit != "image" for opened in protocol.data.values()):
-        raise UserError(
-            f"protocol {name}", "CT scans", "a protocol of films", "masks of scans are not scored"
-        )
     return protocol
 
 
@@ -187,53 +174,15 @@ def _preprocessing(plan: Plan, protocol: GroundedProtocol) -> Preprocessing:
     return Preprocessing(size=SIZE)
 
 
-def _score(
-    plan: Plan,
-    protocol: GroundedProtocol,
-    given: Predictions,
-    keys: Sequence[tuple[str, str]],
-    files: MaskFiles,
-    labels: Labels | None,
-    cache: Path,
+def _rows(
+    protocol: GroundedProtocol, seed: int, by_case: Mapping[Key, list[dict[str, Any]]]
 ) -> list[dict[str, Any]]:
-    """Return the rows of all test cases, in the order of the splits."""
+    """Return the rows in the order of the splits, every test case once."""
     from benchmark.results import in_order
-    from datamodules.cache import prepare
-    from datamodules.datasets import CaseList, EvaluationSet
-    from lightning_modules.scoring import score_masks
 
-    preprocessing = _preprocessing(plan, protocol)
-    tested = {name for name, _ in keys}
-    opened = {d.source.name: d for d in protocol.data.values() if d.source.name in tested}
-    prepared = {
-        name: prepare(data.source, data.cases, preprocessing, cache, shown)
-        for name, data in opened.items()
-    }
-    cases = CaseList(
-        keys, prepared, {name: {c.case_id: c for c in d.cases} for name, d in opened.items()}
-    )
-    items = EvaluationSet(cases, preprocessing, (BACKGROUND, "lungs"), references=True)
-
-    def score_one(number: int) -> tuple[bool | None, list[dict[str, Any]]]:
-        path, item = files.of[keys[number]], items[number]
-        held, place = cases.place(number)
-        height, width = next(iter(item["references"].values())).shape
-        masks = to_scored_grid(
-            path, read_structures(path, labels), held.entries[place].film_shape,
-            (height, width), given.resize,
-        )  # fmt: skip
-        rows = score_masks(masks, item["references"], item["spacing"])
-        return sides(masks), [{**item["identity"], **row} for row in rows]
-
-    with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)))) as pool:
-        scored = shown(pool.map(score_one, range(len(keys))), len(keys), "scoring masks")
-        found = cast("list[tuple[bool | None, list[dict[str, Any]]]]", list(scored))
-    right = [standing for standing, _ in found if standing is not None]
-    require_sides(given.folder, right.count(False), len(right))
-    by_case = dict(zip(keys, (rows for _, rows in found), strict=True))
     return [
         row
-        for split in protocol.splits(given.seed)
+        for split in protocol.splits(seed)
         for row in in_order([row for key in split.test for row in by_case[key]], split)
     ]
 

@@ -1,18 +1,13 @@
-"""Masks that another tool predicted: which file is whose, and each structure on the scored grid.
-
-A file is a case's if its name is the case id, with one of ``SUFFIXES`` or without, and an ending
-out of ``ENDINGS``. nnU-Net's folders of predictions are such folders; its ``dataset.json`` names
-the labels. Where two test sets have a case id in common, each set's masks lie in a folder of the
-set's name inside the folder.
+"""Masks that another tool predicted: each structure, on the grid that is scored.
 
 PNG, BMP and TIFF files hold labels or a binary mask, without loss. NIfTI files are read as nnU-Net
-writes them: axes (x, y) or (x, y, 1), x along the film's rows.
+writes them: axes (x, y) or (x, y, 1), x along the film's rows. The mask of a CT scan is a volume,
+named by the scan's SeriesInstanceUID, and lies where its header says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,105 +15,19 @@ from numpy.typing import NDArray
 
 from contract.errors import DataError, UserError
 from contract.words import BACKGROUND, STRUCTURES
+from datamodules.mask_files import VOLUMES
 from datamodules.preprocessing import resize_mask
-from datamodules.sources.base import Case, check_sides
-from datamodules.sources.files import EIGHT_BITS, SIXTEEN_BITS, list_files, open_image
+from datamodules.sources.base import check_sides
+from datamodules.sources.ct.lung_masks import read_volume_mask
+from datamodules.sources.ct.series import Series
+from datamodules.sources.files import EIGHT_BITS, SIXTEEN_BITS, open_image
 from datamodules.sources.own_description import Labels, nnunet_labels, read_dataset_json
-from datamodules.splits import Key
 
-NIFTI = (".nii.gz", ".nii")
-ENDINGS = (*NIFTI, ".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")
-"""JPEG files are found, so that their refusal can say why."""
-SUFFIXES = ("", "_mask", "-mask", "_masks", "_seg", "_segmentation", "_pred", "_prediction",
-            "_label", "_labels", "_lung", "_lungs")  # fmt: skip
-COMPANIONS = (".json", ".npz", ".npy", ".pkl", ".csv", ".txt", ".log", ".md")
-"""Files that tools leave beside their masks; they are no masks, and nothing is said of them."""
 SHOWN = 5
-"""Names that a message lists; the others are counted."""
+"""Values that a message lists; the others are counted."""
 
 Mask = NDArray[np.bool_]
 Shape = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class MaskFiles:
-    """The files of a folder of masks.
-
-    Attributes:
-        of: the file of each test case.
-        extra: files that look like masks and belong to no test case.
-    """
-
-    of: Mapping[Key, Path]
-    extra: tuple[Path, ...]
-
-
-def find_masks(folder: Path, cases: Sequence[Case]) -> MaskFiles:
-    """Find the mask file of every test case.
-
-    Args:
-        folder: the folder of masks.
-        cases: the test cases.
-
-    Raises:
-        DataError: if a case has no mask, or several.
-    """
-    ids: dict[str, list[Case]] = {}
-    for case in cases:
-        ids.setdefault(case.case_id, []).append(case)
-    files = {None: _masks_in(folder)}
-    for dataset in {case.dataset for case in cases}:
-        if (folder / dataset).is_dir():
-            files[dataset] = _masks_in(folder / dataset)
-    shared = sorted(case_id for case_id, own in ids.items() if len(own) > 1)
-    found: dict[Key, Path] = {}
-    missing = []
-    for case in cases:
-        key = (case.dataset, case.case_id)
-        places = [case.dataset] if case.case_id in shared else [case.dataset, None]
-        paths = [path for place in places for path in _of(case.case_id, files.get(place, {}), ids)]
-        if len(paths) > 1:
-            told = " and ".join(path.name for path in paths[:2])
-            raise DataError(paths[1].parent, f"{told}", f"one mask of case {case.case_id}",
-                            "remove one")  # fmt: skip
-        if paths:
-            found[key] = paths[0]
-        else:
-            missing.append(case.case_id)
-    if missing:
-        todo = "predict these too: a system is scored on every test case; an empty mask is valid"
-        if set(missing) & set(shared):
-            todo = f"put each data set's masks in a folder of its name, as in {folder}/<data set>"
-        named = f"<case id>.png, such as {missing[0]}.png"
-        raise DataError(folder, f"no mask of {_some(missing)}", named, todo)
-    taken = set(found.values())
-    every = [path for own in files.values() for path in own.values()]
-    return MaskFiles(found, tuple(sorted(path for path in every if path not in taken)))
-
-
-def _masks_in(folder: Path) -> dict[str, Path]:
-    return {
-        name: path
-        for name, path in list_files(folder).items()
-        if not name.startswith(".") and path.suffix.lower() not in COMPANIONS
-    }
-
-
-def _of(case_id: str, files: Mapping[str, Path], ids: Mapping[str, object]) -> list[Path]:
-    """Return a case's files: a name that is itself another case's id is that case's."""
-    stems = [case_id + suffix for suffix in SUFFIXES if not suffix or case_id + suffix not in ids]
-    names = (stem + ending for stem in stems for ending in _spelled(ENDINGS))
-    return [files[name] for name in names if name in files]
-
-
-def _spelled(endings: Iterable[str]) -> list[str]:
-    return [spelled for ending in endings for spelled in (ending, ending.upper())]
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - SHOWN
-    counted = f"{len(names)} cases: " if len(names) > 1 else ""
-    return counted + ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def parse_labels(pairs: Sequence[str]) -> Labels:
@@ -190,25 +99,56 @@ def read_structures(path: Path, labels: Labels | None) -> dict[str, Mask]:
             values that mean nothing.
     """
     values = _read_values(path)
+    _require_known(path, values, labels)
+    if labels is None:
+        return {"lungs": values != 0}
+    masks = {name: np.isin(values, list(own)) for name, own in labels.items() if name != BACKGROUND}
+    if "lungs" not in masks:
+        masks["lungs"] = masks["left_lung"] | masks["right_lung"]
+    return masks
+
+
+def read_scan(path: Path, series: Series, labels: Labels | None) -> Mask:
+    """Return the lungs on a CT scan's grid ``(slices, H, W)``, as a volume's header places it.
+
+    Args:
+        path: a volume that SimpleITK reads.
+        series: the scan.
+        labels: the values of each structure; None for a binary mask of the lungs.
+
+    Raises:
+        DataError: if the file is damaged, its grid is not the scan's, or it holds values that mean
+            nothing.
+    """
+    if not path.name.lower().endswith(VOLUMES):
+        raise DataError(path, "a picture", "a volume of the whole scan", "save it as NIfTI")
+    _require_known(path, _volume(path), labels)
+    lungs = labels and _lung_values(labels)
+    return read_volume_mask(path, series, lungs)
+
+
+def _lung_values(labels: Labels) -> frozenset[int]:
+    if "lungs" in labels:
+        return labels["lungs"]
+    return labels["left_lung"] | labels["right_lung"]
+
+
+def _require_known(path: Path, values: NDArray[np.integer], labels: Labels | None) -> None:
+    """Refuse values that mean nothing."""
     present = np.unique(values).tolist()
     if labels is None:
         if len(present) > 2 or (len(present) == 2 and present[0] != 0):
-            grey = len(present) > 20
-            todo = "save hard masks of the lungs, 0 and 255" if grey else (
-                "say what they mean, e.g. --labels left_lung=1 right_lung=2 heart=3"
-            )  # fmt: skip
+            todo = "say what they mean, e.g. --labels left_lung=1 right_lung=2 heart=3"
+            if len(present) > 20:
+                todo = "save hard masks of the lungs, 0 and 255"
             raise DataError(path, _values(present), "0 and one other value, which is lung", todo)
-        return {"lungs": values != 0}
+        return
     known = frozenset().union(*labels.values())
     unknown = [value for value in present if value != 0 and value not in known]
     if unknown:
         told = ", ".join(f"{name}={_join(own)}" for name, own in labels.items())
         todo = f"add them to --labels, or background={_join(unknown[:SHOWN])} to leave them out"
         raise DataError(path, _values(unknown), f"0 and the labels {told}", todo)
-    masks = {name: np.isin(values, list(own)) for name, own in labels.items() if name != BACKGROUND}
-    if "lungs" not in masks:
-        masks["lungs"] = masks["left_lung"] | masks["right_lung"]
-    return masks
 
 
 def _values(values: Sequence[int]) -> str:
@@ -223,8 +163,8 @@ def _join(values: Iterable[int]) -> str:
 
 
 def _read_values(path: Path) -> NDArray[np.integer]:
-    if path.name.lower().endswith(NIFTI):
-        return _read_nifti(path)
+    if path.name.lower().endswith(VOLUMES):
+        return _read_volume(path)
     with open_image(path) as image:
         if image.format == "JPEG":
             raise DataError(path, "a JPEG file", "a lossless format", "save the masks as PNG")
@@ -240,19 +180,28 @@ def _read_values(path: Path) -> NDArray[np.integer]:
     return colours[..., 0]
 
 
-def _read_nifti(path: Path) -> NDArray[np.integer]:
+def _read_volume(path: Path) -> NDArray[np.integer]:
+    """Return the one slice of a volume ``(H, W)``."""
+    values = _volume(path)
+    if values.ndim == 3 and values.shape[0] == 1:
+        values = values[0]
+    if values.ndim != 2:
+        found = " × ".join(map(str, values.shape[::-1]))
+        raise DataError(path, f"a volume of {found}", "one film: axes (x, y) or (x, y, 1)")
+    return values
+
+
+def _volume(path: Path) -> NDArray[np.integer]:
+    """Return a volume's whole numbers, axes (z, y, x)."""
     import SimpleITK
 
     try:
         values = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
     except Exception as error:  # SimpleITK raises RuntimeError for whatever is wrong
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
-        raise DataError(path, f"no readable NIfTI file ({reason})", "a whole mask") from None
-    if values.ndim == 3 and values.shape[0] == 1:
-        values = values[0]
-    if values.ndim != 2:
-        found = " × ".join(map(str, values.shape[::-1]))
-        raise DataError(path, f"a volume of {found}", "one film: axes (x, y) or (x, y, 1)")
+        raise DataError(path, f"no readable volume ({reason})", "a whole mask") from None
+    if np.issubdtype(values.dtype, np.integer):
+        return np.asarray(values)
     whole: NDArray[np.integer] = np.rint(values).astype(np.int32)
     if (whole != values).any():
         raise DataError(path, "fractions", "whole numbers", "save hard masks, no probabilities")

@@ -326,7 +326,7 @@ def twice(folder, first, shape):
 FAULTS = [
     (lose, "no mask of {id}.*empty mask is valid"),
     (cut, "{id}.png: found 90 bytes that do not decode"),
-    (cut_nifti, "{id}.nii.gz: found no readable NIfTI"),
+    (cut_nifti, "{id}.nii.gz: found no readable volume"),
     (text, "{id}.png: found 10 bytes that do not decode"),
     (shrink, "{id}.png: found a mask of 32×32 pixels; expected the film's.*--resize"),
     (turn, "{id}.png: found a mask of {h}×{w} pixels; expected the film's {w}×{h}.*transpose"),
