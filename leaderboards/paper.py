@@ -142,7 +142,8 @@ def methods(table: pd.DataFrame, meta: Meta, data: DataSets) -> str:
         f" were compared in pairs by simultaneous (max-T) intervals {_keys('simultaneous')} and by"
         " Wilcoxon's signed-rank test over patients with Holm's correction over all pairs of a"
         f" table {_keys('signed_rank')}. Differences under {PRACTICALLY_EQUAL} Dice are called"
-        " practically equal."
+        " practically equal. Where areas, volumes or cardiothoracic ratios were measured, agreement"
+        f" with the reference is given as bias and limits of agreement {_keys('agreement')}."
     )
     facts = {name: markdown.escape(text) for name, text in markdown.facts(meta).items() if text}
     parts.append(
