@@ -25,6 +25,10 @@ from lightning_modules.activations import hard_masks, lung_channels
 from lightning_modules.segmenter import Segmenter
 
 PICTURES = 4
+MEANS = (
+    "dice", "iou", "nsd", "hausdorff_px", "hausdorff95_px", "assd_px", "hausdorff95_mm", "assd_mm",
+)  # fmt: skip
+"""Metrics whose means a run records."""
 REFERENCE_COLOUR, PREDICTION_COLOUR = (0, 158, 115), (213, 94, 0)
 """Bluish green and vermilion of Okabe and Ito's palette, apart for colour-blind readers too."""
 
@@ -122,11 +126,8 @@ class Tracker(Logger):
         """Record the test's means over cases, by structure, and end the run."""
 
         def write(logger: WandbLogger) -> None:
-            for structure in sorted({row["structure"] for row in rows}):
-                of = [row for row in rows if row["structure"] == structure]
-                for metric in ("dice", "iou", "nsd", "hausdorff_px", "hausdorff95_px", "assd_px"):
-                    mean = float(np.mean([row[metric] for row in of]))
-                    logger.experiment.summary[f"test/{structure}/{metric}"] = mean
+            for name, mean in means(rows).items():
+                logger.experiment.summary[f"test/{name}"] = mean
             logger.experiment.finish()
 
         self.safely(write)
@@ -134,6 +135,16 @@ class Tracker(Logger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Leave the run open: testing and further folds go on in it."""
+
+
+def means(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Return ``structure/metric`` means over films and whole scans; scans lack pixel distances."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        for metric in MEANS:
+            if row["unit"] != "slice" and row.get(metric) is not None:
+                found.setdefault(f"{row['structure']}/{metric}", []).append(row[metric])
+    return {name: float(np.mean(values)) for name, values in sorted(found.items())}
 
 
 class Overlays(pl.Callback):
