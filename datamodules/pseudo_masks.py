@@ -112,7 +112,9 @@ def _largest_parts(inside: Mask) -> Mask:
     labels, count = ndimage.label(inside)
     if not count:
         return inside
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes = np.zeros(count + 1, np.int64)
+    for slice_labels in labels:  # counted at once, the volume would be copied to 64 bits
+        sizes += np.bincount(slice_labels.ravel(), minlength=count + 1)
     sizes[0] = 0
     kept = sizes >= SMALLEST_SHARE * sizes.max()
     return cast("Mask", kept[labels])

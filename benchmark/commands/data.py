@@ -52,9 +52,10 @@ def run_data_command(given: argparse.Namespace, extra: Sequence[str] = ()) -> in
         UserError: if the data root or a data set's name is wrong, or audited data is damaged.
     """
     if given.data_command == "phantoms":
-        from datamodules.phantoms import write_phantoms
+        from datamodules.phantoms import write_ct_phantoms, write_phantoms
 
         write_phantoms(given.out)
+        write_ct_phantoms(given.out)
         return 0
     if not given.data_root.is_dir():
         raise UserError(given.data_root, "no such folder", "a data root", "check --data-root")
@@ -152,7 +153,11 @@ def _present_sources(root: Path, datasets: Sequence[str] | None) -> list[Source]
     from datamodules.sources import SOURCES, open_source
 
     if datasets:
-        return [open_source(name, root) for name in datasets]
+        sources = [open_source(name, root) for name in datasets]
+        for source in sources:
+            if source.unit != "image":
+                raise UserError("--dataset", source.name, "chest X-ray sets: CT is not audited")
+        return sources
     present = []
     for name in SOURCES:
         source = open_source(name, root)

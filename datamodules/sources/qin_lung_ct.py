@@ -29,5 +29,8 @@ class QinLungCT(CTSource):
     def _lungs(self, scan: Scan) -> tuple[NDArray[np.bool_], NDArray[np.int16] | None]:
         if scan.reference != "pseudo":
             return super()._lungs(scan)
-        volume = np.stack([scan.series.read_slice(index) for index in range(len(scan.series))])
-        return pseudo_mask(volume, scan.series.spacing, scan.series.slice_mm), volume
+        series = scan.series
+        volume = np.empty((len(series), *series.shape), np.int16)
+        for index in range(len(series)):
+            volume[index] = series.read_slice(index)
+        return pseudo_mask(volume, series.spacing, series.slice_mm), volume
