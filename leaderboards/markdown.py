@@ -130,9 +130,10 @@ def _protocol(rows: pd.DataFrame, protocol: str, meta: Meta) -> list[str]:
 
 def _section(rows: pd.DataFrame, meta: Meta) -> list[str]:
     first = rows.iloc[0]
-    parts = [f"### {wording.heading(first)}"]
+    about = first.to_dict()
+    parts = [f"### {wording.heading(about)}"]
     parts += [PHANTOM_BANNER] if first["phantom"] else []
-    parts += wording.remarks(first)
+    parts += wording.remarks(about)
     columns, notes = _columns(rows, meta)
     parts.append(grid(list(columns), zip(*columns.values(), strict=True)))
     parts += ["Published:\n\n" + "\n".join(notes)] if notes else []

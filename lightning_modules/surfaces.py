@@ -112,7 +112,7 @@ def boundaries(prediction: Mask, reference: Mask) -> tuple[Mask, Mask]:
 
 def _box(mask: Mask) -> tuple[slice, ...]:
     """The smallest box around a mask that is not empty."""
-    whole: Mask = mask.any(axis=0) if mask.ndim == 3 else mask
+    whole = np.asarray(mask.any(axis=0)) if mask.ndim == 3 else mask
     left, top, width, height = cv2.boundingRect(whole.astype(np.uint8))
     box = slice(top, top + height), slice(left, left + width)
     if mask.ndim == 2:
