@@ -9,7 +9,7 @@ import platform
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,7 @@ def _fit(
     if record.get("state") == "done" and checkpoint is None and (first or under_srun()):
         say(f"{out} is done already; nothing to do")
         return
+    spent = _spent(record, out) if record.get("state") != "done" else 0.0
     started = time.time()
     names = ("suite", "system", "protocol", "seed", "train_on", "test_on", "config_hash")
     if first:
@@ -97,13 +98,14 @@ def _fit(
             reason="",
             host=platform.node(),
             started=started,
+            wall_s=round(spent, 2),
         )
-    spent = float(record.get("wall_s") or 0.0) if record.get("state") != "done" else 0.0
     try:
         result = _run_folds(config, out, extra, identity, checkpoint, checkpoint_every_s)
     except BaseException as error:
         if first:
-            _record_end(out, error, wall_s=round(spent + time.time() - started, 2))
+            now = time.time()
+            _record_end(out, error, wall_s=round(spent + now - started, 2), ended=now)
         raise
     if first and result:
         wall = spent + time.time() - started
@@ -118,6 +120,18 @@ def _fit(
             **result,
         )
         (out / "progress.json").unlink(missing_ok=True)
+
+
+def _spent(record: Mapping[str, Any], out: Path) -> float:
+    """Return the seconds of earlier starts, of killed ones as far as they told of themselves."""
+    told, began = float(record.get("wall_s") or 0.0), record.get("started")
+    if not began or float(record.get("ended") or 0.0) > began:
+        return told
+    try:
+        last = (out / "progress.json").stat().st_mtime
+    except OSError:
+        return told
+    return told + max(0.0, last - began)
 
 
 def _record_end(out: Path, error: BaseException, **facts: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -54,7 +55,8 @@ class DataRoot:
                 cases = source.cases()
                 digests = self._index.of_cases(cases, self._progress)
                 self._opened[name] = DataSet(source, cases, digests)
-                self._index.save()
+                with suppress(OSError):  # it only saves time; `status` works on a read-only folder
+                    self._index.save()
             except MissingDataError as error:
                 self._opened[name] = error
         opened = self._opened[name]

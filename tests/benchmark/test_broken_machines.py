@@ -56,10 +56,10 @@ def test_a_read_only_folder_is_named(small_disk, tiny_cell, write_suite, phantom
     config = tiny_cell()
     mount("remount", "ro")
     given = ["--suite", str(write_suite()), "--runs", str(place), "--data-root", str(phantom_root)]
-    for command in (
-        ["fit", "--config", str(config), "--out", str(place / "cell")],
-        ["run", *given],
-    ):
+    assert main(["status", *given]) == 0  # looking writes nothing
+    capsys.readouterr()
+    fit = ["fit", "--config", str(config), "--out", str(place / "cell")]
+    for command in (fit, ["run", *given, *LOCAL]):
         assert main(command) == 1
         said = capsys.readouterr().err.strip()
         assert said.startswith("lungbench: the folder is read-only (" + str(place))

@@ -61,6 +61,7 @@ def test_ten_kills_leave_the_rows_of_an_undisturbed_run(tiny_cell, rows, tmp_pat
     undisturbed = tmp_path / "undisturbed"
     pd.testing.assert_frame_equal(rows(undisturbed), rows(out), check_exact=True)
     record = json.loads((out / "cell.json").read_text())
+    assert record["wall_s"] > record["finished"] - record["started"] + 1  # all starts count
     runs = list((out / "wandb").glob("offline-run-*"))
     assert len(runs) > 5  # one a start
     assert {run.name.rsplit("-", 1)[1] for run in runs} == {record["wandb_id"]}
