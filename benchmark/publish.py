@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 STATE = "published.json"
 """Beside the leaderboard: the run's id, and what was sent last."""
+
+MAX_LENGTH = 64
+"""W&B takes no longer tags."""
 
 PUBLISH_FORMAT = 1
 """Raised whenever the same leaderboard would make another run."""
@@ -148,8 +152,9 @@ def _send(
         try:
             with _open(suite, folder, to, run_id, facts) as run:
                 cells["url"] = cell_runs.addresses(cells, run.entity or to.entity, to.project)
-                aliases = [suite.name, f"splits-{facts['splits_digest']}"]
-                aliases += [f"commit-{commit}" for commit in facts["commits"]]
+                names = [suite.name, f"splits-{facts['splits_digest']}"]
+                names += [f"commit-{commit}" for commit in facts["commits"]]
+                aliases = [re.sub(r"[^\w.-]+", "-", name)[:MAX_LENGTH] for name in names]
                 wandb_run.send(run, folder, cells, aliases, facts, with_pictures)
                 url = None if to.offline else run.url
         except wandb.Error as error:
@@ -176,7 +181,7 @@ def _open(
         name=f"leaderboard {suite.name}",
         group=suite.name,
         job_type="leaderboard",
-        tags=["leaderboard", suite.name],
+        tags=["leaderboard", suite.name[:MAX_LENGTH]],
         notes=suite.title,
         config={"suite": suite.name, "title": suite.title, **facts},
         settings=wandb.Settings(

@@ -17,7 +17,8 @@ from benchmark.commands.arguments import (
 EPILOG = """A mask file is named by its case id (CHNCXR_0001_0.png, CHNCXR_0001_0_mask.png,
 CHNCXR_0001_0.nii.gz), one for each test case of the protocol, on its film's own grid or on the
 scored one (the same, its long side at most 1024 pixels). Binary masks are the lungs; label masks
-need --labels, or nnU-Net's dataset.json beside them."""
+need --labels, or nnU-Net's dataset.json beside them. A CT scan's mask is a volume, named by its
+SeriesInstanceUID. More in docs/score.md."""
 
 
 def add(commands: Commands) -> None:
