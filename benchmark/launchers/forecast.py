@@ -35,7 +35,8 @@ class Gauge:
     def __init__(self, cell: Cell, clock: Callable[[], float] = time.monotonic) -> None:
         self._cell, self._clock = cell, clock
         self._old = read_progress(cell.folder / "progress.json")
-        self._since, self._first = clock(), 0.0
+        self._began = self._since = clock()
+        self._first = 0.0
         self.what, self.done, self.total = "starting", 0.0, 0.0
 
     def read(self) -> None:
@@ -54,6 +55,11 @@ class Gauge:
         """Seconds left of what the cell is doing, None where that is not known yet."""
         gone, spent = self.done - self._first, self._clock() - self._since
         return spent / gone * max(0.0, self.total - self.done) if gone > 0 else None
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the cell began."""
+        return self._clock() - self._began
 
     @property
     def pace(self) -> float | None:
@@ -90,7 +96,10 @@ class Forecast:
         now = {cell.system: gauge.pace for cell, gauge in running.items()}
         ends = []
         for cell, gauge in running.items():
-            ends.append(gauge.left_s if gauge.left_s is not None else self._expected(cell, now))
+            left = gauge.left_s
+            if left is None and (expected := self._expected(cell, now)) is not None:
+                left = max(0.0, expected - gauge.age_s)
+            ends.append(left)
         following = [self._expected(cell, now) for cell in waiting]
         known_ends = [end for end in ends if end is not None]
         known = [seconds for seconds in following if seconds is not None]

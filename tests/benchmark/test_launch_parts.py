@@ -203,6 +203,12 @@ def test_the_forecast_packs_what_waits_into_the_slots(tmp_path):
     assert forecast.left_s({running: gauge}, waiting[:1]) == pytest.approx(100)
     assert forecast.left_s({running: gauge}, longest_first(waiting)) == pytest.approx(320)
     assert forecast.left_s({}, []) == 0
+    starting = cell(tmp_path / "starting")
+    gauge = Gauge(starting, clock)
+    clock.now += 60
+    assert forecast.left_s({starting: gauge}, []) == pytest.approx(40)
+    clock.now += 60
+    assert forecast.left_s({starting: gauge}, []) == 0
 
 
 def test_the_line_says_what_runs_and_when_all_is_through(tmp_path):
