@@ -135,6 +135,7 @@ def methods(table: pd.DataFrame, meta: Meta, data: DataSets) -> str:
         f" {_keys('surface_dice')} has a tolerance of 2 mm, or the same share of the image's"
         " diagonal where the spacing is unknown. A case in which exactly one of prediction and"
         " reference is empty counts with Dice 0 and the image's diagonal as distance."
+        + "".join(f" {said}" for said in _of_scans(table))
     )
     parts.append(
         f"Intervals are 95 % percentile intervals of a bootstrap {_keys('bootstrap')} with"
@@ -152,6 +153,18 @@ def methods(table: pd.DataFrame, meta: Meta, data: DataSets) -> str:
         + "."
     )
     return "\n\n".join(parts) + "\n"
+
+
+def _of_scans(table: pd.DataFrame) -> list[str]:
+    """What a reader of CT results must know of cases and masks."""
+    said = []
+    if table["unit"].eq("scan").any():
+        said.append(
+            "CT scans were segmented slice by slice and scored as volumes, a scan a case, with"
+            " distances in mm; their slices were scored apart and are not ranked."
+        )
+    notes = {"automatic": wording.AUTOMATIC, "pseudo": wording.PSEUDO}
+    return said + [note for kind, note in notes.items() if table["reference"].eq(kind).any()]
 
 
 def references(table: pd.DataFrame, data: DataSets) -> str:

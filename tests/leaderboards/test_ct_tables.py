@@ -161,3 +161,5 @@ def test_a_suite_of_scans_ends_with_all_files(
     html = (folder / "leaderboard.html").read_text("utf-8")
     assert "lgan_baseline" in html and "per scan" in html
     assert "PSEUDO" in (folder / "leaderboard.tex").read_text("utf-8")
+    methods = (folder / "methods.md").read_text("utf-8")
+    assert "scored as volumes" in methods and PSEUDO in methods and AUTOMATIC in methods
