@@ -127,10 +127,10 @@ class ScoredCases:
             of_slice = score_masks({"lungs": lungs}, item["references"], item["spacing"])
             rows += [{**item["identity"], **row} for row in of_slice]
             masks = {"lungs": SliceMasks(*map(np.asarray, (lungs, reference) * 2))}
-            about = (item[name] for name in ("identity", "scan", "spacing"))
-            rows += [
-                {**row, "dice_netgrid": None, "iou_netgrid": None}  # no network was here
-                for row in whole.add(*about, masks, item["nodules"])
-            ]
+            of_scan = whole.add(
+                item["identity"], item["scan"], item["spacing"], masks, item["nodules"]
+            )
+            # No network was here, whose size these would be of.
+            rows += [{**row, "dice_netgrid": None, "iou_netgrid": None} for row in of_scan]
         whole.finish()
         return rows

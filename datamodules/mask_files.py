@@ -53,7 +53,7 @@ def find_masks(folder: Path, cases: Sequence[Case]) -> MaskFiles:
     ids: dict[str, list[Case]] = {}
     for case in cases:
         ids.setdefault(case.case_id, []).append(case)
-    files = {None: _masks_in(folder)}
+    files: dict[str | None, dict[str, Path]] = {None: _masks_in(folder)}
     for dataset in {case.dataset for case in cases}:
         if (folder / dataset).is_dir():
             files[dataset] = _masks_in(folder / dataset)
@@ -62,7 +62,8 @@ def find_masks(folder: Path, cases: Sequence[Case]) -> MaskFiles:
     missing = []
     for case in cases:
         key = (case.dataset, case.case_id)
-        places = [case.dataset] if case.case_id in shared else [case.dataset, None]
+        places: list[str | None] = [case.dataset]
+        places += [] if case.case_id in shared else [None]
         paths = [path for place in places for path in _of(case.case_id, files.get(place, {}), ids)]
         if len(paths) > 1:
             told = " and ".join(path.name for path in paths[:2])

@@ -123,8 +123,7 @@ def read_scan(path: Path, series: Series, labels: Labels | None) -> Mask:
     if not path.name.lower().endswith(VOLUMES):
         raise DataError(path, "a picture", "a volume of the whole scan", "save it as NIfTI")
     _require_known(path, _volume(path), labels)
-    lungs = labels and _lung_values(labels)
-    return read_volume_mask(path, series, lungs)
+    return read_volume_mask(path, series, None if labels is None else _lung_values(labels))
 
 
 def _lung_values(labels: Labels) -> frozenset[int]:

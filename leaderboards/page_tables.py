@@ -97,7 +97,7 @@ def first(rows: pd.DataFrame, meta: Meta) -> list[dict[str, Any]]:
         {
             "protocol": leader["protocol"],
             "title": meta.protocols.get(leader["protocol"], leader["protocol"]),
-            "system": leader["system"],
+            "system": meta.called(leader["system"]),
             "dice": number(leader["dice_mean"], 3),
             "low": number(leader["dice_ci_low"], 3),
             "high": number(leader["dice_ci_high"], 3),
