@@ -13,10 +13,8 @@ warnings.filterwarnings("ignore", message=".*torch.jit.*")
 
 import pytorch_lightning as pl  # noqa: E402
 import yaml  # noqa: E402
-from lightning_fabric.plugins.environments import (  # noqa: E402
-    LightningEnvironment,
-    SLURMEnvironment,
-)
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment  # noqa: E402
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment  # noqa: E402
 from pytorch_lightning.callbacks import RichProgressBar  # noqa: E402
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI  # noqa: E402
 from pytorch_lightning.loggers import Logger  # noqa: E402

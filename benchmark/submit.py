@@ -246,6 +246,10 @@ def _nothing_to_submit(request: Request, plan: Plan, root: Path, queue: Queue) -
         say(f"nothing to submit; job {coming[-1]} builds the leaderboard afterwards")
         _tell_how_to_watch(request)
         return 0
+    if any(ticket.state != "gone" for ticket in queue.tickets.values()):
+        command = f"lungbench leaderboard {shlex.join(request.arguments())}"
+        say(f"nothing to submit; when the jobs are through, build the leaderboard: {command}")
+        return 0
     say("nothing to submit: every cell that can run is done")
     board = leaderboard_if_changed(plan, False, root, request.runs)
     if board:

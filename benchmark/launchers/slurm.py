@@ -85,7 +85,7 @@ def submit(order: Order, cells: Sequence[Cell]) -> Submission:
         cells: the cells, the longest expected first; none of them is in the queue.
 
     Raises:
-        UserError: if SLURM refuses; what was submitted before stays recorded.
+        UserError: if SLURM refuses; nothing stays in the queue then.
     """
     folder = new_folder(order.folder)
     (folder / "logs").mkdir(parents=True)
@@ -100,14 +100,24 @@ def submit(order: Order, cells: Sequence[Cell]) -> Submission:
         order.round,
     )
     made.save()
-    for first, count in chunks(len(cells), max_array()):
+    try:
+        _send(order, made)
+    except UserError:
+        if made.arrays:
+            ask(["scancel", *(job for job, _, _ in made.arrays)])
+        raise
+    return made
+
+
+def _send(order: Order, made: Submission) -> None:
+    """Give a submission's scripts to SLURM, recording each job at once."""
+    for first, count in chunks(len(made.cells), max_array()):
         after = made.arrays[-1][0] if made.arrays else ""
-        job = _sbatch(array_command(order, folder, first, count, after))
+        job = _sbatch(array_command(order, made.folder, first, count, after))
         made.arrays.append((job, first, count))
         made.save()
-    made.finish = _sbatch(finish_command(folder, [job for job, _, _ in made.arrays]))
+    made.finish = _sbatch(finish_command(made.folder, [job for job, _, _ in made.arrays]))
     made.save()
-    return made
 
 
 def new_folder(suite_folder: Path) -> Path:
@@ -225,7 +235,8 @@ def _sbatch(command: Sequence[str]) -> str:
 def _insist(command: Sequence[str]) -> str:
     code, out, error = ask(command)
     if code != 0:
-        said = " ".join(error.split()) or f"exit code {code}"
+        said = " ".join(error.replace(f"{command[0]}: error: ", "").split())
+        said = said or f"exit code {code}"
         todo = "check the site profile; `lungbench submit --dry-run` prints the scripts"
-        raise UserError(command[0], f"{said} (from {shlex.join(command)[:300]})", todo=todo)
+        raise UserError(command[0], f"'{said}' (from {shlex.join(command)[:300]})", todo=todo)
     return out

@@ -29,7 +29,8 @@ requeue() {
 near_time_limit() {
     trap '' USR1
     # A cell that cannot finish one epoch in a job would be requeued for ever.
-    if [ -n "$(find "$cell/checkpoints" -newer "$started" -name '*.ckpt' -print -quit)" ]; then
+    saved=$(find "$cell/checkpoints" -newer "$started" -name '*.ckpt' -print -quit 2> /dev/null)
+    if [ -n "$saved" ]; then
         requeue "the time limit is near"
     fi
     if [ -n "$step" ]; then kill -TERM "$step"; wait "$step"; fi

@@ -55,10 +55,10 @@ class Suite:
 
     def let_go_on(self, job: str, restarts: int) -> None:
         """Wait until a job waits in the queue again, and spare it SLURM's two minutes there."""
-        told = ["squeue", "-rhj", job, "-o", "%T"]
-        waits = lambda: self.cluster.run(*told, check=False).strip() == "PENDING"  # noqa: E731
-        self.cluster.wait(waits, 60, f"{job} requeued", told=self.told)
-        assert f"Restarts={restarts} " in self.cluster.run("scontrol", "show", "job", job)
+        show = ["scontrol", "show", "job", job]
+        told = ("JobState=PENDING", f"Restarts={restarts} ")
+        waits = lambda: all(word in self.cluster.run(*show) for word in told)  # noqa: E731
+        self.cluster.wait(waits, 120, f"{job} requeued", told=self.told)
         self.cluster.run("scontrol", "update", f"JobId={job}", "StartTime=now")
 
     def wait_begun(self, job: str) -> None:
@@ -198,6 +198,9 @@ def test_a_thousand_cells_are_submitted_and_shown_in_seconds(
     assert sum("[" in job for job in arrays) == 3  # MaxArraySize is 400
     assert "1000 cells are queued and 0 running" in suite.command("run")
     assert "1 cells taken back" in suite.command("cancel", "--seeds", "7")
+    (tmp_path / "site.yaml").write_text(yaml.safe_dump({"finish_partition": "absent"}))
+    with pytest.raises(AssertionError, match="sbatch: found 'invalid partition specified: absent"):
+        suite.command("run")  # submits seed 7, but not the job that comes last
     assert "999 cells taken back" in suite.command("cancel")
     cluster.wait(lambda: not cluster.run("squeue", "-h").strip(), 20, "an empty queue")
     cells = json.loads(suite.command("status", "--json"))
