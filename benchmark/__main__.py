@@ -30,6 +30,7 @@ EPILOG = """examples:
   lungbench run --suite smoke --with my_network.yaml   your own network joins
   lungbench run --suite smoke --set trainer.max_epochs=2
   lungbench fit --config runs/smoke/cells/unet/m_to_s/seed-0/config.yaml --out again
+  lungbench predict --system unet --images my_films --out my_masks
 """
 
 

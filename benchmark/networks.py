@@ -180,7 +180,7 @@ def load(cells: Trained, device: str = "auto") -> Networks:
         places = [folder / "checkpoints", *sorted((folder / "checkpoints").glob("fold-*"))]
         for place in places:
             module = _build(folder / "config.yaml", config)
-            load_weights(module, place / weights)
+            _fill(module, place / weights)
             modules.append(module)
     for what, values in (
         ("preprocessing", preprocessings),
@@ -189,6 +189,14 @@ def load(cells: Trained, device: str = "auto") -> Networks:
         if any(value != values[0] for value in values):
             raise UserError(cells.name, f"cells that differ in {what}", "alike cells", "name one")
     return Networks(modules, preprocessings[0], place_of_work)
+
+
+def _fill(module: Segmenter, weights: Path) -> None:
+    try:
+        load_weights(module, weights)
+    except UserError as error:
+        expected, todo = "the weights of this cell's network", "train the cell again"
+        raise UserError(weights, error.found, expected, todo) from None
 
 
 def _find_device(name: str) -> torch.device:
