@@ -39,6 +39,13 @@ class Reporter(pl.Callback):
             epochs = trainer.max_epochs or 0
             self._file.write(trainer.current_epoch + inside, epochs, "training")
 
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *batch: Any
+    ) -> None:
+        """Give a sign of life in a long validation, which ends an epoch."""
+        if trainer.is_global_zero:
+            self._file.write(trainer.current_epoch + 1, trainer.max_epochs or 0, "training")
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say how the epoch went and how much time is left."""
         if not trainer.is_global_zero:
