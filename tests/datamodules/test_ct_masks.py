@@ -12,7 +12,7 @@ from pydicom import dcmread
 
 from contract.errors import DataError
 from datamodules.phantoms import write_lidc, write_qin
-from datamodules.phantoms.ct import FLIPPED_MASK, FLIPPED_SCAN, lungs_of
+from datamodules.phantoms.ct import FLIPPED_MASK, FLIPPED_SCAN, _patient, lungs_of
 from datamodules.phantoms.ct_chest import sample_chest
 from datamodules.phantoms.ct_files import Naming, uid, write_luna16_mask, write_segmentation
 from datamodules.pseudo_masks import pseudo_mask
@@ -41,8 +41,6 @@ def dice(one, other):
 
 def true_lungs(patient, size=64, slices=12):
     """Draw the patient again, as the writer did."""
-    from datamodules.phantoms.ct import _patient
-
     return lungs_of(_patient(patient, 0, size, slices)[1])
 
 
@@ -136,6 +134,26 @@ def test_a_mask_of_another_shape_or_direction_names_series_and_file(root, change
         source.open(case)
     assert case.case_id in str(raised.value)
     assert str(path) in str(raised.value)
+
+
+def gap(share):
+    def change(image):
+        across, down, slice_mm = image.GetSpacing()
+        image.SetSpacing((across, down, slice_mm * share))
+        return image
+
+    return change
+
+
+def test_a_rounded_distance_between_slices_is_no_other_grid(root):
+    source, case, path = luna16(root, 1)
+    before = source.open(case).lungs
+    chest = _patient("LIDC-IDRI-0001", 0, 64, 12)[1]
+    moved(gap(1.08))(path, chest)
+    assert np.array_equal(source.open(case).lungs, before)
+    moved(gap(1.2))(path, chest)
+    with pytest.raises(DataError, match=r"slices .* mm apart"):
+        source.open(case)
 
 
 @pytest.mark.parametrize("kept", [0, 40, -20])

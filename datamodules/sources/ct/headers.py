@@ -26,7 +26,7 @@ READ = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Header:
     """What the header of one DICOM file tells.
 

@@ -1,17 +1,24 @@
-"""Headers remembered by path, size and time of change: a set of 250,000 files opens in seconds."""
+"""Headers remembered folder by folder: a set of 250,000 files opens in seconds, in little memory.
+
+A folder's files mostly differ in name, instance and position alone, so that everything else is
+kept once.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from contract.errors import DataError
 from datamodules.sources.ct.headers import Header, is_dicom, read_header
 
-INDEX_FORMAT = 1
+INDEX_FORMAT = 2
 """Raised whenever the same files would give other headers."""
+
+SHARED = ("modality", "series", "patient", "orientation", "spacing", "shape", "attributes")
 
 
 class HeaderIndex:
@@ -24,34 +31,31 @@ class HeaderIndex:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._changed = False
-        self._known: dict[str, list[Any]] = {}
+        self._known: dict[str, dict[str, Any]] = {}
         try:
             stored = json.loads(path.read_text()) if path is not None else {}
             if stored.get("format") == INDEX_FORMAT:
-                self._known = stored["files"]
+                self._known = stored["folders"]
         except (OSError, ValueError):
             pass
 
-    def read(self, path: Path) -> Header | None:
-        """Return a file's header, or None if it is no DICOM file.
+    def headers(self, folder: Path, files: Sequence[Path]) -> list[Header]:
+        """Return the headers of a folder's DICOM files; files of other kinds are left out.
 
         Raises:
-            DataError: if it is damaged or cannot be read.
+            DataError: if a file is damaged or cannot be read.
         """
-        try:
-            stat = path.stat()
-        except OSError as error:
-            raise DataError(
-                path, f"an unreadable file ({error.strerror})", todo="check its permissions"
-            ) from None
-        state = [stat.st_size, stat.st_mtime_ns]
-        known = self._known.get(str(path))
-        if known is None or known[:2] != state:
-            found = read_header(path) if is_dicom(path) else None
-            told = None if found is None else {**asdict(found), "path": str(path)}
-            known = self._known[str(path)] = [*state, told]
+        if not files:
+            return []
+        state = _state(files)
+        known = self._known.pop(str(folder), None)
+        if known is None or known["state"] != state:
+            read = [read_header(path) for path in files if is_dicom(path)]
+            known = {"state": state, **_packed(read)}
             self._changed = True
-        return None if known[2] is None else _header(known[2])
+        if self._path is not None:
+            self._known[str(folder)] = known
+        return _unpacked(folder, known)
 
     def save(self) -> None:
         """Write the index if it changed."""
@@ -59,12 +63,42 @@ class HeaderIndex:
             # Imported here: digests know of cases, and cases of this room.
             from datamodules.digests import write_atomically
 
-            text = json.dumps({"format": INDEX_FORMAT, "files": self._known})
+            text = json.dumps({"format": INDEX_FORMAT, "folders": self._known})
             write_atomically(self._path, text.encode())
             self._changed = False
 
 
-def _header(told: dict[str, Any]) -> Header:
-    places = {key: tuple(told[key]) for key in ("position", "orientation", "spacing")}
-    rows, columns = told["shape"]
-    return Header(**{**told, **places, "path": Path(told["path"]), "shape": (rows, columns)})
+def _state(files: Sequence[Path]) -> str:
+    """Return a digest of the files' names, sizes and times of change."""
+    state = hashlib.blake2b(digest_size=16)
+    for path in files:
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise DataError(
+                path, f"an unreadable file ({error.strerror})", todo="check its permissions"
+            ) from None
+        state.update(json.dumps([path.name, stat.st_size, stat.st_mtime_ns]).encode())
+    return state.hexdigest()
+
+
+def _packed(headers: Sequence[Header]) -> dict[str, Any]:
+    shared: dict[str, int] = {}
+    files = []
+    for header in headers:
+        common = json.dumps([getattr(header, key) for key in SHARED])
+        number = shared.setdefault(common, len(shared))
+        files.append([header.path.name, number, header.instance, header.position])
+    return {"shared": [json.loads(common) for common in shared], "files": files}
+
+
+def _unpacked(folder: Path, known: dict[str, Any]) -> list[Header]:
+    shared = []
+    for values in known["shared"]:
+        told = dict(zip(SHARED, values, strict=True))
+        told |= {key: tuple(told[key]) for key in ("orientation", "spacing", "shape")}
+        shared.append(told)
+    return [
+        Header(path=folder / name, instance=instance, position=tuple(position), **shared[number])
+        for name, number, instance, position in known["files"]
+    ]

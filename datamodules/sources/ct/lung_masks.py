@@ -18,6 +18,9 @@ LUNA16_LUNGS = (3, 4)
 HALF_A_VOXEL = 0.5
 """Largest distance, in voxels, of a mask's corners from the scan's: beyond it they differ."""
 
+SAME_GAP = 0.1
+"""Largest difference of the distances between slices, as a share: positions are rounded."""
+
 LUNG_CODES = frozenset({"39607008", "3341006", "44029006", "T-28000", "T-28100", "T-28500"})
 """Lung, right lung and left lung, in SNOMED CT and in the older SNOMED-RT codes."""
 
@@ -108,16 +111,46 @@ def _onto(
     if found.shape != shape:
         told = " × ".join(map(str, found.shape))
         raise _other_grid(path, series, f"{told} voxels", " × ".join(map(str, shape)))
-    corners = np.array(np.meshgrid(*[(0, side - 1) for side in shape])).reshape(3, -1)
-    lie = turn[:3, :3] @ corners + turn[:3, 3:]
-    sizes = np.array(values.shape[::-1])[:, None]
-    signs = steps.sum(axis=1)[:, None]
-    expected = steps @ corners + np.where(signs < 0, sizes - 1, 0)
-    away = float(np.abs(lie - expected).max())
-    if away > HALF_A_VOXEL:
-        raise _other_grid(path, series, f"corners {away:.1f} voxels away", "those of the scan")
+    _require_aligned(path, series, turn, steps, values.shape[::-1])
     backwards = tuple(slice(None, None, int(steps[:, axis].sum())) for axis in range(3))
     return found[backwards].transpose(2, 1, 0)
+
+
+def _require_aligned(
+    path: Path,
+    series: Series,
+    turn: NDArray[np.float64],
+    steps: NDArray[np.int_],
+    sizes: tuple[int, ...],
+) -> None:
+    """Require a mask's corners to lie at the scan's.
+
+    Across the slices one end is enough if the distances between them agree: some writers state
+    the first gap, others the mean, and both are rounded.
+
+    Args:
+        path: the mask.
+        series: the scan.
+        turn: ``(4, 4)``, the scan's (column, row, slice, 1) to the mask's (x, y, z, 1).
+        steps: the turn's nearest permutation with signs, ``(3, 3)``.
+        sizes: the mask's voxels along x, y and z.
+    """
+    shape = (series.shape[1], series.shape[0], len(series))
+    corners = np.array(np.meshgrid(*[(0, side - 1) for side in shape])).reshape(3, -1)
+    first = np.where(steps.sum(axis=1) < 0, np.array(sizes) - 1, 0)
+    away = np.abs(turn[:3, :3] @ corners + turn[:3, 3:] - steps @ corners - first[:, None])
+    across = int(np.abs(steps[:, 2]).argmax())
+    stretch = abs(turn[across, 2] / steps[across, 2]) if len(series) > 1 else 1.0
+    ends = [float(away[across, corners[2] == end].max()) for end in (0, len(series) - 1)]
+    inside = float(np.delete(away, across, axis=0).max())
+    if abs(stretch - 1) > SAME_GAP:
+        raise _other_grid(
+            path, series, f"slices {series.slice_mm * stretch:.3f} mm apart",
+            f"{series.slice_mm:.3f} mm",
+        )  # fmt: skip
+    if max(inside, min(ends)) > HALF_A_VOXEL:
+        found = f"corners {max(inside, *ends):.1f} voxels away"
+        raise _other_grid(path, series, found, "those of the scan")
 
 
 def _other_grid(path: Path, series: Series, found: str, expected: str) -> DataError:

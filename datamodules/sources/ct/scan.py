@@ -184,7 +184,7 @@ class CTSource(Source):
         index = HeaderIndex(self.memory and self.memory / f"headers-{self.name}.json")
         for folder, files in walk(self.folder):
             try:
-                headers = [header for path in files if (header := index.read(path)) is not None]
+                headers = index.headers(folder, files)
                 slices = [header for header in headers if header.modality == "CT"]
                 if slices:
                     require_one_series(folder, headers)
