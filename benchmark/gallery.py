@@ -23,8 +23,11 @@ from numpy.typing import NDArray
 from benchmark.checkpoints import load_weights
 from benchmark.progress import say
 from datamodules.base import ProtocolDataModule
+from datamodules.datasets import CaseList
 from datamodules.digests import write_atomically
-from datamodules.preprocessing import resize
+from datamodules.preprocessing import Preprocessing, resize
+from datamodules.sources import Case, Source
+from datamodules.sources.ct.scan import Scan
 from lightning_modules.scoring import structure_masks, to_reference_grid
 from lightning_modules.segmenter import Segmenter
 
@@ -117,12 +120,8 @@ def draw(
     terms: dict[str, str] = {}
     module = module.to(trainer.strategy.root_device).eval()
     for fold in folds:
-        places = {(c.dataset, c.case_id): k for k, c in enumerate(fold.data.test_cases.cases)}
-        here = [
-            (kind, row, places[row["test_on"], row["case_id"]])
-            for kind, row in chosen
-            if (row["test_on"], row["case_id"]) in places
-        ]
+        places = _places(fold.data.test_cases)
+        here = [(kind, row, places[_key(row)]) for kind, row in chosen if _key(row) in places]
         if here and len(folds) > 1:
             load_weights(module, fold.checkpoint)
         items = fold.data.test_dataloader().dataset
@@ -131,16 +130,37 @@ def draw(
             source = fold.data.sources[case.dataset]
             if source.phantom is None:
                 terms[case.dataset] = source.download
-            name, picture, size = small_picture(source.read_image(case))
+            name, picture, size = small_picture(_film(source, case, row.get("slice_index")))
             pictures[name] = picture
             reference, prediction = _masks(trainer, module, items[place])
             cases.append(_entry(kind, row, name, size, reference, prediction))
-    kinds = [kind for kind, _ in chosen]
     order = {(kind, row["test_on"], row["case_id"]): k for k, (kind, row) in enumerate(chosen)}
     cases.sort(key=lambda case: order[case["kind"], case["test_on"], case["case_id"]])
-    if len(cases) != len(kinds):
-        raise RuntimeError(f"{len(kinds) - len(cases)} chosen cases are in no fold's test set")
+    if len(cases) != len(chosen):
+        raise RuntimeError(f"{len(chosen) - len(cases)} chosen cases are in no fold's test set")
     return {"format": FORMAT, "structure": STRUCTURE, "terms": terms, "cases": cases}, pictures
+
+
+def _key(row: Row) -> tuple[str, str, int | None]:
+    """A film's or slice's data set, film or scan, and place in the scan."""
+    within = row.get("slice_index")
+    return row["test_on"], row["case_id"] if within is None else row["scan_id"], within
+
+
+def _places(cases: CaseList) -> dict[tuple[str, str, int | None], int]:
+    """Where each film or slice stands in a test set."""
+    found = {}
+    for place, case in enumerate(cases.cases):
+        at = cases.slice_of(place)
+        found[case.dataset, case.case_id, None if at is None else at[0]] = place
+    return found
+
+
+def _film(source: Source, case: Case, slice_index: int | None) -> NDArray[np.uint8]:
+    """Return grey values ``(H, W)`` that no system's preprocessing has touched."""
+    if isinstance(case, Scan) and slice_index is not None:
+        return Preprocessing().window(case.series.read_slice(slice_index))
+    return source.read_image(case)
 
 
 def _masks(

@@ -225,10 +225,12 @@ class _Reader:
     def _tile(self, folder: Path, case: Mapping[str, Any]) -> Tile:
         if case["kind"] not in KINDS:
             raise ValueError(f"kind {case['kind']!r}")
-        slice_index = case.get("slice_index")
+        name = str(case["case_id"])
+        if case.get("slice_index") is not None:
+            name = f"{case['scan_id']}, slice {case['slice_index']}"
         return Tile(
             kind=case["kind"],
-            case=str(case["case_id"]) + ("" if slice_index is None else f", slice {slice_index}"),
+            case=name,
             test_on=str(case["test_on"]),
             numbers=_numbers(case),
             picture=self._picture(folder, case),

@@ -14,7 +14,17 @@ import yaml
 from benchmark import gallery
 from benchmark.fit import fit
 from benchmark.plan import Selection, make_plan
-from datamodules.phantoms import write_jsrt
+from datamodules.phantoms import write_jsrt, write_lidc
+
+
+def finished(place: Path, suite: str, protocol: str) -> Path:
+    """A finished cell of the mean mask."""
+    plan = make_plan(suite, place / "runs", place / "data", {"preprocessing.size": 64})
+    [cell] = Selection(systems=["mean_shape"], protocols=[protocol], seeds=[0]).of(plan)
+    cell.folder.mkdir(parents=True)
+    (cell.folder / "config.yaml").write_text(yaml.safe_dump(cell.config))
+    fit(cell.folder / "config.yaml", cell.folder)
+    return cell.folder
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +32,7 @@ def folded_cell(tmp_path_factory) -> Path:
     """A finished cell of two folds: the mean mask of each half predicts the other."""
     place = tmp_path_factory.mktemp("gallery")
     write_jsrt(place / "data", 20, size=128)
-    changes = {"preprocessing.size": 64}
-    plan = make_plan("cross_dataset", place / "runs", place / "data", changes)
-    chosen = Selection(systems=["mean_shape"], protocols=["jsrt"], seeds=[0]).of(plan)
-    cell = chosen[0]
-    cell.folder.mkdir(parents=True)
-    (cell.folder / "config.yaml").write_text(yaml.safe_dump(cell.config))
-    fit(cell.folder / "config.yaml", cell.folder)
-    return cell.folder
+    return finished(place, "cross_dataset", "jsrt")
 
 
 def filled(polygons: list[list[float]], shape: tuple[int, int]) -> np.ndarray:
@@ -93,6 +96,26 @@ def test_a_fault_costs_the_pictures_alone_and_is_told(folded_cell, tmp_path, cap
     assert record["state"] == "done"
     one, two = (pd.read_parquet(f / "cases.parquet") for f in (folded_cell, tmp_path / "cell"))
     pd.testing.assert_frame_equal(one, two)
+
+
+def test_of_scans_the_slices_are_shown(tmp_path):
+    write_lidc(tmp_path / "data", 10, size=64, slices=6)
+    folder = finished(tmp_path, "smoke_ct", "lidc")
+    content = json.loads((folder / "gallery" / "gallery.json").read_text())
+    rows = pd.read_parquet(folder / "cases.parquet")
+    slices = rows[(rows["unit"] == "slice") & (rows["structure"] == "lungs")].set_index("case_id")
+    assert len(content["cases"]) >= 3
+    for case in content["cases"]:
+        row = slices.loc[case["case_id"]]
+        assert not row["empty_reference"]
+        assert (case["dice"], case["scan_id"], case["slice_index"]) == (
+            row["dice"], row["scan_id"], row["slice_index"],
+        )  # fmt: skip
+        lungs = filled(case["reference_contours"], (64, 64))
+        picture = cv2.imread(str(folder / "gallery" / case["picture"]), cv2.IMREAD_GRAYSCALE)
+        large = cv2.resize(picture, (256, 256))
+        body = cv2.dilate(lungs.astype(np.uint8), np.ones((25, 25))).astype(bool) & ~lungs
+        assert large[lungs].mean() < large[body].mean() - 20  # air in that very slice's lungs
 
 
 def rows_of(dices: list[float], **given: object) -> list[dict[str, object]]:
