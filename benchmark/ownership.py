@@ -120,7 +120,7 @@ class Owner:
         aside = self._place.with_name(f".owner-{uuid.uuid4().hex}")
         try:
             self._place.rename(aside)
-        except OSError:
+        except FileNotFoundError:
             return
         shutil.rmtree(aside, ignore_errors=True)
 

@@ -70,7 +70,8 @@ def run_cells(
             for ended, future in enumerate(as_completed(futures), 1):
                 cell = futures[future]
                 state, reason, seconds = future.result()
-                tail = f" — {reason} (log: {cell.log})" if state != "done" else ""
+                tail = f" — {reason}" if reason else ""
+                tail += f" (log: {cell.log})" if state != "done" else ""
                 left = board.left()
                 tail += f"; suite: {left}" if left else ""
                 say(f"[{ended}/{len(cells)}] {cell.name}: {state} in {duration(seconds)}{tail}")
@@ -120,7 +121,7 @@ def _run_cell(
     finally:
         seconds = time.monotonic() - started
         slots.give_back(slot)
-        board.end(cell, seconds, state == "done")
+        board.end(cell, seconds, done=state == "done" and not reason)
     return state, reason, seconds
 
 
@@ -129,7 +130,7 @@ def _hold_and_run(cell: Cell, slot: Slot, limits: Limits, stop: threading.Event)
     with Owner(cell.folder) as owner:
         record = read_record(cell.folder)
         if record.get("state") == "done" and record.get("config_hash") == cell.config_hash:
-            return "done", ""  # another launcher did it since this one looked
+            return "done", "by another process meanwhile"
         config = cell.folder / "config.yaml"
         text = yaml.safe_dump(cell.config, sort_keys=False, allow_unicode=True)
         write_atomically(config, text.encode())

@@ -31,7 +31,7 @@ class Frail(nn.Conv2d):
         return super().forward(image)
 
     def raises(self) -> None:
-        raise ValueError("planted fault")
+        raise ValueError("planted fault on GPU " + os.environ["CUDA_VISIBLE_DEVICES"])
 
     def greedy(self) -> None:
         used = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -69,19 +69,24 @@ def command(folder: Path, root: Path, systems: list[str], *names: str) -> list[s
 
 
 @pytest.mark.slow
-def test_one_raises_one_needs_too_much_memory_one_hangs(tmp_path, phantom_root, capsys):
+@pytest.mark.timeout(1500)
+def test_one_raises_one_needs_too_much_memory_one_hangs(
+    tmp_path, phantom_root, capsys, monkeypatch
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")  # where there are none, the CPU trains
     systems = write_systems(tmp_path)
     arguments = command(tmp_path, phantom_root, systems, "mean_shape")
-    assert main(["run", *arguments, "--jobs", "2", "--silence", "25s"]) == 1
+    run = ["run", *arguments, "--launcher", "local"]
+    assert main([*run, "--silence", "40s"]) == 1
     told = capsys.readouterr().out
     assert "1 done, 3 failed" in told and "leaderboard.html" in told
     assert main(["status", *arguments, "--json"]) == 0
     cells = {cell["system"]: cell for cell in json.loads(capsys.readouterr().out)}
     assert cells["mean_shape"]["state"] == "done"
     expected = {
-        "raises": "ValueError: planted fault",
+        "raises": "ValueError: planted fault on GPU ",
         "greedy": "out of memory (it asked for 1073741824 bytes more); use less of it: a smaller",
-        "hangs": "no sign of life for 0:00:2",
+        "hangs": "no sign of life for 0:00:4",
     }
     for system, reason in expected.items():
         assert cells[system]["state"] == "failed"
@@ -89,6 +94,8 @@ def test_one_raises_one_needs_too_much_memory_one_hangs(tmp_path, phantom_root, 
         assert f"{system} m_to_s seed-0: failed" in told and cells[system]["reason"] in told
         log = Path(cells[system]["log"]).read_text()
         assert f"lungbench: {reason}" in log
+    assert cells["raises"]["reason"][-1] in "01"
+    assert "2 at a time, each on 1 of 2 GPUs" in told
     assert "--set batch_size=" in cells["greedy"]["reason"]
     suite = tmp_path / "runs" / "frail_suite"
     for page in ("leaderboard.md", "leaderboard.html"):
@@ -100,7 +107,7 @@ def test_one_raises_one_needs_too_much_memory_one_hangs(tmp_path, phantom_root, 
 
     mended = NETWORK.replace("self.batches == 3", "False")
     (tmp_path / "frail.py").write_text(mended)
-    assert main(["run", *arguments, "--jobs", "2"]) == 0
+    assert main(run) == 0
     told = capsys.readouterr().out
     assert "4 cells, 3 to run" in told and "4 done" in told and "mean_shape" not in told
     assert {path: path.stat().st_mtime_ns for path in untouched} == before
@@ -108,6 +115,7 @@ def test_one_raises_one_needs_too_much_memory_one_hangs(tmp_path, phantom_root, 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_a_killed_cell_fails_alone_and_sigterm_ends_the_run_in_good_order(tmp_path, phantom_root):
     systems = write_systems(tmp_path, ["hangs"])
     arguments = command(tmp_path, phantom_root, systems, "mean_shape")
@@ -116,8 +124,8 @@ def test_a_killed_cell_fails_alone_and_sigterm_ends_the_run_in_good_order(tmp_pa
 
     def start() -> tuple[subprocess.Popen, int]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "benchmark", "run", *arguments], text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            [sys.executable, "-m", "benchmark", "run", *arguments, "--launcher", "local"],
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         progress = record.with_name("progress.json")
         deadline = time.monotonic() + 240

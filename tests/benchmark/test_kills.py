@@ -37,6 +37,7 @@ def draw(random_: random.Random) -> tuple[list[str], list[str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_ten_kills_leave_the_rows_of_an_undisturbed_run(tiny_cell, rows, tmp_path):
     moments, files = draw(random.Random(20200831))
     marks, out = tmp_path / "marks", tmp_path / "killed"

@@ -76,3 +76,39 @@ def test_a_requeued_job_takes_over_from_itself_on_another_node(tmp_path, monkeyp
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     with Owner(tmp_path):
         assert json.loads((tmp_path / "owner" / "owner.json").read_text())["starts"] == 1
+
+
+CHILD = """
+import json, os, sys
+from pathlib import Path
+from benchmark.ownership import Owner
+with Owner(Path(sys.argv[1])):
+    signed = json.loads((Path(sys.argv[1]) / "owner" / "owner.json").read_text())
+    print(signed["pid"] == os.getpid())
+    sys.stdout.flush()
+    if sys.argv[2] == "killed":
+        os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize(("end", "code"), [("well", 0), ("killed", -9)])
+def test_a_launcher_hands_the_folder_to_its_process(tmp_path, end, code):
+    with Owner(tmp_path) as owner:
+        assert owner.holds()
+        ended = subprocess.run(
+            [sys.executable, "-c", CHILD, str(tmp_path), end], capture_output=True, text=True,
+            env=os.environ | owner.hand_over(), check=False,
+        )  # fmt: skip
+        assert (ended.stdout.strip(), ended.returncode) == ("True", code), ended.stderr
+        assert owner.holds() == (end == "killed") and not is_owned(tmp_path)
+    assert not (tmp_path / "owner").exists()
+
+
+def test_a_folder_that_was_lost_meanwhile_is_not_taken_over(tmp_path):
+    with Owner(tmp_path) as other:
+        ended = subprocess.run(
+            [sys.executable, "-c", CHILD, str(tmp_path), "well"], capture_output=True, text=True,
+            env=os.environ | {ownership.HANDED_OVER: "of a dead launcher"}, check=False,
+        )  # fmt: skip
+        assert ended.returncode == 1 and "BusyError" in ended.stderr
+        assert other.holds()

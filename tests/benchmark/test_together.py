@@ -11,12 +11,14 @@ import yaml
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_two_runs_share_the_cells(tmp_path, phantom_root):
     suite = tmp_path / "shared.yaml"
     settings = {"systems": ["mean_shape"], "protocols": ["m_to_s"], "seeds": [0, 1, 2]}
     suite.write_text(yaml.safe_dump({**settings, "overrides": {"preprocessing.size": 32}}))
     command = [sys.executable, "-m", "benchmark", "run", "--suite", str(suite), "--jobs", "1"]
-    command += ["--runs", str(tmp_path / "runs"), "--data-root", str(phantom_root)]
+    runs = str(tmp_path / "runs")
+    command += ["--launcher", "local", "--runs", runs, "--data-root", str(phantom_root)]
     both = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for _ in range(2)
