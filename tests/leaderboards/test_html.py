@@ -376,10 +376,14 @@ def test_forty_systems_build_fast_and_sort_fast(tmp_path: Path, browser: webdriv
     assert page.stat().st_size < 15e6
     assert page.read_text("utf-8").count("<details data-system=") == len(systems) * len(MATRIX)
     browser.get(page.as_uri())
-    milliseconds = browser.execute_script(
-        "const start = performance.now();"
-        "document.querySelectorAll('article.board thead button')[2].click();"
-        "document.body.getBoundingClientRect();"
-        "return performance.now() - start;"
-    )
-    assert milliseconds < 200
+    milliseconds = [
+        browser.execute_script(
+            "const start = performance.now();"
+            "document.querySelectorAll('article.board thead button')[arguments[0]].click();"
+            "document.body.getBoundingClientRect();"
+            "return performance.now() - start;",
+            column,
+        )
+        for column in (2, 3, 4, 5, 2)
+    ]
+    assert sorted(milliseconds)[2] < 200, milliseconds
