@@ -112,7 +112,7 @@ def test_clinical_files_become_attributes(name: str, phantom_root: Path) -> None
 
 
 def test_unknown_names_are_listed(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="jsrt, montgomery, shenzhen"):
+    with pytest.raises(UserError, match="jsrt, lidc_idri, montgomery, qin_lung_ct, shenzhen"):
         open_source("chestx", tmp_path)
     with pytest.raises(UserError, match="mend the path"):
         open_source("mine.yaml", tmp_path)

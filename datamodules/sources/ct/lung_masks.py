@@ -99,7 +99,7 @@ def _onto(
     path: Path, values: NDArray[np.generic], affine: NDArray[np.float64], series: Series
 ) -> NDArray[np.generic]:
     """Return a volume ``(z, y, x)`` as a view in the scan's order of axes and directions."""
-    turn = np.linalg.solve(affine, series.affine)
+    turn = np.asarray(np.linalg.solve(affine, series.affine), np.float64)
     steps = np.rint(turn[:3, :3]).astype(int)
     shape = (series.shape[1], series.shape[0], len(series))
     if len(series) == 1:
