@@ -145,7 +145,7 @@ class CTSource(Source):
         if not masked:
             raise DataError(
                 self.folder,
-                f"{len(scans)} scans and no lung mask: none for series {scans[0].case_id}",
+                f"no lung mask for any of its scans ({len(scans)}): series {scans[0].case_id} …",
                 "a lung mask of each scan that is to train or test",
                 self.where_masks,
             )
