@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 warnings.filterwarnings("ignore", message=".*torch.jit.*")
+warnings.filterwarnings("ignore", message=".*srun. command is available.*")
 
 import pytorch_lightning as pl  # noqa: E402
 import yaml  # noqa: E402
