@@ -247,9 +247,9 @@ class _Reader:
             content = (folder / name).read_bytes()
             if content[:4] != b"RIFF" or content[8:12] != b"WEBP":
                 raise ValueError(f"{name} is no WebP picture")
-            size = (_HALVES * int(case[side]) for side in ("width", "height"))
+            width, height = (_HALVES * int(case[side]) for side in ("width", "height"))
             film = base64.b64encode(content).decode()
-            self._pictures[identity] = Picture(identity, *size, film, drawn)
+            self._pictures[identity] = Picture(identity, width, height, film, drawn)
         return self._pictures[identity]
 
 
