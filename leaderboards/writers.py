@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contract.rows import LEADERBOARD_SCHEMA
-from leaderboards import columns, html, markdown, paper, svg
+from leaderboards import beside, columns, html, markdown, paper, svg
 from leaderboards.findings import Findings
 from leaderboards.galleries import Album
 from leaderboards.markdown import Meta
@@ -43,7 +43,8 @@ def write(
     replace(folder / "cases.parquet", lambda path: pq.write_table(cases, path))
     rows = pa.Table.from_pandas(table, schema=LEADERBOARD_SCHEMA, preserve_index=False)
     replace(folder / "leaderboard.parquet", lambda path: pq.write_table(rows, path))
-    for name, frame in {"leaderboard": table, **findings.frames}.items():
+    frames = {"leaderboard": table, "published": beside.compare(table), **findings.frames}
+    for name, frame in frames.items():
         _write_text(folder / f"{name}.csv", frame.to_csv(index=False, float_format="%.10g"))
     data = paper.DataSets.of(
         (row["train_on"], row["test_on"])

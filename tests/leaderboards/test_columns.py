@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contract.rows import CASE_SCHEMA, LEADERBOARD_SCHEMA, METRICS, STATISTICS, TABLE_KEYS
-from leaderboards import columns, comparisons, endpoints, generalisation, insights, quality
+from leaderboards import beside, columns, comparisons, endpoints, generalisation, insights, quality
 from leaderboards import subgroups as divided
 
 KEYED = (*TABLE_KEYS,)
@@ -11,6 +11,7 @@ COLUMNS = {
     "cases": CASE_SCHEMA.names,
     "leaderboard": LEADERBOARD_SCHEMA.names,
     "comparisons": (*KEYED, *comparisons.PAIR_COLUMNS),
+    "published": beside.COLUMNS,
     "ranks": (*KEYED, *insights.RANK_COLUMNS),
     "generalisation": generalisation.COLUMNS,
     "subgroups": divided.COLUMNS,
