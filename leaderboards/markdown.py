@@ -130,7 +130,7 @@ def _protocol(rows: pd.DataFrame, protocol: str, meta: Meta) -> list[str]:
 
 def _section(rows: pd.DataFrame, meta: Meta) -> list[str]:
     first = rows.iloc[0]
-    about = first.to_dict()
+    about = insights.records(rows.head(1))[0]
     parts = [f"### {wording.heading(about)}"]
     parts += [PHANTOM_BANNER] if first["phantom"] else []
     parts += wording.remarks(about)
