@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
@@ -234,7 +234,7 @@ def contours(mask: NDArray[np.bool_], size: tuple[int, int]) -> tuple[Contours, 
         placed = (line[:, 0].astype(np.float32) + np.float32(0.5)) * scale
         simple = cv2.approxPolyDP(placed[:, None], TOLERANCE, True)[:, 0]
         rounded = np.round(np.asarray(simple, np.float64) * 2) / 2
-        polygons.append(cast("list[float]", rounded.ravel().tolist()))
+        polygons.append(rounded.ravel().tolist())
     return polygons, max(0, len(found) - MOST_CONTOURS)
 
 

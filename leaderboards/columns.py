@@ -32,9 +32,9 @@ def described(file: str) -> dict[str, str]:
     texts = _texts()
     own = texts["files"][file]
     keys = {name: texts["keys"][name] for name in own.get("keys", texts["keys"])}
-    found = {**keys, **own["columns"]}
+    found: dict[str, str] = {**keys, **own["columns"]}
     if own.get("metrics") == "values":
-        return found | texts["metrics"]
+        found |= texts["metrics"]
     if own.get("metrics") == "statistics":
         for metric in texts["metrics"]:
             for statistic, text in texts["statistics"].items():

@@ -108,7 +108,7 @@ def _drawn(cases: pa.Table, frame: pd.DataFrame, draws: int) -> dict[tuple[str, 
     names = ["system", "seed", "patient_id", *statistics.CASE_KEY, "dice"]
     measured = lungs_of(cases)
     measured = measured.filter(pc.equal(measured["phantom"], bool(frame["phantom"].iloc[0])))
-    drawn = {}
+    drawn: dict[tuple[str, str, str], Floats] = {}
     for (protocol, test_on), cells in frame.groupby(["protocol", "test_on"]):
         of_protocol = pc.equal(measured["protocol"], protocol)
         chosen = pc.and_(of_protocol, pc.equal(measured["test_on"], test_on))
@@ -116,7 +116,7 @@ def _drawn(cases: pa.Table, frame: pd.DataFrame, draws: int) -> dict[tuple[str, 
         scores = statistics.arrange(rows[rows["system"].isin(cells["system"])], ("dice",))
         means = statistics.bootstrap_means(scores, draws)[..., 0]
         for place, system in enumerate(scores.systems):
-            drawn[system, protocol, test_on] = means[:, place]
+            drawn[system, str(protocol), str(test_on)] = means[:, place]
     return drawn
 
 
@@ -127,10 +127,10 @@ def _mean_of_sets(
     means = np.full((draws, len(systems)), np.nan)
     for system, rows in side.groupby("system"):
         of_set = [
-            np.mean([drawn[system, protocol, test_on] for protocol in of["protocol"]], axis=0)
+            np.mean([drawn[str(system), one, str(test_on)] for one in of["protocol"]], axis=0)
             for test_on, of in rows.groupby("test_on")
         ]
-        means[:, systems.index(system)] = np.mean(of_set, axis=0)
+        means[:, systems.index(str(system))] = np.mean(of_set, axis=0)
     return means
 
 

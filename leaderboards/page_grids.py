@@ -50,15 +50,15 @@ def subgroups(served: pd.DataFrame) -> Grid:
     rows = []
     for row in insights.records(lungs):
         firm = row["gap_ci_low"] > 0 or row["gap_ci_high"] < 0
-        dice, gap = ([row[f"{name}_ci_low"], row[f"{name}_ci_high"]] for name in ("dice", "gap"))
+        dice, gap = ((row[f"{name}_ci_low"], row[f"{name}_ci_high"]) for name in ("dice", "gap"))
         rows.append(
             [
                 *_named(row, "protocol", "division", "group"),
                 Value(str(row["n_cases"]), row["n_cases"]),
                 shown_number(row["dice_mean"], 4),
-                Value(interval_text(*dice, 4), known(dice[0])),
+                Value(interval_text(dice[0], dice[1], 4), known(dice[0])),
                 Value(signed_text(row["gap"], 4), known(row["gap"]), "lead" if firm else ""),
-                Value(interval_text(*gap, 4, signed=True), known(gap[0])),
+                Value(interval_text(gap[0], gap[1], 4, signed=True), known(gap[0])),
             ]
         )
     return Grid("Subgroups", columns, rows, tall=True)
