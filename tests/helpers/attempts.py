@@ -15,6 +15,7 @@ import traceback
 from pathlib import Path
 
 import torch
+import wandb  # noqa: F401  (imported once here instead of in every fork)
 
 from benchmark.fit import fit
 
