@@ -124,7 +124,7 @@ def _fit(
 
 def _spent(record: Mapping[str, Any], out: Path) -> float:
     """Return the seconds of earlier starts, of killed ones as far as they told of themselves."""
-    told, began = float(record.get("wall_s") or 0.0), record.get("started")
+    told, began = float(record.get("wall_s") or 0.0), float(record.get("started") or 0.0)
     if not began or float(record.get("ended") or 0.0) > began:
         return told
     try:
