@@ -38,8 +38,8 @@ def add(commands: Commands) -> None:
 
 
 def _predict(given: argparse.Namespace, extra: Sequence[str]) -> int:
-    from benchmark.networks import choose, trained
-    from benchmark.predict import predict
+    from benchmark.prediction.networks import choose, trained
+    from benchmark.prediction.predict import predict
 
     if given.cells:
         cells = trained(given.cells)
@@ -49,7 +49,7 @@ def _predict(given: argparse.Namespace, extra: Sequence[str]) -> int:
 
 
 def _serve(given: argparse.Namespace, extra: Sequence[str]) -> int:
-    from benchmark.serve import serve
+    from benchmark.prediction.serve import serve
 
     serve(given.runs, given.port, given.device)
     return 0

@@ -16,10 +16,10 @@ from PIL import Image
 
 from benchmark.__main__ import main
 from benchmark.fit import fit
-from benchmark.networks import choose, finished, load, trained
 from benchmark.plan import make_plan
-from benchmark.predict import find_films, predict
-from benchmark.segmentation import segment
+from benchmark.prediction.networks import choose, finished, load, trained
+from benchmark.prediction.predict import find_films, predict
+from benchmark.prediction.segmentation import segment
 from contract.errors import UserError
 from datamodules.phantoms import write_jsrt
 from datamodules.sources.films import Film, read_film

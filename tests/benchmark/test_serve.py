@@ -24,9 +24,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
-from benchmark.networks import choose, load
-from benchmark.segmentation import segment
-from benchmark.serve import create_app, serve
+from benchmark.prediction.networks import choose, load
+from benchmark.prediction.segmentation import segment
+from benchmark.prediction.serve import create_app, serve
 from contract.errors import UserError
 from datamodules.sources.films import read_film
 

@@ -17,12 +17,12 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import BadRequest, NotFound, RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.serving import make_server
 
-from benchmark.local_guard import guard
-from benchmark.networks import Networks, Trained, finished, load
-from benchmark.pictures import as_jpeg, as_png, overlay
-from benchmark.predict import without_place
+from benchmark.prediction.local_guard import guard
+from benchmark.prediction.networks import Networks, Trained, finished, load
+from benchmark.prediction.pictures import as_jpeg, as_png, overlay
+from benchmark.prediction.predict import without_place
+from benchmark.prediction.segmentation import Segmentation, segment
 from benchmark.progress import say
-from benchmark.segmentation import Segmentation, segment
 from contract.errors import DataError, UserError
 from datamodules.sources.films import Film, read_film
 
@@ -84,7 +84,7 @@ def create_app(runs: Path, device: str = "auto") -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = (MOST_MEGABYTES << 20) + FORM_BYTES
     guard(app)
     shelf = Shelf(runs, device)
-    page = {name: (files("benchmark.local_page") / name).read_text() for name in
+    page = {name: (files("benchmark.prediction.page") / name).read_text() for name in
             ("page.html.j2", "page.css", "page.js")}  # fmt: skip
     template = jinja2.Environment(autoescape=True).from_string(page["page.html.j2"])
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.networks import Networks
+from benchmark.prediction.networks import Networks
 from datamodules.sources.films import Film
 from lightning_modules.measurements import measure
 from lightning_modules.quality import Quality, assess, disagreement

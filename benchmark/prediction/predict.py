@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-from benchmark.networks import Networks, Trained, load
-from benchmark.pictures import as_jpeg, as_png, overlay
+from benchmark.prediction.networks import Networks, Trained, load
+from benchmark.prediction.pictures import as_jpeg, as_png, overlay
+from benchmark.prediction.segmentation import Segmentation, segment
 from benchmark.progress import say, shown
-from benchmark.segmentation import Segmentation, segment
 from contract.errors import DataError, UserError
 from datamodules.digests import write_atomically
 from datamodules.sources.dicom import SUFFIXES
