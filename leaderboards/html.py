@@ -14,8 +14,8 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
-from contract.rows import RANKED_REFERENCES, RANKED_UNITS, TABLE_KEYS
-from leaderboards import markdown, page_figures, page_grids, page_tables
+from contract.rows import TABLE_KEYS
+from leaderboards import markdown, page_figures, page_grids, page_tables, wording
 from leaderboards.findings import Findings
 from leaderboards.galleries import KINDS, Album, CellGallery, Tile, within_budget
 from leaderboards.insights import TableKey, records
@@ -197,25 +197,19 @@ def _identity(key: TableKey) -> str:
 def _table(key: TableKey, rows: pd.DataFrame, meta: Meta, findings: Findings) -> Table:
     keys = dict(zip(TABLE_KEYS, key, strict=True))
     identity, insight = _identity(key), findings.insights[key]
-    notes = []
-    if keys["reference"] not in RANKED_REFERENCES or keys["unit"] not in RANKED_UNITS:
-        notes.append("Not ranked: not comparable with plain masks scored by image or scan.")
-    if keys["unit"] == "slice":
-        notes.append("Means over the slices whose reference holds the structure.")
+    notes = wording.remarks(keys)
     first = rows.iloc[0]
     if pd.notna(first["n_train"]):
         notes.append(f"{first['n_train']} training cases.")
     if pd.notna(first["split_hash"]):
         notes.append(f"Split {first['split_hash']}.")
-    kind = [] if keys["reference"] == "plain" else [f"{keys['reference']} reference masks"]
-    kind += [] if keys["unit"] == "image" else [f"per {keys['unit']}"]
     columns, values = page_tables.columns(rows, meta)
     systems = list(rows["system"])
     return Table(
         identity=identity,
         protocol=keys["protocol"],
         structure=keys["structure"],
-        heading=", ".join([keys["structure"].replace("_", " "), *kind]),
+        heading=wording.heading(keys),
         notes=notes,
         phantom=bool(keys["phantom"]),
         columns=columns,

@@ -250,7 +250,8 @@ def splits(table: pd.DataFrame) -> Grid:
         Column("Protocol", _RISING, left=True), Column("Training cases"), Column("Test cases"),
         Column("Test patients"), Column("Split", _RISING, left=True),
     ]  # fmt: skip
-    lungs = table[table["structure"] == "lungs"].sort_values("n_cases", ascending=False)
+    lungs = table[(table["structure"] == "lungs") & (table["unit"] != "slice")]
+    lungs = lungs.sort_values("n_cases", ascending=False)
     rows = []
     for row in insights.records(lungs.drop_duplicates(["protocol", "phantom"]).sort_index()):
         split = "–" if pd.isna(row["split_hash"]) else str(row["split_hash"])

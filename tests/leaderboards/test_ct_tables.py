@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import escape
 
 from leaderboards.beside import compare
 from leaderboards.board import build_leaderboard
@@ -160,6 +161,10 @@ def test_a_suite_of_scans_ends_with_all_files(
     assert len(table) == 8
     html = (folder / "leaderboard.html").read_text("utf-8")
     assert "lgan_baseline" in html and "per scan" in html
+    assert html.count(PSEUDO) == 2 and "lungs, PSEUDO-MASKS, per scan" in html
+    assert escape(AUTOMATIC) in html
+    splits = html.split("<summary>Splits</summary>")[1].split("</table>")[0]
+    assert ">2<" in splits and ">6<" not in splits  # scans, not slices
     assert "PSEUDO" in (folder / "leaderboard.tex").read_text("utf-8")
     methods = (folder / "methods.md").read_text("utf-8")
     assert "scored as volumes" in methods and PSEUDO in methods and AUTOMATIC in methods
