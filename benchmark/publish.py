@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark import cell_runs, wandb_place
-from benchmark.library import Suite, load_suite
+from benchmark.library import Suite
 from benchmark.progress import say
+from benchmark.rebuild import suite_of
 from contract.errors import UserError
 from datamodules.digests import write_atomically
 
@@ -60,7 +61,7 @@ def publish(
     """Send a suite's leaderboard, as it lies on the disk, to its one W&B run.
 
     Args:
-        suite_name: the suite's name or YAML file.
+        suite_name: the suite's name, YAML file or folder below the runs.
         runs: the runs folder.
         entity: W&B's user or team; ``WANDB_ENTITY`` or the key's own unless given.
         project: W&B's project; ``WANDB_PROJECT`` or ``lungbench`` unless given.
@@ -78,7 +79,7 @@ def publish(
     to = Destination(
         entity or wandb_place.entity(), project or wandb_place.project(), wandb_place.is_offline()
     )
-    suite = load_suite(suite_name)
+    suite = suite_of(suite_name, runs)
     folder = runs / suite.name / "leaderboard"
     if not (folder / "leaderboard.csv").is_file():
         todo = f"run the suite, or rebuild its tables: lungbench leaderboard --suite {suite_name}"

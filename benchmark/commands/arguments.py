@@ -39,15 +39,26 @@ def add_command(
     return parser
 
 
-def folder_arguments() -> argparse.ArgumentParser:
-    """``--suite``, ``--runs`` and ``--data-root``."""
+PHANTOMS = "phantoms, synthetic films"
+
+
+def folder_arguments(
+    suite: str | None = "smoke", or_else: str = "smoke", or_root: str = PHANTOMS
+) -> argparse.ArgumentParser:
+    """``--suite``, ``--runs`` and ``--data-root``.
+
+    Args:
+        suite: the suite that is meant where none is named.
+        or_else: the same in words.
+        or_root: in words, the data root where none is named.
+    """
     group = argparse.ArgumentParser(add_help=False)
-    group.add_argument("--suite", default="smoke", help="a suite's name or YAML file [smoke]")
+    group.add_argument("--suite", default=suite, help=f"a suite's name or YAML file [{or_else}]")
     group.add_argument("--runs", type=Path, default=Path("runs"), help="the runs folder [runs]")
     group.add_argument(
         "--data-root",
         type=Path,
-        help="folder that holds MontgomerySet/, ChinaSet_AllFiles/ … [phantoms, synthetic films]",
+        help=f"folder that holds MontgomerySet/, ChinaSet_AllFiles/ … [{or_root}]",
     )
     return group
 
@@ -66,9 +77,9 @@ def change_arguments() -> argparse.ArgumentParser:
     return group
 
 
-def suite_arguments() -> argparse.ArgumentParser:
+def suite_arguments(folders: argparse.ArgumentParser | None = None) -> argparse.ArgumentParser:
     """The folders, which part of the suite is meant, and what is changed in it."""
-    parents = [folder_arguments(), change_arguments()]
+    parents = [folders or folder_arguments(), change_arguments()]
     group = argparse.ArgumentParser(add_help=False, parents=parents)
     for kind, of in (("systems", str), ("protocols", str), ("seeds", int)):
         group.add_argument(
@@ -101,3 +112,13 @@ def planned(given: argparse.Namespace) -> tuple[Plan, Path]:
     root = data_root(given.data_root, given.runs, given.suite)
     plan = make_plan(given.suite, given.runs, root, changes(given), given.extra_systems, shown)
     return plan, root
+
+
+def planned_as_run(given: argparse.Namespace) -> tuple[Plan, Path]:
+    """``planned``, on the data root that the suite's cells were run on unless one is named."""
+    from benchmark.library import load_suite
+    from benchmark.rebuild import recorded_root
+
+    if given.data_root is None:
+        given.data_root = recorded_root(given.runs / load_suite(given.suite).name)
+    return planned(given)

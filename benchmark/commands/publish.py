@@ -8,12 +8,16 @@ from pathlib import Path
 
 from benchmark.commands.arguments import Commands, add_command
 
+TABLE = "leaderboard/leaderboard.csv"
+
 
 def add(commands: Commands) -> None:
     """Add ``publish``."""
     text = "send a suite's leaderboard to Weights & Biases as one run; sent again, it is updated"
     parser = add_command(commands, "publish", text, _publish)
-    parser.add_argument("--suite", default="smoke", help="a suite's name or YAML file [smoke]")
+    parser.add_argument(
+        "--suite", help="a suite's name or YAML file [every leaderboard below --runs]"
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="the runs folder [runs]")
     parser.add_argument(
         "--data-root", type=Path, help="not read; taken so that the arguments of `run` serve again"
@@ -28,5 +32,9 @@ def add(commands: Commands) -> None:
 
 def _publish(given: argparse.Namespace, extra: Sequence[str]) -> int:
     from benchmark.publish import publish
+    from benchmark.rebuild import suites_below
 
-    return publish(given.suite, given.runs, given.entity, given.project, given.with_pictures)
+    suites = [given.suite] if given.suite else suites_below(given.runs, TABLE)
+    for suite in suites:
+        publish(suite, given.runs, given.entity, given.project, given.with_pictures)
+    return 0

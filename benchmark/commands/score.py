@@ -11,7 +11,7 @@ from benchmark.commands.arguments import (
     add_command,
     change_arguments,
     folder_arguments,
-    planned,
+    planned_as_run,
 )
 
 EPILOG = """A mask file is named by its case id (CHNCXR_0001_0.png, CHNCXR_0001_0_mask.png,
@@ -24,12 +24,16 @@ SeriesInstanceUID. More in docs/score.md."""
 def add(commands: Commands) -> None:
     """Add ``score``."""
     text = "score masks that any tool predicted; they join the suite's leaderboard"
-    parser = add_command(commands, "score", text, _score, folder_arguments(), change_arguments())
+    home = "the one below --runs with cells of the protocol, or the first that holds it"
+    folders = folder_arguments(None, home, "that of the suite's cells, or phantoms")
+    parser = add_command(commands, "score", text, _score, folders, change_arguments())
     parser.epilog = EPILOG
     parser.add_argument("--masks", type=Path, required=True, help="the folder of masks")
     parser.add_argument("--system", required=True, metavar="NAME", help="its name in the tables")
     parser.add_argument("--protocol", required=True, metavar="P", help="whose test cases they are")
-    parser.add_argument("--seed", type=int, default=0, help="tells several trainings apart [0]")
+    parser.add_argument(
+        "--seed", type=_seed, default=0, help="tells several trainings apart, from 0 [0]"
+    )
     parser.add_argument(
         "--labels", nargs="+", action="extend", default=[], metavar="STRUCTURE=VALUE",
         help="e.g. left_lung=1 right_lung=2 heart=3,4 background=5 [binary masks of the lungs]",
@@ -46,12 +50,22 @@ def add(commands: Commands) -> None:
     )  # fmt: skip
 
 
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0")
+    return int(text)
+
+
 def _score(given: argparse.Namespace, extra: Sequence[str]) -> int:
     from benchmark.external import Predictions, score
     from benchmark.progress import say
+    from benchmark.rebuild import home_of
     from benchmark.run import build_suite_leaderboard
 
-    plan, root = planned(given)
+    if given.suite is None:
+        given.suite = home_of(given.protocol, given.runs)
+        say(f"suite {given.suite}; --suite names another")
+    plan, root = planned_as_run(given)
     masks = Predictions(
         given.masks, given.system, given.protocol, given.seed, tuple(given.labels), given.resize,
         given.tool, given.train_on,

@@ -12,7 +12,9 @@ from benchmark.commands.arguments import (
     Commands,
     add_command,
     changes,
+    folder_arguments,
     planned,
+    planned_as_run,
     selected,
     suite_arguments,
 )
@@ -59,8 +61,9 @@ def add(commands: Commands) -> None:
         help="give a cell up that hangs: neither its log nor its progress changed for so long "
         "(or 'none') [30m]",
     )  # fmt: skip
-    text = "rebuild a suite's tables from its rows"
-    board = add_command(commands, "leaderboard", text, _rebuild, suite)
+    text = "rebuild the tables from the rows; with --suite, of the cells that are not outdated"
+    one = folder_arguments(None, "every suite below --runs", "that of the cells")
+    board = add_command(commands, "leaderboard", text, _rebuild, suite_arguments(one))
     board.add_argument("--no-gallery", action="store_true", help="a page without any film")
 
 
@@ -102,9 +105,25 @@ def _run(given: argparse.Namespace, extra: Sequence[str]) -> int:
 
 def _rebuild(given: argparse.Namespace, extra: Sequence[str]) -> int:
     from benchmark.progress import say
+    from benchmark.rebuild import rebuild, suites_below
     from benchmark.run import build_suite_leaderboard
 
-    plan, root = planned(given)
-    folder = build_suite_leaderboard(plan, root, given.runs, gallery=not given.no_gallery)
+    gallery = not given.no_gallery
+    if given.suite is None:
+        for named in ("data_root", "changes", "extra_systems", "systems", "protocols", "seeds"):
+            if getattr(given, named):
+                raise UserError("leaderboard", "arguments of one suite", "--suite", "name it")
+        for name in suites_below(given.runs):
+            say(f"suite {name}: its rows as they lie; --suite {name} looks for outdated cells")
+            folder = rebuild(given.runs / name, given.runs, gallery)
+            say(f"leaderboard: {folder / 'leaderboard.html'}")
+        return 0
+    as_run = given.data_root is None
+    plan, root = planned_as_run(given)
+    states = {cell.state()[0] for cell in plan.cells}
+    if as_run and "stale" in states and "done" not in states:
+        todo = "name the --data-root, --set and --with of `run`, or leave --suite out"
+        raise UserError(plan.folder, "outdated cells only", "a finished one", todo)
+    folder = build_suite_leaderboard(plan, root, given.runs, gallery=gallery)
     say(f"leaderboard: {folder / 'leaderboard.html'}")
     return 0

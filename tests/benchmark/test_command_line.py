@@ -98,6 +98,34 @@ def test_changed_data_makes_cells_stale(finished, phantom_root, tmp_path, capsys
     assert {c["state"] for c in json.loads(capsys.readouterr().out)} == {"stale"}
 
 
+def test_leaderboard_without_a_suite_takes_the_rows_below_the_runs(finished, tmp_path, capsys):
+    _, folder = finished
+    runs = tmp_path / "runs"
+    shutil.copytree(folder, runs / "small", ignore=shutil.ignore_patterns("leaderboard"))
+    assert main(["leaderboard", "--runs", str(runs)]) == 0
+    assert "suite small" in capsys.readouterr().out
+    table = pd.read_csv(runs / "small" / "leaderboard" / "leaderboard.csv")
+    assert set(table["system"]) == {"mean_shape", "unet"} and table["dice_mean_clean"].notna().all()
+    assert main(["leaderboard", "--runs", str(runs), "--set", "trainer.max_epochs=2"]) == 2
+    assert "name it" in capsys.readouterr().err
+    assert main(["leaderboard", "--runs", str(tmp_path / "empty")]) == 2
+
+
+def test_leaderboard_of_a_suite_looks_at_the_data_that_its_cells_ran_on(finished, tmp_path, capsys):
+    arguments, folder = finished
+    copy = tmp_path / "runs" / "small"
+    shutil.copytree(folder, copy)
+    given = ["leaderboard", *arguments[:2], "--runs", str(tmp_path / "runs")]
+    before = (copy / "leaderboard" / "leaderboard.csv").read_bytes()
+    (copy / "leaderboard" / "leaderboard.csv").unlink()
+    assert main(given) == 0
+    assert (copy / "leaderboard" / "leaderboard.csv").read_bytes() == before
+    assert not (tmp_path / "runs" / "phantoms").exists()
+    assert main([*given, "--set", "trainer.max_epochs=2"]) == 2
+    assert "outdated cells only" in capsys.readouterr().err
+    assert (copy / "leaderboard" / "leaderboard.csv").read_bytes() == before
+
+
 def test_absent_data_makes_no_data_cells_with_the_reason(tmp_path, phantom_root, capsys):
     root = tmp_path / "data"
     root.mkdir()

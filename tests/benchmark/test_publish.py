@@ -194,6 +194,16 @@ def test_publishing_again_leaves_one_leaderboard(copy, capsys):
     assert run.run_id == first["run_id"]
 
 
+def test_without_a_suite_every_leaderboard_below_the_runs_is_published(copy, capsys):
+    shutil.copytree(copy / "runs/made_up", copy / "runs/another")
+    assert main(["publish", "--runs", str(copy / "runs")]) == 0
+    told = capsys.readouterr().out
+    for suite in ("another", "made_up"):
+        assert len(list(copy.glob(f"runs/{suite}/leaderboard/wandb/offline-run-*"))) == 1
+        assert f"runs/{suite}/leaderboard/wandb" in told
+    assert main(["publish", "--runs", str(copy / "nowhere")]) == 2
+
+
 def test_the_sync_line_covers_the_cells_in_any_shell(copy, capsys):
     assert publish(copy) == 0
     cells = sorted(copy.glob("runs/made_up/cells/*/*/seed-*"))[:3]

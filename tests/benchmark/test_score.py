@@ -16,7 +16,9 @@ from PIL import Image
 from benchmark.__main__ import main
 from benchmark.external import Predictions, score
 from benchmark.fit import fit
+from benchmark.library import load_suite
 from benchmark.plan import make_plan
+from benchmark.rebuild import home_of
 from contract.errors import DataError, UserError
 from contract.rows import METRICS
 from datamodules.phantoms import write_jsrt
@@ -409,3 +411,22 @@ def test_files_of_no_case_are_told(planned, tmp_path, capsys):
     assert "1 files belong to no test case and are left alone: MCUCXR_9999_1.png" in (
         capsys.readouterr().out
     )
+
+
+def test_without_a_suite_masks_join_the_one_that_has_the_protocol(tmp_path):
+    assert home_of("m_to_s", tmp_path) == "smoke"
+    assert "jsrt_160_40_40" in load_suite(home_of("jsrt_160_40_40", tmp_path)).protocols
+    (tmp_path / "quick" / "cells" / "unet" / "m_to_s").mkdir(parents=True)
+    assert home_of("m_to_s", tmp_path) == "quick"
+    (tmp_path / "zoo" / "cells" / "unet" / "m_to_s").mkdir(parents=True)
+    with pytest.raises(UserError, match="quick, zoo"):
+        home_of("m_to_s", tmp_path)
+    with pytest.raises(UserError, match="m_to_s"):
+        home_of("nonsense", tmp_path)
+
+
+def test_a_seed_below_zero_is_refused(untrained, phantom_root, capsys):
+    given = arguments(untrained, phantom_root, masks=untrained, system="theirs", seed=-1)
+    with pytest.raises(SystemExit):
+        main(given)
+    assert "no whole number from 0" in capsys.readouterr().err
