@@ -154,12 +154,16 @@ _MARKS = {
     "better": ("better", "▲"),
     "worse": ("worse", "▼"),
     "equal": ("equal", "≈"),
+    "opposed": ("open", "≠"),
     "open": ("open", ""),
 }
 
 
 def significance_map(pairs: pd.DataFrame, systems: Sequence[str]) -> Markup:
     """All pairs after Holm: the row's system better ▲, worse ▼, practically equal ≈, or open.
+
+    ≠ marks pairs in which mean and test point different ways, as where one system is a little
+    better on most patients and far worse on a few.
 
     A colour and a sign each, so that it reads without colour.
     """
@@ -169,8 +173,9 @@ def significance_map(pairs: pd.DataFrame, systems: Sequence[str]) -> Markup:
     groups: dict[str, list[str]] = {mark: [] for mark in _MARKS}
     signs: dict[str, list[Markup]] = {mark: [] for mark in _MARKS}
     for pair in records(pairs):
-        open_ = pair["p_holm"] >= ALPHA
-        kind = "equal" if pair["practically_equal"] else "open" if open_ else "better"
+        kind = "better" if pair["rank_biserial"] > 0 else "opposed"
+        kind = "open" if pair["p_holm"] >= ALPHA else kind
+        kind = "equal" if pair["practically_equal"] else kind
         mirrored = "worse" if kind == "better" else kind
         for mark, row, column in (
             (kind, place[pair["system"]], place[pair["other"]]),

@@ -78,7 +78,8 @@ def comparisons(identity: str, insight: Insight) -> list[Panel]:
     pairs = (
         "▲ the row's system is better than the column's, ▼ worse (Wilcoxon's signed-rank test over "
         f"patients, Holm over all pairs, p < {figures.ALPHA}); ≈ practically equal (means differ "
-        f"by less than {PRACTICALLY_EQUAL}); blank: not told apart."
+        f"by less than {PRACTICALLY_EQUAL}); ≠ the test favours the one with the lower mean, "
+        "which is better on most patients and far worse on some; blank: not told apart."
     )
     leader = forests.leader_plot(insight.pairs, systems)
     return [

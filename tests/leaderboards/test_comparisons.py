@@ -9,7 +9,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboards import comparisons, statistics
+from leaderboards import comparisons, figures, statistics
 
 
 def scores_of(
@@ -47,6 +47,25 @@ def test_signed_rank_agrees_with_scipy_on_patients() -> None:
     for (better, worse), row in table.iterrows():
         expected = scipy.stats.wilcoxon(dices[better], dices[worse]).pvalue
         assert row["p_wilcoxon"] == pytest.approx(expected)
+
+
+def test_a_test_that_contradicts_the_means_is_not_drawn_as_better() -> None:
+    often = np.linspace(0.90, 0.95, 30)
+    rarely = often - 0.01
+    often[:3] = 0.1  # a little better on most patients, lost on three
+    paired = comparisons.pair(scores_of({"often": list(often), "rarely": list(rarely)}), draws=100)
+    row = comparisons.differences(paired).iloc[0]
+    assert (row["system"], row["other"]) == ("rarely", "often") and not row["practically_equal"]
+    assert row["p_holm"] < figures.ALPHA and row["rank_biserial"] == pytest.approx(-0.6, abs=0.1)
+    drawn = figures.significance_map(pd.DataFrame([row]), paired.systems)
+    assert drawn.count("≠") == 2 and "▲" not in drawn and "▼" not in drawn
+    agreed = pd.DataFrame([{**row, "rank_biserial": 0.6}])
+    assert "▲" in figures.significance_map(agreed, paired.systems)
+
+
+def test_rank_biserial_by_hand() -> None:
+    assert comparisons.rank_biserial(np.array([0.3, -0.1, 0.2, 0.0])) == pytest.approx(4 / 6)
+    assert comparisons.rank_biserial(np.zeros(3)) == 0
 
 
 def test_films_of_one_patient_are_one_observation() -> None:
