@@ -5,6 +5,7 @@ File locks cannot be trusted on network file systems; making a folder is atomic 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from typing import Any
 from contract.errors import UserError
 
 SIGNED = "owner.json"
+GRAVE = ".owner-"
 HANDED_OVER = "LUNGBENCH_OWNER"
 BEAT_S = 10.0
 DEAD_AFTER_S = 90.0
@@ -63,14 +65,16 @@ class Owner:
                 self._place.mkdir()
                 break
             except FileExistsError:
-                if is_owned(self._place.parent):
+                dead = _dead(self._place.parent)
+                if dead is None and self._place.exists():
                     raise BusyError(
                         self._place.parent,
                         f"a cell that {describe(self._place.parent)} works on",
                         "one process a cell",
                         "wait for it, or stop it",
                     ) from None
-                self._bury()
+                if dead is not None:
+                    _bury(self._place.parent, dead)
         (self._place / SIGNED).write_text(self._signature())
 
     def _take_over(self, token: str) -> bool:
@@ -113,16 +117,9 @@ class Owner:
     ) -> None:
         self._stop.set()
         if self.holds():
+            for grave in self._place.parent.glob(f"{GRAVE}*"):
+                shutil.rmtree(grave, ignore_errors=True)
             shutil.rmtree(self._place, ignore_errors=True)
-
-    def _bury(self) -> None:
-        """Move a dead owner aside: of several who try, one succeeds."""
-        aside = self._place.with_name(f".owner-{uuid.uuid4().hex}")
-        try:
-            self._place.rename(aside)
-        except FileNotFoundError:
-            return
-        shutil.rmtree(aside, ignore_errors=True)
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_S):
@@ -142,23 +139,42 @@ def _signed(folder: Path) -> dict[str, Any]:
 
 def is_owned(folder: Path) -> bool:
     """Tell whether a living process works on the cell."""
+    return (folder / "owner").is_dir() and _dead(folder) is None
+
+
+def _dead(folder: Path) -> str | None:
+    """Return the token of a cell's owner if it is dead; None if it lives or there is none."""
     place = folder / "owner"
-    try:
-        silent = time.time() - place.stat().st_mtime
-    except OSError:
-        return False
     said = _signed(folder)
-    if not said:
-        return silent < BEAT_S  # made a moment ago, not yet signed
     try:
-        silent = time.time() - (place / SIGNED).stat().st_mtime
+        stat = (place / SIGNED if said else place).stat()
     except OSError:
-        return False
+        return None
+    silent = time.time() - stat.st_mtime
+    if not said:
+        return None if silent < BEAT_S else f"unsigned-{stat.st_ino}"  # else made a moment ago
+    token = str(said.get("token") or f"unnamed-{stat.st_ino}")
     if said.get("job") and said["job"] == slurm_job() and said["starts"] < _slurm_starts():
-        return False  # SLURM starts a requeued job only after its predecessor's death
+        return token  # SLURM starts a requeued job only after its predecessor's death
     if said["host"] == os.uname().nodename and said["born"] is not None:
-        return bool(_birth(said["pid"]) == said["born"])
-    return silent < DEAD_AFTER_S
+        return None if _birth(said["pid"]) == said["born"] else token
+    return None if silent < DEAD_AFTER_S else token
+
+
+def _bury(folder: Path, dead: str) -> None:
+    """Move a dead owner aside: of several who try, one succeeds.
+
+    The grave is called after the dead and stays until the next owner ends. Who judged earlier and
+    acts later would put the next owner, who lives, into it; but no folder moves onto a full one.
+    """
+    grave = folder / f"{GRAVE}{dead}"
+    try:
+        (folder / "owner").rename(grave)
+        (grave / "buried").touch()
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        time.sleep(0.05)
 
 
 def slurm_job() -> str | None:
@@ -180,8 +196,9 @@ def owner_job(folder: Path) -> str | None:
 
 def bury(folder: Path, job: str) -> None:
     """Free a cell's folder from a SLURM job that is known to be over, wherever it ran."""
-    if owner_job(folder) == job:
-        Owner(folder)._bury()
+    said = _signed(folder)
+    if said.get("job") == job:
+        _bury(folder, str(said.get("token") or "unnamed"))
 
 
 def describe(folder: Path) -> str:
@@ -197,6 +214,8 @@ def clear_leftovers(folder: Path) -> None:
     """Remove what a killed owner was just writing; only the folder's owner may do so."""
     for place in (folder, folder / "checkpoints", *folder.glob("checkpoints/fold-*")):
         for path in place.glob(".*"):
+            if path.name.startswith(GRAVE):
+                continue
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:

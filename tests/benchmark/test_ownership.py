@@ -46,6 +46,22 @@ def test_a_killed_owner_is_replaced(tmp_path):
     assert not (tmp_path / "owner").exists()
 
 
+def test_who_judged_early_and_acts_late_does_not_bury_the_next_owner(tmp_path):
+    said = {"host": os.uname().nodename, "pid": 1 << 30, "born": "1", "job": None, "token": "t"}
+    (tmp_path / "owner").mkdir()
+    (tmp_path / "owner" / "owner.json").write_text(json.dumps(said))
+    judged = ownership._dead(tmp_path)
+    assert judged == "t"
+    with Owner(tmp_path) as living:
+        ownership._bury(tmp_path, judged)
+        assert living.holds() and is_owned(tmp_path)
+        ownership.clear_leftovers(tmp_path)
+        ownership._bury(tmp_path, judged)
+        with pytest.raises(BusyError), Owner(tmp_path):
+            pass
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_owner_on_another_host_lives_as_long_as_it_is_heard_of(tmp_path):
     (tmp_path / "owner").mkdir()
     signed = tmp_path / "owner" / "owner.json"

@@ -89,7 +89,10 @@ def test_the_owner_of_a_job_that_is_over_is_buried(tmp_path):
     bury_lost([cell], {tmp_path: Ticket("7_2", "gone", **ticket)})
     assert is_owned(tmp_path)  # its heartbeat is fresh
     bury_lost([cell], {tmp_path: Ticket("7_3", "gone", **ticket)})
-    assert not is_owned(tmp_path) and not list(tmp_path.iterdir())
+    assert not is_owned(tmp_path)
+    with Owner(tmp_path):
+        assert is_owned(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture
