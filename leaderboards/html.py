@@ -94,7 +94,7 @@ def prepare(
         },
         footnotes=footnotes,
         phantom=bool(table["phantom"].any()),
-        verdict=page_tables.verdict(findings.gaps),
+        verdict=page_tables.verdict(findings.gaps, set(lungs["system"])),
         firsts=firsts,
         failures=_failures(lungs.sort_values("protocol", key=lambda p: p.map(order)), album),
         album=album,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pandas as pd
@@ -109,11 +109,12 @@ def first(rows: pd.DataFrame, meta: Meta) -> list[dict[str, Any]]:
     ]
 
 
-def verdict(gaps: pd.DataFrame) -> dict[str, Any] | None:
+def verdict(gaps: pd.DataFrame, known: Collection[str] = ()) -> dict[str, Any] | None:
     """Which system does best on data sets that it did not see, how sure that is, and the price.
 
     Args:
         gaps: what ``generalisation.gaps`` returned.
+        known: every system of the page; the verdict names those that ``gaps`` leaves out.
 
     Returns:
         None where nothing was tested across data sets.
@@ -130,7 +131,9 @@ def verdict(gaps: pd.DataFrame) -> dict[str, Any] | None:
         "system": best["system"],
         "dice": number(best["across"], 3),
         "interval": interval_text(best["across_ci_low"], best["across_ci_high"], 3),
-        "gap": None if pd.isna(best["gap"]) else number(best["gap"], 3),
+        "gap": None if pd.isna(best["gap"]) else number(abs(best["gap"]), 3),
+        "side": "below" if best["gap"] >= 0 else "above",
+        "left_out": sorted(set(known) - set(gaps["system"])),
         "near": list(near["system"]),
         "floor": None if beaten else number(floor.iloc[0], 3),
         "others": len(others),

@@ -345,6 +345,15 @@ def test_the_verdict_names_the_best_and_what_is_equal_to_it() -> None:
     assert said["floor"] is None
 
 
+def test_the_verdict_tells_a_gain_from_a_loss_and_names_whom_it_leaves_out() -> None:
+    found = gaps_of(unet=0.95, scan=0.94)
+    said = page_tables.verdict(found, {"unet", "scan", "gan"})
+    assert said is not None and (said["side"], said["left_out"]) == ("below", ["gan"])
+    said = page_tables.verdict(found.assign(gap=-0.012))
+    assert said is not None and (said["gap"], said["side"]) == ("0.012", "above")
+    assert said["left_out"] == []
+
+
 def test_the_verdict_admits_that_the_floor_is_not_beaten() -> None:
     said = page_tables.verdict(gaps_of(mean_shape=0.8, unet=0.7))
     assert said is not None and (said["system"], said["floor"]) == ("unet", "0.800")
