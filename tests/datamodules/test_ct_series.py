@@ -8,6 +8,7 @@ from ct_roots import in_order, lidc_series, rewrite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import DataElement, dcmread
+from pydicom.fileset import FileSet
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from contract.errors import DataError
@@ -135,6 +136,28 @@ def test_trees_old_and_new_with_radiographs_and_segmentations_give_one_scan_a_pa
     assert {case.reference for case in qin} == {"pseudo"}
     names = [path.name for path in lidc[0].series.files]
     assert names != sorted(names) and names != sorted(names, reverse=True)
+
+
+def test_what_lies_beside_slices_is_left_aside(root):
+    """And slices are DICOM files by their content: names without an ending are fine."""
+
+    def found():
+        (case,) = (c for c in LidcIdri(root).cases() if c.patient_id == "LIDC-IDRI-0001")
+        return case.series
+
+    folder = lidc_series(root, 1)
+    before = [path.read_bytes() for path in found().files]
+    for number, path in enumerate(sorted(folder.glob("*.dcm"))):
+        path.rename(folder / f"IM{number}")
+    (folder / "LICENSE").write_text("CC BY 3.0")
+    (folder / "._1-001.dcm").write_bytes(b"macOS")
+    catalogue = FileSet()
+    catalogue.write(folder.parent)
+    assert (folder.parent / "DICOMDIR").read_bytes()[128:132] == b"DICM"
+    series = found()
+    assert [path.read_bytes() for path in series.files] == before
+    assert {path.name[:2] for path in series.files} == {"IM"}
+    assert read_series(folder).files == series.files
 
 
 def expect(call, *told):

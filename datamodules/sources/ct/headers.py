@@ -77,11 +77,16 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell by its content whether a file is a DICOM file.
+    """Tell by its content whether a file is a DICOM file of an image.
+
+    A table of contents (``DICOMDIR``; PS3.10, 8.6) and hidden files, such as those that macOS
+    leaves beside each copied file (``._1-001.dcm``), are none.
 
     Raises:
         DataError: if it is called one and is none, or cannot be read.
     """
+    if path.name.upper() == "DICOMDIR" or path.name.startswith("."):
+        return False
     try:
         with path.open("rb") as file:
             start = file.read(PREAMBLE + 4)
