@@ -59,6 +59,8 @@ class ProtocolDataModule(pl.LightningDataModule):
         mixup: float | None = None,
     ) -> None:
         super().__init__()
+        # With fewer test cases than processes some processes have nothing to test.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self._root, self._cache = Path(root), Path(cache)
         self.protocol, self._preprocessing = protocol, preprocessing
         self._structures = tuple(structures)
@@ -131,19 +133,29 @@ class ProtocolDataModule(pl.LightningDataModule):
         return DataLoader(data, batch_sampler=sampler, collate_fn=collate, **self._loader_options())
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Validation cases, each once over all processes."""
-        return self._evaluation(self.validation_cases, references=False)
+        """Validation images, each once over all processes; a scan's slices need not stay together.
+
+        With fewer images than processes every process validates all of them, which leaves the
+        mean as it is.
+        """
+        images = [range(index, index + 1) for index in range(len(self.validation_cases))]
+        rank, processes = self._place()
+        place = (0, 1) if len(images) < processes else (rank, processes)
+        return self._evaluation(self.validation_cases, images, place, references=False)
 
     def test_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Test cases with their references, each once over all processes."""
-        return self._evaluation(self.test_cases, references=True)
+        """Test cases with their references, each once and whole over all processes."""
+        groups = self.test_cases.groups
+        return self._evaluation(self.test_cases, groups, self._place(), references=True)
 
-    def _evaluation(self, cases: CaseList, references: bool) -> DataLoader[dict[str, Any]]:
+    def _evaluation(
+        self, cases: CaseList, groups: Sequence[range], place: tuple[int, int], references: bool
+    ) -> DataLoader[dict[str, Any]]:
         data = EvaluationSet(cases, self._preprocessing, self._structures, references)
         return DataLoader(
             data,
             batch_size=self._eval_batch_size,
-            sampler=ShardSampler(cases.groups, *self._place()),
+            sampler=ShardSampler(groups, *place),
             collate_fn=collate,
             **self._loader_options(),
         )

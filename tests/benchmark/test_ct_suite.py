@@ -8,8 +8,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from benchmark.__main__ import main
+from benchmark.plan import make_plan
 from contract.rows import METRICS
 from datamodules.phantoms import write_ct_phantoms
 from datamodules.phantoms.ct_chest import HEIGHT_MM
@@ -98,3 +100,24 @@ def test_two_processes_score_scans_as_one_does(ran, tmp_path):
     pd.testing.assert_frame_equal(one.drop(columns=list(METRICS)), two.drop(columns=list(METRICS)))
     for metric in METRICS:
         np.testing.assert_allclose(two[metric], one[metric], atol=1e-6, err_msg=metric)
+
+
+@pytest.mark.slow
+def test_more_processes_than_test_scans_is_no_fault(tmp_path):
+    """One scan each to train, validate and test, on two processes."""
+    write_ct_phantoms(tmp_path / "data", lidc=0, qin=3, size=48, slices=SLICES)
+    cells = make_plan("smoke_ct", tmp_path / "runs", tmp_path / "data").cells
+    cell = next(c for c in cells if (c.system, c.protocol) == ("lgan_baseline", "qin"))
+    assert cell.counts == (1, 1, 1)
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(cell.config))
+    ended = subprocess.run(
+        [sys.executable, "-m", "benchmark", "fit", "--config", str(config), "--out",
+         str(tmp_path / "out"), "--trainer.devices=2", "--trainer.max_epochs=1"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
+        timeout=300,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    rows = rows_of(tmp_path / "out")
+    assert rows["unit"].value_counts().to_dict() == {"slice": SLICES, "scan": 1}
+    assert json.loads((tmp_path / "out" / "cell.json").read_text())["val_dice"] is not None
