@@ -9,7 +9,7 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from contract.errors import DataError
 
@@ -71,7 +71,7 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
 
 
 def read_deep_pixels(
-    path: Path, *, twelve_bits: bool = False, bits: int | None = None
+    path: Path, *, twelve_bits: bool = False, bits: int | None = None, upright: bool = False
 ) -> NDArray[np.uint8]:
     """Decode an image file of 8 or 16 bits to grey values ``(H, W)`` in 0..255.
 
@@ -81,15 +81,17 @@ def read_deep_pixels(
         path: the file.
         twelve_bits: take a 16-bit file that stays below 4096 for one of 12 bits.
         bits: significant bits of 16-bit files, 16 unless told; higher values become white.
+        upright: turn the pixels as the file's EXIF orientation says, which viewers do.
 
     Raises:
         DataError: if the file is empty, truncated, too large, of other bit depths or no image.
     """
     with open_image(path) as image:
         _require_modes(path, image, (*EIGHT_BITS, *SIXTEEN_BITS))
+        turned = ImageOps.exif_transpose(image) if upright else image
         if image.mode in EIGHT_BITS:
-            return np.asarray(image.convert("L"))
-        values = np.asarray(image)
+            return np.asarray(turned.convert("L"))
+        values = np.asarray(turned)
         # Pillow inverts 8-bit TIFF files whose zero is white, but no deeper ones.
         white_is_zero = getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0
     if values.min() < 0 or values.max() > 0xFFFF:
@@ -171,7 +173,7 @@ def _require_modes(path: Path, image: Image.Image, modes: Sequence[str]) -> None
             path,
             f"{'16-bit pixels' if image.mode in SIXTEEN_BITS else 'pixels'} of mode {image.mode}",
             f"one of the modes {', '.join(modes)}",
-            "use the official 8-bit file, or declare the set as your own data",
+            "use the official file; save one of your own as a grey PNG of 8 or 16 bits",
         )
 
 

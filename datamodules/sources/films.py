@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class Film:
     """A film as it is shown.
 
     Attributes:
-        pixels: grey values ``(H, W)`` in 0..255, bone bright.
+        pixels: grey values ``(H, W)`` in 0..255, bone bright, turned as viewers turn it.
         spacing: mm from one pixel to the next, down and along, where the file states it (only
             DICOM headers are believed: a PNG's or JPEG's resolution is that of printing).
     """
@@ -78,7 +79,8 @@ def read_film(path: Path, bits: int | None = None) -> Film:
     if head[128:] == b"DICM" or path.suffix.lower() in SUFFIXES:
         film = Film(read_dicom(path), read_header(path).spacing)
     elif head.startswith(_PICTURES):
-        film = Film(read_deep_pixels(path, twelve_bits=bits is None, bits=bits), None)
+        pixels = read_deep_pixels(path, twelve_bits=bits is None, bits=bits, upright=True)
+        film = Film(pixels, None)
     else:
         found = f"a file of another kind (it begins with {head[:8]!r})"
         raise DataError(path, found, f"a film as {FORMATS}", "export or convert it")
@@ -90,6 +92,8 @@ def read_film(path: Path, bits: int | None = None) -> Film:
 
 def _head(path: Path) -> bytes:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for its writer for ever
+            raise DataError(path, "no plain file", f"a film as {FORMATS}", "remove it")
         with path.open("rb") as file:
             return file.read(132)
     except OSError as error:

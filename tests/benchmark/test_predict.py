@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 from films import SPACING, write_12_bit, write_16_bit, write_bad, write_dicom
-from PIL import Image
+from PIL import ExifTags, Image
 
 from benchmark.__main__ import main
 from benchmark.fit import fit
@@ -20,7 +20,7 @@ from benchmark.plan import make_plan
 from benchmark.prediction.networks import choose, finished, load, trained
 from benchmark.prediction.predict import find_films, predict
 from benchmark.prediction.segmentation import segment
-from contract.errors import UserError
+from contract.errors import DataError, UserError
 from datamodules.phantoms import write_jsrt
 from datamodules.sources.films import Film, read_film
 from lightning_modules.case_metrics import overlap_metrics
@@ -114,6 +114,21 @@ def test_bad_files_are_named_and_the_rest_goes_on(predicted, films):
         assert own.sum() == row["lungs_area_px"] > 0
         with Image.open(out / "overlays" / f"{row['output']}.jpg") as picture:
             assert picture.mode == "RGB" and picture.size == own.shape[::-1]
+
+
+def test_a_film_is_read_as_viewers_show_it(phantom_root, tmp_path):
+    grey = read_film(shenzhen(phantom_root)[0]).pixels
+    sideways = Image.fromarray(np.rot90(grey))
+    exif = sideways.getexif()
+    exif[ExifTags.Base.Orientation] = 6
+    sideways.save(tmp_path / "phone.png", exif=exif)
+    assert (read_film(tmp_path / "phone.png").pixels == grey).all()
+
+
+def test_what_is_no_plain_file_keeps_nobody_waiting(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(DataError, match="no plain file"):
+        read_film(tmp_path / "pipe.png")
 
 
 def test_a_film_has_one_mask_in_whatever_format_it_comes(predicted):
