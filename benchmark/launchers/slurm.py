@@ -225,11 +225,26 @@ def max_array() -> int:
     """Return how many tasks an array may have here."""
     _, told, _ = ask(["scontrol", "show", "config"])
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", told, re.MULTILINE)
-    return int(found[1]) if found else USUAL_ARRAY
+    # Where it is 0, arrays are switched off, as sbatch will say.
+    return max(1, int(found[1])) if found else USUAL_ARRAY
 
 
 def _sbatch(command: Sequence[str]) -> str:
-    return _insist(command).strip().split(";")[0]
+    return job_id(_insist(command))
+
+
+def job_id(told: str) -> str:
+    """Return the job id that ``sbatch --parsable`` printed: alone, or before its cluster's name.
+
+    Some sites' ``sbatch`` prints lines of its own around it.
+
+    Raises:
+        UserError: if there is none.
+    """
+    found: list[str] = re.findall(r"^(\d+)(?:;\S*)?\s*$", told, re.MULTILINE)
+    if not found:
+        raise UserError("sbatch", f"{told.strip()[-300:]!r}", "a job id", "see squeue --me")
+    return found[-1]
 
 
 def _insist(command: Sequence[str]) -> str:

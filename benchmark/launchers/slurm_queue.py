@@ -131,7 +131,8 @@ def bury_lost(cells: Iterable[Cell], tickets: Mapping[Path, Ticket]) -> None:
 
 def _squeue(jobs: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Return state and reason of each job that the queue still holds."""
-    command = ["squeue", "--noheader", "--array", "--format=%i|%T|%r", f"--jobs={','.join(jobs)}"]
+    command = ["squeue", "--noheader", "--array", "--all", "--format=%i|%T|%r"]
+    command.append(f"--jobs={','.join(jobs)}")
     code, out, error = ask(command)
     if code != 0 and "Invalid job id" not in error:
         said = error.strip().partition("\n")[0] or f"exit code {code}"
@@ -144,14 +145,14 @@ def _squeue(jobs: Sequence[str]) -> dict[str, tuple[str, str]]:
 def ask(command: Sequence[str]) -> tuple[int, str, str]:
     """Run one of SLURM's commands; its exit code, output and errors.
 
-    Variables of a surrounding job are hidden from it: a job may submit others.
+    Variables of a surrounding job are hidden from it: a job may submit others. So are a user's
+    filters of ``squeue``, which would make queued jobs look as if they had gone.
     """
     if shutil.which(command[0]) is None:
         return 127, "", f"{command[0]} is not installed here"
-    of_job = (
-        re.compile(r"SLURM(D)?_(?!CONF$)") if "SLURM_JOB_ID" in os.environ else re.compile("$^")
-    )
-    environment = {name: value for name, value in os.environ.items() if not of_job.match(name)}
+    inside = "SLURM_JOB_ID" in os.environ
+    hidden = re.compile(r"SQUEUE_|SLURMD?_(?!CONF$)" if inside else "SQUEUE_")
+    environment = {name: value for name, value in os.environ.items() if not hidden.match(name)}
     try:
         ended = subprocess.run(
             command, env=environment, capture_output=True, text=True, check=False,

@@ -12,8 +12,8 @@ from benchmark.__main__ import main
 from benchmark.cells import Cell, Ticket
 from benchmark.launchers import slurm_queue
 from benchmark.launchers.site_profile import Site, find_site, load_site
-from benchmark.launchers.slurm import chunks, is_available
-from benchmark.launchers.slurm_queue import Submission, bury_lost
+from benchmark.launchers.slurm import chunks, is_available, job_id
+from benchmark.launchers.slurm_queue import Submission, ask, bury_lost
 from benchmark.launchers.slurm_scripts import finish_script
 from benchmark.ownership import Owner, is_owned
 from contract.errors import UserError
@@ -188,6 +188,28 @@ def test_a_batch_that_does_not_divide_is_refused_before_anything_is_submitted(su
 def test_arrays_are_no_longer_than_the_cluster_allows():
     assert chunks(2500, 1001) == [(0, 1001), (1001, 1001), (2002, 498)]
     assert chunks(3, 3) == [(0, 3)]
+
+
+@pytest.mark.parametrize("told", ["12\n", "12;cluster\n", "---\n Welcome: 3 jobs\n--> ok\n12\n\n"])
+def test_the_job_id_is_found_among_what_a_site_s_sbatch_prints(told):
+    assert job_id(told) == "12"
+
+
+def test_an_answer_without_a_job_id_is_an_error():
+    with pytest.raises(UserError, match="a job id"):
+        job_id("Submitted\n")
+
+
+def test_filters_of_squeue_and_a_surrounding_job_are_hidden(monkeypatch):
+    for name in ("SQUEUE_STATES", "SLURM_NTASKS", "SLURM_CONF"):
+        monkeypatch.setenv(name, "x")
+
+    def seen() -> set[str]:
+        return {line.split("=")[0] for line in ask(["env"])[1].splitlines()}
+
+    assert "SQUEUE_STATES" not in seen() and seen() > {"SLURM_CONF", "SLURM_NTASKS"}
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert "SLURM_CONF" in seen() and not seen() & {"SLURM_NTASKS", "SQUEUE_STATES"}
 
 
 def test_a_job_does_not_submit_by_itself(monkeypatch):
