@@ -10,12 +10,6 @@ from benchmark.plan import make_plan
 from contract.errors import UserError
 from leaderboards.papers import published_values
 
-STAND_INS = {
-    "fcn": {"scan_fcn"},
-    "slgan": {"slgan_pixel", "slgan_patch22", "slgan_patch46", "slgan_patch94"},
-}
-"""Systems that answer rows which a paper prints under another name."""
-
 NOT_BUILT = {"morph", "fusion_gnet", "tiramisu", "segcaps"}
 """CT methods that LGAN's Table 4 quotes."""
 
@@ -25,10 +19,9 @@ DILATED = {("defu_net_dilated", protocol) for protocol in ("mixed_m_s", "m_to_s"
 def printed(*papers):
     """Every (system, protocol) for which the papers print a number."""
     return {
-        (system, value.protocol)
+        (value.system, value.protocol)
         for value in published_values()
         if value.paper in papers and value.system not in NOT_BUILT
-        for system in STAND_INS.get(value.system, {value.system})
     }
 
 

@@ -20,9 +20,18 @@ def test_every_paper_is_there_in_full() -> None:
     tables_and_cross = 3 * 7 * 7 + 7 * 4
     both_ct_sets_and_3d = 2 * 6 * 4 + 8
     assert counts == {
-        "gaal2020": 7, "maga2021": 30, "ganunet": 5, "lgan": both_ct_sets_and_3d,
+        "gaal2020": 7, "maga2021": 30, "ganunet": 4 + 4, "lgan": both_ct_sets_and_3d,
         "defunet": tables_and_cross,
     }  # fmt: skip
+
+
+def test_what_a_paper_prints_under_another_name_stands_beside_the_row_that_answers_it() -> None:
+    fcn = papers.beside("scan_fcn", "jsrt_160_40_40", "lungs", "image")
+    assert fcn is not None and fcn.value == 0.96 and fcn.quoted
+    for critic in ("pixel", "patch22", "patch46", "patch94"):
+        value = papers.beside(f"slgan_{critic}", "jsrt_160_40_40", "lungs", "image")
+        assert value is not None and value.value == 0.974
+        assert any("which of its four critics" in note for note in value.notes)
 
 
 def test_fractions_are_fractions_and_distances_are_positive() -> None:
