@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import SimpleITK
-from ct_roots import lidc_series, write_mask
+from ct_roots import lidc_series, rewrite, write_mask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
@@ -205,6 +205,28 @@ def test_a_segmentation_of_the_lungs_is_taken_for_the_scan_it_refers_to(root):
     series.files[0].unlink()
     with pytest.raises(DataError, match="1 slices that are not there"):
         read_segmentation_mask(path, read_series(folder))
+
+
+def test_two_segmentations_of_the_lungs_of_one_scan_are_refused(root):
+    """Of a file for each lung, one alone would be half a mask."""
+    folder = lidc_series(root, 3)
+    series = read_series(folder)
+    slices = [dcmread(path) for path in series.files]
+    mask = np.random.default_rng(1).random((12, 64, 64)) > 0.7
+    for side in ("left", "right"):
+        naming = Naming(series.patient, slices[0].StudyInstanceUID, uid(side))
+        path = folder.parent / side / "1.dcm"
+        write_segmentation(path, slices, mask, naming, lung=True)
+    with pytest.raises(DataError, match=f"second lung segmentation of series {series.uid}") as told:
+        LidcIdri(root).cases()
+    assert "left" in told.value.found and "right" in str(told.value.where)
+
+
+def test_a_segmentation_under_another_patients_name_belongs_to_the_series_it_was_drawn_on(root):
+    path = next((root / "QIN LUNG CT").rglob("300*/1-1.dcm"))
+    before = [case.case_id for case in QinLungCT(root).cases()]
+    rewrite(path, PatientID="QIN-LUNG-01-0099")
+    assert [case.case_id for case in QinLungCT(root).cases()] == before
 
 
 def test_a_nodules_segmentation_is_no_lung_mask(pristine):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +59,14 @@ class HeaderIndex:
         return _unpacked(folder, known)
 
     def save(self) -> None:
-        """Write the index if it changed."""
+        """Write the index if it changed and can be written."""
         if self._changed and self._path is not None:
             # Imported here: digests know of cases, and cases of this room.
             from datamodules.digests import write_atomically
 
             text = json.dumps({"format": INDEX_FORMAT, "folders": self._known})
-            write_atomically(self._path, text.encode())
+            with suppress(OSError):  # it only saves time; `status` works on a read-only folder
+                write_atomically(self._path, text.encode())
             self._changed = False
 
 

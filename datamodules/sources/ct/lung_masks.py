@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +209,39 @@ def segmented_slices(path: Path) -> dict[str, set[str]]:
         }
         for series in read.get("ReferencedSeriesSequence") or []
     }
+
+
+def survey_segmentations(
+    paths: Iterable[Path],
+) -> tuple[dict[Path, set[str]], dict[str, Path], list[DataError]]:
+    """Look into DICOM-SEG files.
+
+    Returns:
+        The series that each refers to; the lung segmentation of each series that has one; and
+        what is wrong with the others.
+    """
+    drawn_on: dict[Path, set[str]] = {}
+    lungs: dict[str, Path] = {}
+    faults = []
+    for path in sorted(paths):
+        try:
+            is_lung = is_lung_segmentation(path)
+        except DataError as error:
+            faults.append(error)
+            continue
+        drawn_on[path] = set(segmented_slices(path))
+        for series in sorted(drawn_on[path]) if is_lung else ():
+            other = lungs.setdefault(series, path)
+            if other != path:
+                faults.append(
+                    DataError(
+                        path,
+                        f"a second lung segmentation of series {series} ({other})",
+                        "one of both lungs",
+                        "remove one of them, or join them",
+                    )
+                )
+    return drawn_on, lungs, faults
 
 
 def read_segmentation_mask(path: Path, series: Series) -> NDArray[np.bool_]:

@@ -20,10 +20,9 @@ from datamodules.sources.ct.index import HeaderIndex
 from datamodules.sources.ct.lung_masks import (
     LUNA16_LUNGS,
     find_volume,
-    is_lung_segmentation,
     read_segmentation_mask,
     read_volume_mask,
-    segmented_slices,
+    survey_segmentations,
     volume_files,
 )
 from datamodules.sources.ct.nodules import Nodule
@@ -199,9 +198,13 @@ class CTSource(Source):
                     others[self._patient(header)].append(header)
         index.save()
         patients = {self._patient(headers[0]) for headers in by_series.values()}
+        segmentations = [h.path for own in others.values() for h in own if h.modality == "SEG"]
+        drawn_on, lungs, unusable = survey_segmentations(segmentations)
+        faults += unusable
         for patient, own in sorted(others.items()):
             if patient not in patients:
-                faults += _segmentation_without_scan(patient, own)
+                lost = [h for h in own if not drawn_on.get(h.path, set()) & by_series.keys()]
+                faults += _segmentation_without_scan(patient, lost)
         if not by_series and not faults:
             faults.append(
                 DataError(
@@ -211,8 +214,6 @@ class CTSource(Source):
                     f"download it: {self.download}",
                 )
             )
-        segmentations = [h.path for own in others.values() for h in own if h.modality == "SEG"]
-        lungs = _lung_segmentations(segmentations)
         scans = []
         for uid, headers in sorted(by_series.items()):
             try:
@@ -321,13 +322,3 @@ def _segmentation_without_scan(patient: str, headers: Iterable[Header]) -> list[
         for header in headers
         if header.modality == "SEG"
     ][:1]
-
-
-def _lung_segmentations(paths: Iterable[Path]) -> dict[str, Path]:
-    """Return the lung segmentations among DICOM-SEG files, by the series that they refer to."""
-    return {
-        series: path
-        for path in paths
-        if is_lung_segmentation(path)
-        for series in segmented_slices(path)
-    }
