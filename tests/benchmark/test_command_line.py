@@ -106,6 +106,12 @@ def test_leaderboard_without_a_suite_takes_the_rows_below_the_runs(finished, tmp
     assert "suite small" in capsys.readouterr().out
     table = pd.read_csv(runs / "small" / "leaderboard" / "leaderboard.csv")
     assert set(table["system"]) == {"mean_shape", "unet"} and table["dice_mean_clean"].notna().all()
+    (runs / "a_faulty_one" / "cells" / "unet" / "m_to_s" / "seed-0").mkdir(parents=True)
+    (runs / "a_faulty_one/cells/unet/m_to_s/seed-0/cell.json").write_text("{")
+    (runs / "small" / "leaderboard" / "leaderboard.csv").unlink()
+    assert main(["leaderboard", "--runs", str(runs)]) == 2
+    assert "a_faulty_one" in capsys.readouterr().err
+    assert len(pd.read_csv(runs / "small" / "leaderboard" / "leaderboard.csv")) == len(table)
     assert main(["leaderboard", "--runs", str(runs), "--set", "trainer.max_epochs=2"]) == 2
     assert "name it" in capsys.readouterr().err
     assert main(["leaderboard", "--runs", str(tmp_path / "empty")]) == 2
