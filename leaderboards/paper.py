@@ -62,7 +62,9 @@ def _latex_table(keys: Mapping[str, Any], rows: pd.DataFrame, meta: Meta) -> str
     arrow = {metric: "down" if metric in LOWER_IS_BETTER else "up" for _, metric, _ in shown}
     header = ["", "System", r"Dice $\uparrow$ [95\,\% CI]"]
     header += [rf"{latex_escape(name)} $\{arrow[metric]}arrow$" for name, metric, _ in shown]
-    lines = [" & ".join(_latex_row(row, best, shown)) + r" \\" for row in insights.records(rows)]
+    lines = [
+        " & ".join(_latex_row(row, best, shown, meta)) + r" \\" for row in insights.records(rows)
+    ]
     title = meta.protocols.get(keys["protocol"], keys["protocol"])
     warning = r"\textbf{PHANTOM DATA}: synthetic images. " if keys["phantom"] else ""
     first = rows.iloc[0]
@@ -89,7 +91,7 @@ def _latex_table(keys: Mapping[str, Any], rows: pd.DataFrame, meta: Meta) -> str
 
 
 def _latex_row(
-    row: Mapping[str, Any], best: float, shown: Sequence[tuple[str, str, int]]
+    row: Mapping[str, Any], best: float, shown: Sequence[tuple[str, str, int]], meta: Meta
 ) -> list[str]:
     ranked = pd.notna(row["rank"])
     dice = number(row["dice_mean"], 4)
@@ -100,7 +102,7 @@ def _latex_row(
     limits = f"{number(row['dice_ci_low'], 4)}, {number(row['dice_ci_high'], 4)}"
     return [
         str(row["rank"]) if ranked else "--",
-        latex_escape(row["system"]) + cited,
+        latex_escape(meta.called(row["system"])) + cited,
         latex_escape(dice) if not ranked else f"{dice} [{limits}]",
         *(latex_escape(markdown.mean_text(row, metric, digits)) for _, metric, digits in shown),
     ]

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from leaderboards import bibliography, paper
+from leaderboards.collect import CellRecord
 from leaderboards.markdown import Meta
 from leaderboards.tables import build
 
@@ -50,6 +51,12 @@ def test_latex_keeps_names_text(table: pd.DataFrame) -> None:
     assert r"\input" not in text
     bare = text.replace(r"\{", "").replace(r"\}", "")
     assert bare.count("{") == bare.count("}")
+
+
+def test_latex_tells_who_was_not_trained_here(table: pd.DataFrame) -> None:
+    elsewhere = CellRecord("scan", "m_to_s", 0, "done", external={"tool": "another"})
+    text = paper.latex(table, Meta("smoke", cells=[elsewhere], draws=50))
+    assert "scan (external)" in text and "unet (external)" not in text
 
 
 def test_phantoms_say_so(make_rows: RowMaker) -> None:
