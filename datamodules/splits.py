@@ -95,7 +95,8 @@ def _patients(cases: Sequence[Case], protocol: Protocol, scale: float) -> tuple[
             "protocol: patients",
             f"{len(first)} patients with reference masks",
             f"{wanted}",
-            "download the whole data set; a smaller split would not be comparable",
+            "download the whole data set (a smaller split would not be comparable), or use a "
+            "protocol without `patients`, which takes what is there (lidc_all)",
         )
     order = sorted(first, key=lambda patient: _lot(protocol.split_seed, *patient))
     chosen = [first[patient] for patient in order[:wanted]]

@@ -150,13 +150,16 @@ def test_what_lies_beside_slices_is_left_aside(root):
     for number, path in enumerate(sorted(folder.glob("*.dcm"))):
         path.rename(folder / f"IM{number}")
     (folder / "LICENSE").write_text("CC BY 3.0")
-    (folder / "._1-001.dcm").write_bytes(b"macOS")
+    for name in ("._1-001.dcm", "._068.xml"):
+        (folder / name).write_bytes(b"macOS")
     catalogue = FileSet()
     catalogue.write(folder.parent)
     assert (folder.parent / "DICOMDIR").read_bytes()[128:132] == b"DICM"
     series = found()
     assert [path.read_bytes() for path in series.files] == before
     assert {path.name[:2] for path in series.files} == {"IM"}
+    (scan,) = (s for s in LidcIdri(root).scans() if s.case_id == series.uid)
+    assert scan.readings == folder / "068.xml"
     assert read_series(folder).files == series.files
 
 

@@ -57,7 +57,7 @@ class Header:
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """Give each folder at or below one with its plain files, all sorted by name.
+    """Give each folder at or below one with its plain files, all sorted by name, none hidden.
 
     Raises:
         DataError: if a folder cannot be read.
@@ -73,7 +73,8 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
 
     for place, inner, names in os.walk(folder, onerror=refuse, followlinks=True):
         inner.sort()
-        yield Path(place), [Path(place) / name for name in sorted(names)]
+        shown = sorted(name for name in names if not name.startswith("."))
+        yield Path(place), [Path(place) / name for name in shown]
 
 
 def is_dicom(path: Path) -> bool:

@@ -26,6 +26,12 @@ UNEVEN = 0.25
 slices 1.25 mm apart may stand 1.2 and 1.3 mm apart, while a missing slice doubles a gap."""
 
 
+LEAVE_OUT = (
+    "download the series again; where the official files are so, leave the scan out: remove its "
+    "folder or its lung mask"
+)
+
+
 @dataclass(frozen=True)
 class Series:
     """One CT scan, its slices from the lowest to the highest.
@@ -242,7 +248,7 @@ def _require_even(uid: str, positions: Sequence[float], headers: Sequence[Header
         if gap <= max(0.01, 0.1 * typical):
             raise _fault(
                 uid, headers[index + 1], f"a second slice at {at[index]}", "each position once",
-                "remove one of the two files, or download the series again",
+                f"remove one of the two files, or {LEAVE_OUT}",
             )  # fmt: skip
     for index, gap in enumerate(gaps):
         if abs(gap - typical) > UNEVEN * typical:
@@ -260,6 +266,6 @@ def _fault(
     header: Header,
     found: str,
     expected: str = "",
-    todo: str = "download the series again",
+    todo: str = LEAVE_OUT,
 ) -> DataError:
     return DataError(header.path, f"{found} in series {uid}", expected, todo)
