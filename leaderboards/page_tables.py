@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup, escape
 
+from contract.rows import LOWER_IS_BETTER
 from leaderboards import figures, insights, markdown, papers
 from leaderboards.comparisons import PRACTICALLY_EQUAL
 from leaderboards.markdown import FLOOR, Meta, number
@@ -18,6 +19,19 @@ _SLICE_COLUMNS = [
     Column("Dice, all slices", title="As papers average it; slices without lungs count too"),
     Column("false-positive slices", "ascending", "Share of slices without lungs with a prediction"),
 ]
+
+
+_MEANINGS = {
+    "iou": "Intersection over union, mean over cases",
+    "nsd": "Surface Dice at 2 mm, mean over cases",
+    "hausdorff95": "Hausdorff distance, 95 % quantile of the surface distances; lower is better",
+    "assd": "Average symmetric surface distance; lower is better",
+    "hausdorff_rowvector": "No distance between masks, but what LGAN's tables fit",
+}
+
+
+def _meaning(metric: str) -> str:
+    return _MEANINGS.get(metric, _MEANINGS.get(metric.rpartition("_")[0], ""))
 
 
 def columns(rows: pd.DataFrame, meta: Meta) -> tuple[list[Column], list[list[Value]]]:
@@ -35,7 +49,7 @@ def columns(rows: pd.DataFrame, meta: Meta) -> tuple[list[Column], list[list[Val
     ]
     shown = markdown.shown_metrics(rows)
     columns += [
-        Column(header, "ascending" if metric.startswith(("hausdorff", "assd")) else "descending")
+        Column(header, "ascending" if metric in LOWER_IS_BETTER else "descending", _meaning(metric))
         for header, metric, _ in shown
     ]
     clean = rows["dice_mean_clean"].notna().any()

@@ -110,6 +110,8 @@ def test_sorts_by_click_and_by_keyboard(opened: webdriver.Chrome, header: str, f
     th, shown = column(board, header)
     values = [float(v) for v in shown]
     assert values == sorted(values, reverse=first)
+    explained = th.find_element(By.TAG_NAME, "button").get_attribute("title") or ""
+    assert first or "Hausdorff distance" in explained
     assert th.get_attribute("aria-sort") == ("descending" if first else "ascending")
     th.find_element(By.TAG_NAME, "button").send_keys(Keys.ENTER)
     th, shown = column(board, header)
