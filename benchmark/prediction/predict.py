@@ -140,6 +140,8 @@ def _files(folder: Path, out: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
         here = Path(place)
         folders[:] = [f for f in folders if f[0] != "." and (here / f).resolve() != out]
+        for linked in [f for f in folders if (here / f).is_symlink()]:
+            say(f"{here / linked}: a link to a folder is not entered; name it as --images")
         yield from (here / name for name in names if name[0] != ".")
 
 

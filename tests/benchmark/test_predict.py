@@ -232,6 +232,17 @@ def test_a_system_with_a_heart_gives_its_ratio_and_each_structure_a_mask(four_cl
     assert (scored["flagged"].notna() == (scored["structure"] == "lungs")).all()
 
 
+def test_results_inside_the_films_and_links_to_folders_are_left_out(tmp_path, capsys):
+    for name in ("a.png", "out/masks/lungs/a.png", "elsewhere/b.png"):
+        path = tmp_path / "films" / name if name != "elsewhere/b.png" else tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "films" / "linked").symlink_to(tmp_path / "elsewhere")
+    jobs = find_films(tmp_path / "films", tmp_path / "films" / "out")
+    assert [str(job.file) for job in jobs] == ["a.png"]
+    assert "linked: a link to a folder is not entered" in capsys.readouterr().out
+
+
 def test_names_that_differ_in_their_ending_alone_keep_it(tmp_path):
     for name in ("a.png", "A.jpg", "b.dcm", "1.2.840.1", "1.2.840.2"):
         (tmp_path / name).write_bytes(b"\0" * 128 + b"DICM")
