@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +34,9 @@ __all__ = ["PLANES", "PreparedCase", "PreparedSet", "prepare"]
 
 CACHE_FORMAT = 1
 """Raised whenever the same inputs would give other pixels."""
+
+ABANDONED_S = 3 * 86400.0
+"""No cache takes that long to build."""
 
 CT_FORMAT = 1
 """Raised whenever the same scans would give other pixels or nodules."""
@@ -165,6 +170,7 @@ def _build(
 ) -> None:
     beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     beside.mkdir(parents=True)
+    _clear_abandoned(folder.parent)
     try:
         count = total(cases)
         shape = (count, preprocessing.size, preprocessing.size)
@@ -202,6 +208,14 @@ def _build(
                 raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _clear_abandoned(cache: Path) -> None:
+    """Remove what builders left that were killed long ago: of CT it may be many gigabytes."""
+    for path in cache.glob(".*"):
+        with suppress(OSError):  # another process may be quicker
+            if path.is_dir() and time.time() - path.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _entry(item: Decoded, offset: int) -> PreparedCase:

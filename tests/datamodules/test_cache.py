@@ -1,8 +1,10 @@
 """The cache is keyed by content and settings, and safe when several processes build it."""
 
+import os
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -75,6 +77,19 @@ def test_a_damaged_film_leaves_no_cache(montgomery, tmp_path):
     with pytest.raises(DataError, match=film.name):
         prepare(montgomery, montgomery.cases(), SMALL, tmp_path / "cache")
     assert folders(tmp_path / "cache") == []
+
+
+def test_what_killed_builders_left_is_removed_and_what_others_are_building_is_not(
+    montgomery, tmp_path
+):
+    for name, days in (("killed", 9), ("building", 1)):
+        folder = tmp_path / "cache" / f".montgomery-32-0.{name}"
+        folder.mkdir(parents=True)
+        (folder / "images.npy").touch()
+        os.utime(folder, (time.time() - days * 86400,) * 2)
+    prepare(montgomery, montgomery.cases(), SMALL, tmp_path / "cache")
+    hidden = [name for name in folders(tmp_path / "cache") if name.startswith(".")]
+    assert hidden == [".montgomery-32-0.building"]
 
 
 def test_an_absent_set_is_told_apart_from_a_damaged_one(tmp_path):
