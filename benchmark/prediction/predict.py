@@ -109,7 +109,7 @@ def find_films(images: Path, out: Path) -> list[Job]:
     found = sorted(_files(images, out.resolve()))
     films = [path for path in found if _may_be_film(path)]
     if others := [path.name for path in found if not _may_be_film(path)]:
-        say(f"{len(others)} other file(s) passed over, such as {others[0]}")
+        say(f"{len(others)} other file(s) passed over, such as {readable(others[0])}")
     if not films:
         raise UserError(images, "no film", f"files of {FORMATS}", "check --images")
     names = [PurePosixPath(path.relative_to(images).as_posix()) for path in films]
@@ -157,7 +157,7 @@ def _may_be_film(path: Path) -> bool:
 
 def _one(job: Job, networks: Networks, cells: Trained, out: Path, bits: int | None) -> Row:
     """Segment one film, write its files and return its line of the table."""
-    row: Row = {"file": str(job.file), "system": cells.system, "error": ""}
+    row: Row = {"file": readable(job.file), "system": cells.system, "error": ""}
     try:
         film = read_film(job.path, bits)
         found = segment(networks, film)
@@ -168,7 +168,7 @@ def _one(job: Job, networks: Networks, cells: Trained, out: Path, bits: int | No
         write_atomically(_mask_file(out, name, job), as_png(mask))
     picture = as_jpeg(overlay(film.pixels, found.masks))
     write_atomically(_overlay_file(out, job), picture)
-    return row | {"output": str(job.output)} | table_row(film, found)
+    return row | {"output": readable(job.output)} | table_row(film, found)
 
 
 def _mask_file(out: Path, structure: str, job: Job) -> Path:
@@ -183,6 +183,11 @@ def _remove_results(job: Job, out: Path) -> None:
     _overlay_file(out, job).unlink(missing_ok=True)
     for folder in out.glob("masks/*"):
         _mask_file(out, folder.name, job).unlink(missing_ok=True)
+
+
+def readable(name: PurePath | str) -> str:
+    """Return a file's name as text; bytes that are no UTF-8 as escapes."""
+    return str(name).encode("utf-8", "backslashreplace").decode()
 
 
 def without_place(error: UserError) -> str:

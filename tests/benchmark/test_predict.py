@@ -243,6 +243,18 @@ def test_results_inside_the_films_and_links_to_folders_are_left_out(tmp_path, ca
     assert "linked: a link to a folder is not entered" in capsys.readouterr().out
 
 
+def test_a_name_that_is_no_text_stops_nothing(trained_runs, tmp_path, capsys):
+    films = tmp_path / "films"
+    films.mkdir()
+    with (films / "f\udcfffilm.png").open("wb") as file:  # a byte 255 on the disk
+        Image.fromarray(np.full((40, 50), 99, np.uint8)).save(file, "png")
+    for name in ("bad\udcff.png", "note\udcff.txt"):
+        (films / name).write_bytes(b"no film")
+    assert predict(trained([trained_runs / CELLS / "seed-0"]), films, tmp_path / "out") == 1
+    assert sorted(table(tmp_path / "out").index) == ["bad\\udcff.png", "f\\udcffilm.png"]
+    assert "FAILED bad\\udcff.png" in capsys.readouterr().out
+
+
 def test_names_that_differ_in_their_ending_alone_keep_it(tmp_path):
     for name in ("a.png", "A.jpg", "b.dcm", "1.2.840.1", "1.2.840.2"):
         (tmp_path / name).write_bytes(b"\0" * 128 + b"DICM")
