@@ -229,6 +229,16 @@ def test_a_segmentation_under_another_patients_name_belongs_to_the_series_it_was
     assert [case.case_id for case in QinLungCT(root).cases()] == before
 
 
+def test_a_damaged_segmentation_names_its_file(root):
+    path = next((root / "QIN LUNG CT").rglob("300*/1-1.dcm"))
+    (referred,) = dcmread(path).ReferencedSeriesSequence
+    del referred.SeriesInstanceUID
+    rewrite(path, ReferencedSeriesSequence=[referred])
+    with pytest.raises(DataError, match="no readable DICOM-SEG") as told:
+        QinLungCT(root).cases()
+    assert told.value.where == str(path)
+
+
 def test_a_nodules_segmentation_is_no_lung_mask(pristine):
     path = next((pristine / "QIN LUNG CT").rglob("300*/1-1.dcm"))
     with pytest.raises(DataError, match="no lung among"):

@@ -192,23 +192,33 @@ def _lung_segments(path: Path) -> list[int]:
                 found.append(int(segment.SegmentNumber))
         return found
     except Exception as error:  # pydicom raises many kinds for damaged files
-        raise DataError(
-            path, f"no readable DICOM-SEG ({type(error).__name__}: {error})", "a whole file"
-        ) from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    told = f"no readable DICOM-SEG ({type(error).__name__}: {error})"
+    return DataError(path, told, "a whole file", "download it again, or remove it")
 
 
 def segmented_slices(path: Path) -> dict[str, set[str]]:
-    """Return the slices that a DICOM-SEG was drawn on: SOPInstanceUIDs by SeriesInstanceUID."""
+    """Return the slices that a DICOM-SEG was drawn on: SOPInstanceUIDs by SeriesInstanceUID.
+
+    Raises:
+        DataError: if the file is damaged.
+    """
     from pydicom import dcmread
 
-    read = dcmread(path, stop_before_pixels=True)
-    return {
-        str(series.SeriesInstanceUID): {
-            str(slice_.ReferencedSOPInstanceUID)
-            for slice_ in series.get("ReferencedInstanceSequence") or []
+    try:
+        read = dcmread(path, stop_before_pixels=True)
+        return {
+            str(series.SeriesInstanceUID): {
+                str(slice_.ReferencedSOPInstanceUID)
+                for slice_ in series.get("ReferencedInstanceSequence") or []
+            }
+            for series in read.get("ReferencedSeriesSequence") or []
         }
-        for series in read.get("ReferencedSeriesSequence") or []
-    }
+    except Exception as error:  # pydicom raises many kinds for damaged files
+        raise _unreadable(path, error) from None
 
 
 def survey_segmentations(
@@ -225,11 +235,10 @@ def survey_segmentations(
     faults = []
     for path in sorted(paths):
         try:
-            is_lung = is_lung_segmentation(path)
+            is_lung, drawn_on[path] = is_lung_segmentation(path), set(segmented_slices(path))
         except DataError as error:
             faults.append(error)
             continue
-        drawn_on[path] = set(segmented_slices(path))
         for series in sorted(drawn_on[path]) if is_lung else ():
             other = lungs.setdefault(series, path)
             if other != path:
