@@ -251,7 +251,7 @@ def test_a_name_that_is_no_text_stops_nothing(trained_runs, tmp_path, capsys):
     for name in ("bad\udcff.png", "note\udcff.txt"):
         (films / name).write_bytes(b"no film")
     assert predict(trained([trained_runs / CELLS / "seed-0"]), films, tmp_path / "out") == 1
-    assert sorted(table(tmp_path / "out").index) == ["bad\\udcff.png", "f\\udcffilm.png"]
+    assert sorted(table(tmp_path / "out").index) == ["bad\\udcff.png", "f\\udcfffilm.png"]
     assert "FAILED bad\\udcff.png" in capsys.readouterr().out
 
 
