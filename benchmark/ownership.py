@@ -75,7 +75,11 @@ class Owner:
                     ) from None
                 if dead is not None:
                     _bury(self._place.parent, dead)
-        (self._place / SIGNED).write_text(self._signature())
+        try:
+            (self._place / SIGNED).write_text(self._signature())
+        except OSError:  # a full disk: nobody shall wait for an owner without a name
+            shutil.rmtree(self._place, ignore_errors=True)
+            raise
 
     def _take_over(self, token: str) -> bool:
         """Sign a folder that the parent holds; false if it is the parent's no longer."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -59,6 +60,17 @@ def test_who_judged_early_and_acts_late_does_not_bury_the_next_owner(tmp_path):
         ownership._bury(tmp_path, judged)
         with pytest.raises(BusyError), Owner(tmp_path):
             pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_who_cannot_sign_leaves_no_owner_behind(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # as on a full disk
+    try:
+        with pytest.raises(OSError, match="too large"), Owner(tmp_path):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list(tmp_path.iterdir())
 
 
