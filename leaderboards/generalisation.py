@@ -16,7 +16,7 @@ from leaderboards.statistics import Floats
 DRAWS = 2_000
 _SIDES = {True: "inside", False: "across"}
 COLUMNS = (
-    "system",
+    "system", "phantom",
     *(f"{name}{suffix}" for name in (*_SIDES.values(), "gap")
       for suffix in ("", "_ci_low", "_ci_high")),
 )  # fmt: skip
@@ -67,7 +67,7 @@ def gaps(cases: pa.Table, transferred: pd.DataFrame, draws: int = DRAWS) -> pd.D
         return pd.DataFrame(columns=list(COLUMNS))
     systems = sorted(frame["system"].unique())
     drawn = _drawn(cases, frame, draws)
-    found: dict[str, object] = {"system": systems}
+    found: dict[str, object] = {"system": systems, "phantom": bool(frame["phantom"].iloc[0])}
     means: dict[str, Floats] = {}
     samples: dict[str, Floats] = {}
     for within, name in _SIDES.items():

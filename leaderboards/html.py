@@ -53,6 +53,15 @@ class Page:
         groups += [g for t in self.tables for g in (t.distributions, t.comparisons, t.costs)]
         return {panel.name: panel.svg for group in groups for panel in group}
 
+    @property
+    def phantom_panels(self) -> set[str]:
+        """Names of the figures of synthetic data."""
+        groups = [self.heats, self.gaps, self.papers] if self.phantom else []
+        for table in self.tables:
+            if table.phantom:
+                groups += [table.distributions, table.comparisons, table.costs]
+        return {panel.name for group in groups for panel in group}
+
 
 def prepare(
     table: pd.DataFrame, meta: Meta, findings: Findings, album: Album | None = None

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
 from markupsafe import Markup, escape
+
+ABOVE = 22
+"""Room for a warning above a drawing."""
 
 CHARACTER = 7.1
 """Width of an average character of the figures' font, in the drawing's units."""
@@ -69,9 +73,21 @@ def drawing(width: float, height: float, parts: Iterable[Markup], label: str) ->
     )
 
 
-def standalone(svg: Markup) -> str:
-    """The drawing as a file of its own, with its style inside."""
+def standalone(svg: Markup, warning: str = "") -> str:
+    """The drawing as a file of its own, with its style inside.
+
+    Args:
+        svg: what ``drawing`` returned.
+        warning: words above it, which must not be lost when the file is passed on.
+    """
     style = files("leaderboards.page").joinpath("figures.css").read_text("utf-8")
+    if warning:
+        size = re.search(r'viewBox="0 0 (\d+) (\d+)"', str(svg))
+        assert size is not None
+        width, height = map(int, size.groups())
+        inner = Markup(str(svg).replace("<svg ", f'<svg y="{ABOVE}" ', 1))
+        above = text(8, ABOVE - 6, warning, "title")
+        svg = drawing(width, height + ABOVE, [above, inner], warning)
     head, tail = str(svg).split(">", 1)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{head}><style>{style}</style>{tail}\n'
 

@@ -75,7 +75,11 @@ def _write_text(path: Path, content: str) -> None:
 def _figures(folder: Path, page: html.Page) -> None:
     """Write every figure of the page, and remove those of an earlier one."""
     folder.mkdir(exist_ok=True)
-    wanted = {f"{name}.svg": svg.standalone(drawing) for name, drawing in page.panels.items()}
+    phantom = page.phantom_panels
+    wanted = {
+        f"{name}.svg": svg.standalone(drawing, "PHANTOM DATA" if name in phantom else "")
+        for name, drawing in page.panels.items()
+    }
     for old in folder.glob("*.svg"):
         if old.name not in wanted:
             old.unlink()

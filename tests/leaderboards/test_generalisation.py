@@ -54,6 +54,7 @@ def test_without_a_test_set_met_both_ways_there_is_no_gap(make_rows: RowMaker) -
     cells = [("a", "m", "s", {"c1": 0.9, "c2": 0.8}), ("b", "m", "s", {"c1": 0.7, "c2": 0.8})]
     gaps = gaps_of(measured(make_rows, cells))
     assert gaps["across"].tolist() == pytest.approx([0.85, 0.75])
+    assert gaps["phantom"].tolist() == [False, False]
     assert gaps[["inside", "gap", "gap_ci_low"]].isna().all(axis=None)
 
 

@@ -290,6 +290,7 @@ def test_figures_are_files_that_parse(page: Path) -> None:
     assert {f"m_to_s--lungs--plain--image--{kind}.svg" for kind in kinds} < set(found)
     for path in page.with_name("figures").iterdir():
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
+        assert "PHANTOM" not in path.read_text("utf-8")
 
 
 def test_phantoms_say_so_on_top_and_on_every_table(tmp_path: Path) -> None:
@@ -300,6 +301,11 @@ def test_phantoms_say_so_on_top_and_on_every_table(tmp_path: Path) -> None:
     head, *tables = text.split("<article")
     assert "PHANTOM DATA" in head.split("<main>")[0]
     assert all("PHANTOM DATA" in table.split("<table")[0] for table in tables)
+    figures = list(page.with_name("figures").iterdir())
+    assert len(figures) > 5
+    for path in figures:
+        assert "PHANTOM DATA" in "".join(ElementTree.parse(path).getroot().itertext())
+    assert pd.read_csv(page.with_name("generalisation.csv"))["phantom"].all()
 
 
 def test_a_rebuilt_page_leaves_no_old_figure(
