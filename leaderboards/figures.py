@@ -246,7 +246,8 @@ def heat_map(system: str, cells: pd.DataFrame, low: float, high: float) -> Marku
             text_anchor="middle", class_="cell",
         )  # fmt: skip
         parts += [box, number]
-    size = (left + wide * len(tests) + 6, top + tall * len(trains) + 6)
+    titled = 8.0 * len(shortened(system, 44)) + 8
+    size = (max(titled, left + wide * len(tests) + 6), top + tall * len(trains) + 6)
     return drawing(*size, parts, f"{system}: mean Dice by training set and test set")
 
 

@@ -19,13 +19,16 @@ BEST = 6
 
 
 def heats(transferred: pd.DataFrame) -> list[Panel]:
-    """Train × test heat maps of the systems measured on most pairs, the best first."""
+    """Train × test heat maps of the systems measured on most pairs, the best first.
+
+    A single pair is no matrix: it stands in the figure beside.
+    """
     if transferred.empty:
         return []
     scored = transferred[transferred["system"] != FLOOR]
     pairs = scored.groupby("system").agg(n=("dice", "size"), dice=("dice", "mean"))
     pairs = pairs.sort_values(["n", "dice"], ascending=False, kind="stable")
-    best = list(pairs.index[:BEST])
+    best = list(pairs.index[pairs["n"] > 1][:BEST])
     shown = scored[scored["system"].isin(best)]
     low, high = shown["dice"].min(), shown["dice"].max()
     return [
