@@ -430,3 +430,17 @@ def test_a_seed_below_zero_is_refused(untrained, phantom_root, capsys):
     with pytest.raises(SystemExit):
         main(given)
     assert "no whole number from 0" in capsys.readouterr().err
+
+
+def test_without_a_suite_the_rows_of_changed_cells_stay(own_folder, trained, phantom_root, capsys):
+    runs, masks = own_folder / "runs", own_folder / "masks"
+    (runs / "small").rename(runs / "smoke")  # cells that today's smoke would call outdated
+    for path in runs.glob("smoke/cells/*/*/seed-0/cell.json"):
+        path.write_text(path.read_text().replace('"small"', '"smoke"'))
+    layouts(masks, trained[1], "png")
+    given = ["score", "--masks", str(masks), "--system", "theirs", "--protocol", "m_to_s"]
+    assert main([*given, "--runs", str(runs)]) == 0
+    assert "suite smoke" in capsys.readouterr().out
+    table = pd.read_csv(runs / "smoke/leaderboard/leaderboard.csv")
+    assert set(table["system"]) == {"adversarial_attention_unet", "theirs"}
+    assert not (runs / "phantoms").exists()
