@@ -107,7 +107,9 @@ class Cluster:
         )  # fmt: skip
         (folder / "slurm.conf").write_text(text)
         self.environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
-        for name in [name for name in self.environment if name.startswith("SLURM_JOB")]:
+        # `make test ARGS=…` hands its own variables on to every make below it.
+        left_out = ("SLURM_JOB", "MAKE", "MFLAGS", "ARGS")
+        for name in [name for name in self.environment if name.startswith(left_out)]:
             del self.environment[name]
         self._daemon(
             "munged", "--foreground", "--force", f"--key-file={key}", "--num-threads=2",
