@@ -27,9 +27,6 @@ NETWORK = "model.init_args.generator.init_args."
 FURTHER = {
     "scan_fcn": {NETWORK + "widths": [8, 16]},  # classes are scored at a quarter, not a 16th
     "scan": {NETWORK + "widths": [8, 16]},
-    # One batch norm serves three applications, whose means differ too much on so few films.
-    "r2u_net": {NETWORK + "norm": "instance"},
-    "att_r2u_net": {NETWORK + "norm": "instance"},
 }
 
 SYSTEMS = [
