@@ -1,5 +1,6 @@
 """CT data roots for tests: phantoms to damage, and the real series with a mask made for it."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import numpy as np
 import SimpleITK
 from pydicom import DataElement, dcmread
 
-REAL = Path("/work/shared/data")
-"""Where developers have one real series; tests on it are skipped elsewhere."""
+REAL = Path(os.environ.get("LUNGBENCH_REAL_DATA", "no data root is named"))
+"""A data root that holds the real series below; tests on it are skipped elsewhere."""
 
 REAL_SERIES = "1.3.6.1.4.1.14519.5.2.1.6279.6001.170706757615202213033480003264"
 
