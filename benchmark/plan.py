@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from benchmark.compose import choose_structures, compose, place
 from benchmark.grounding import DataRoot, GroundedProtocol, ground
 from benchmark.library import Settings, Suite, load, load_suite, override
 from benchmark.pairs import cross
-from contract.errors import UserError
+from contract.errors import DataError, UserError
 from datamodules.digests import Progress, no_progress
 
 
@@ -88,6 +88,7 @@ def make_plan(
     changes: Mapping[str, object] | None = None,
     extra_systems: Sequence[str] = (),
     progress: Progress = no_progress,
+    wanted: Collection[str] = (),
 ) -> Plan:
     """Expand a suite.
 
@@ -98,6 +99,8 @@ def make_plan(
         changes: overrides of every system, by dotted key.
         extra_systems: YAML files of systems that join the suite.
         progress: shows the reading of data files.
+        wanted: the protocols that are meant, if not all: damaged data of another one is told in
+            a notice, and that protocol has no cells.
 
     Raises:
         UserError: if a YAML file is wrong.
@@ -118,7 +121,13 @@ def make_plan(
         plan.protocols[protocol["name"]] = protocol
     _require_known(plan)
     for name, protocol in plan.protocols.items():
-        plan.grounded[name] = ground(protocol, data)
+        try:
+            plan.grounded[name] = ground(protocol, data)
+        except DataError as error:
+            if not wanted or name in wanted:
+                raise
+            plan.notices.append(f"protocol {name} is left out, its data is damaged: {error}")
+            continue
         _add_cells(plan, plan.grounded[name], root, cache)
     return plan
 

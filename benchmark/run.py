@@ -79,7 +79,7 @@ def run(
     """
     started = time.monotonic()
     root = data_root(root, runs, suite)
-    plan = make_plan(suite, runs, root, changes, extra_systems, shown)
+    plan = make_plan(suite, runs, root, changes, extra_systems, shown, selection.protocols)
     for notice in plan.notices:
         say(notice)
     selected = selection.of(plan)

@@ -186,8 +186,9 @@ def _is_lost(cell: Cell, made: Submission, queue: Queue) -> bool:
 def _plan(request: Request) -> tuple[Path, Plan]:
     root = data_root(request.root, request.runs, request.suite).resolve()
     plan = make_plan(
-        request.suite, request.runs, root, request.changes, request.extra_systems, shown
-    )
+        request.suite, request.runs, root, request.changes, request.extra_systems, shown,
+        request.selection.protocols,
+    )  # fmt: skip
     for notice in plan.notices:
         say(notice)
     return root, plan

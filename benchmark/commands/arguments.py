@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -104,13 +105,21 @@ def changes(given: argparse.Namespace) -> Mapping[str, object]:
 
 
 def planned(given: argparse.Namespace) -> tuple[Plan, Path]:
-    """Return the plan of the suite that the arguments name, and its data root."""
+    """Return the plan of the suite that the arguments name, and its data root.
+
+    Notices go to stderr, so that what is printed stays readable for scripts.
+    """
     from benchmark.plan import make_plan
     from benchmark.progress import shown
     from benchmark.run import data_root
 
     root = data_root(given.data_root, given.runs, given.suite)
-    plan = make_plan(given.suite, given.runs, root, changes(given), given.extra_systems, shown)
+    plan = make_plan(
+        given.suite, given.runs, root, changes(given), given.extra_systems, shown,
+        getattr(given, "protocols", ()),  # score speaks of a single one
+    )  # fmt: skip
+    for notice in plan.notices:
+        print(f"lungbench: {notice}", file=sys.stderr)
     return plan, root
 
 

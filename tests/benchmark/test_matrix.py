@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmark.fit import fit
 from benchmark.plan import Selection, make_plan
-from contract.errors import UserError
+from contract.errors import DataError, UserError
 from datamodules.phantoms import write_jsrt, write_montgomery, write_shenzhen
 from datamodules.sources import open_source
 from leaderboards.board import build_leaderboard
@@ -58,6 +58,26 @@ def test_the_cross_dataset_suite_ends_with_the_full_matrix(three_sets, tmp_path)
     record = json.loads((cells[0].folder / "cell.json").read_text())
     assert record["folds"] == 2 and record["split_hash"].count("+") == 1
     assert record["split_hash"] == cells[0].split_hash
+
+
+def test_damaged_data_stops_the_protocols_that_need_it_alone(three_sets, tmp_path):
+    root = tmp_path / "data"
+    root.mkdir()
+    for folder in three_sets.iterdir():
+        (root / folder.name).symlink_to(folder)
+    (root / "MontgomerySet").unlink()
+    (root / "MontgomerySet").write_text("not a folder")
+    suite = tmp_path / "two.yaml"
+    content = {"systems": ["mean_shape"], "protocols": ["jsrt_train10", "m_to_s"], "seeds": [0]}
+    suite.write_text(yaml.safe_dump(content))
+    with pytest.raises(DataError, match="MontgomerySet"):
+        make_plan(str(suite), tmp_path / "runs", root)
+    with pytest.raises(DataError, match="MontgomerySet"):
+        make_plan(str(suite), tmp_path / "runs", root, wanted=["m_to_s"])
+    plan = make_plan(str(suite), tmp_path / "runs", root, wanted=["jsrt_train10"])
+    assert [cell.protocol for cell in plan.cells] == ["jsrt_train10"]
+    (notice,) = plan.notices
+    assert "m_to_s is left out" in notice and "MontgomerySet" in notice
 
 
 def test_few_shot_cells_follow_the_seed_and_nest(three_sets, tmp_path):

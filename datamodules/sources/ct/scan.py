@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.errors import DataError
+from contract.errors import DataError, MissingDataError
 from datamodules.sources.base import Case, Source, Spacing
 from datamodules.sources.ct.headers import Header, is_dicom, walk
 from datamodules.sources.ct.index import HeaderIndex
@@ -136,13 +136,13 @@ class CTSource(Source):
         Scans without one are left out, as LUNA16 leaves out thick slices; ``scans`` gives all.
 
         Raises:
-            MissingDataError: if the data set is absent.
-            DataError: if no scan has a mask, or a scan that has one is no whole series.
+            MissingDataError: if the data set is absent, or no scan has a mask.
+            DataError: if a scan that has a mask is no whole series.
         """
         scans = self.scans()
         masked = [scan for scan in scans if scan.masks]
         if not masked:
-            raise DataError(
+            raise MissingDataError(
                 self.folder,
                 f"no lung mask for any of its scans ({len(scans)}): series {scans[0].case_id} …",
                 "a lung mask of each scan that is to train or test",
