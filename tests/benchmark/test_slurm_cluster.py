@@ -1,6 +1,7 @@
 """On a real SLURM cluster of two nodes: rows as if nothing had happened."""
 
 import json
+import os
 import resource
 import sys
 from pathlib import Path
@@ -106,15 +107,18 @@ def test_a_disturbed_cluster_gives_the_rows_of_this_machine(
     suite.let_go_on(moved, 1)
     suite.strike("killed", "3-0", "scancel", "--signal=KILL", killed)
 
-    # Meanwhile the same by the local launcher's means, never disturbed.
-    config = yaml.safe_load((suite.folder_of("moved") / "config.yaml").read_text())
-    del config["trainer"]["callbacks"]
-    (tmp_path / "here.yaml").write_text(yaml.safe_dump(config))
+    # Meanwhile the same by the local launcher, never disturbed; so many jobs get a thread each.
+    here = tmp_path / "here" / path.name
+    here.parent.mkdir()
+    content = yaml.safe_load(path.read_text()) | {"systems": ["adversarial_attention_unet"]}
+    here.write_text(yaml.safe_dump(content))
     cluster.run(
-        sys.executable, "-m", "benchmark", "fit", "--config", str(tmp_path / "here.yaml"),
-        "--out", str(tmp_path / "here"), "--trainer.devices=2",
+        sys.executable, "-m", "benchmark", "run", "--suite", str(here), "--runs", str(here.parent),
+        "--data-root", str(phantom_root), "--launcher", "local", "--devices", "2",
+        "--jobs", str(os.cpu_count()),
     )  # fmt: skip
-    expected = suite.rows(tmp_path / "here")
+    (undisturbed,) = here.parent.glob("tiny/cells/*/*/*")
+    expected = suite.rows(undisturbed)
 
     suite.wait_for_end()
     states = {name: cell["state"] for name, cell in suite.cells().items()}
