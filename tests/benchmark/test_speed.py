@@ -39,9 +39,9 @@ def thousand(tmp_path_factory, phantom_root):
     return ["--suite", str(suite), "--runs", str(folder / "runs"), "--data-root", str(phantom_root)]
 
 
-@pytest.mark.parametrize(("command", "most_s"), [(["plan", "--json"], 20), (["status"], 6)])
+@pytest.mark.parametrize(("command", "most_s"), [(["plan", "--json"], 10), (["status"], 3)])
 def test_a_thousand_cells_take_seconds(thousand, command, most_s):
-    """Twice the time allowed, on a processor that other tests share."""
+    """In CPU seconds: other tests share the machine's clock."""
     ended = subprocess.run(
         [sys.executable, "-c", COUNTED, *command, *thousand],
         capture_output=True, text=True, check=True,

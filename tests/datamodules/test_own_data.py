@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from films import save_dicom
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.dataset import Dataset
 
 from contract.errors import DataError, UserError
 from datamodules.base import ProtocolDataModule
@@ -37,22 +37,6 @@ def labels() -> NDArray[np.uint8]:
     mask = np.zeros(SHAPE, np.uint8)
     mask[8:40, 4:16], mask[8:40, 24:36], mask[24:40, 18:28] = 1, 2, 3
     return mask
-
-
-def save_dicom(path: Path, values: NDArray[np.uint16], **tags: Any) -> None:
-    data = Dataset()
-    data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
-    data.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    data.SOPClassUID, data.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1", "1.2.3"
-    data.Rows, data.Columns = values.shape
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
-    for key, value in tags.items():
-        setattr(data, key, value)
-    data.PixelData = np.ascontiguousarray(values, "<u2").tobytes()
-    data.save_as(path, enforce_file_format=True)
 
 
 def save_8_bit(suffix: str) -> Callable[[Path, NDArray[np.uint8]], None]:

@@ -12,24 +12,31 @@ from pydicom.uid import ExplicitVRLittleEndian
 SPACING = (0.5, 0.4)
 
 
-def write_dicom(path: Path, grey: NDArray[np.uint8], **tags: Any) -> None:
-    """Write 12-bit MONOCHROME1 (zero is white) with a window, of ``SPACING``."""
+def save_dicom(path: Path, values: NDArray[np.uint16], **tags: Any) -> None:
+    """Write 12-bit MONOCHROME2, or what ``tags`` make of it."""
     data = Dataset()
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
     data.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
     data.SOPClassUID, data.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1", "1.2.3"
-    data.Rows, data.Columns = grey.shape
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME1"
+    data.Rows, data.Columns = values.shape
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
     data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
-    data.PixelSpacing = list(SPACING)
-    # Grey values lie from 1000 to 1255, which LINEAR shows as 0 to 255.
-    data.WindowCenter, data.WindowWidth = 1128, 256
     for key, value in tags.items():
         setattr(data, key, value)
-    data.PixelData = (1000 + 255 - grey.astype("<u2")).tobytes()
+    data.PixelData = np.ascontiguousarray(values, "<u2").tobytes()
     data.save_as(path, enforce_file_format=True)
+
+
+def write_dicom(path: Path, grey: NDArray[np.uint8], **tags: Any) -> None:
+    """Write 12-bit MONOCHROME1 (zero is white) with a window, of ``SPACING``.
+
+    Grey values lie from 1000 to 1255, which LINEAR shows as 0 to 255.
+    """
+    shown = {"PhotometricInterpretation": "MONOCHROME1", "PixelSpacing": list(SPACING)}
+    shown |= {"WindowCenter": 1128, "WindowWidth": 256}
+    save_dicom(path, 1000 + 255 - grey.astype(np.uint16), **shown | tags)
 
 
 def write_16_bit(path: Path, grey: NDArray[np.uint8]) -> None:

@@ -403,4 +403,4 @@ def test_forty_systems_build_fast_and_sort_fast(tmp_path: Path, browser: webdriv
         )
         for column in (2, 3, 4, 5, 2)
     ]
-    assert sorted(milliseconds)[2] < 200, milliseconds
+    assert max(milliseconds) < 200, milliseconds
