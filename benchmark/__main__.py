@@ -7,14 +7,14 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from benchmark.commands import cells, data, predict, publish, score, slurm, speed, suites
+from benchmark.commands import data, fit, predict, publish, score, slurm, speed, suites
 from benchmark.failures import explain, is_of_machine
 from contract.errors import UserError
 
 GROUPS = (
     suites,
     slurm,
-    cells,
+    fit,
     data,
     score,
     publish,

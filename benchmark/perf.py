@@ -17,9 +17,9 @@ from benchmark.progress import console
 from datamodules.phantoms import write_montgomery
 from datamodules.preprocessing import Preprocessing
 from datamodules.sources import open_source
-from lightning_modules.case_metrics import case_metrics
 from lightning_modules.generators.unet import UNet
 from lightning_modules.losses import DiceCrossEntropy
+from lightning_modules.metrics.case_metrics import case_metrics
 
 
 def perf(rounds: int = 5) -> None:

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from datamodules.decoding import PLANES, Decoded, decode_all, from_png, slices_of, total
 from datamodules.digests import Digests, Progress, combined, no_progress
 from datamodules.preprocessing import DEFAULT_HU_WINDOW, Preprocessing
-from datamodules.pseudo_masks import PSEUDO_MASK_FORMAT
 from datamodules.sources.base import Case, Source, Spacing
+from datamodules.sources.ct.pseudo_masks import PSEUDO_MASK_FORMAT
 from datamodules.sources.ct.scan import Scan
 
 __all__ = ["PLANES", "PreparedCase", "PreparedSet", "prepare"]

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from contract.errors import DataError
-from leaderboards import statistics
 from leaderboards.collect import CellKey, CellRecord, collect
-from leaderboards.galleries import Album, read_galleries
 from leaderboards.markdown import Meta
+from leaderboards.page.galleries import Album, read_galleries
+from leaderboards.statistics import intervals
 from leaderboards.tables import Split, SuspectCases, build
 from leaderboards.writers import write
 
@@ -20,7 +20,7 @@ def build_leaderboard(
     protocols: Mapping[str, str] | None = None,
     suspects: SuspectCases | None = None,
     current: Mapping[CellKey, str] | None = None,
-    draws: int = statistics.DRAWS,
+    draws: int = intervals.DRAWS,
     gallery: bool = True,
 ) -> Path:
     """Collect a suite's cells, rank them and write the leaderboard.

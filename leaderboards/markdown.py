@@ -10,9 +10,11 @@ from typing import Any
 import pandas as pd
 
 from contract.rows import LOWER_IS_BETTER
-from leaderboards import beside, insights, papers, wording
+from leaderboards import wording
 from leaderboards.collect import CellRecord
-from leaderboards.comparisons import PRACTICALLY_EQUAL
+from leaderboards.published import differences, reported
+from leaderboards.statistics import insights
+from leaderboards.statistics.comparisons import PRACTICALLY_EQUAL
 
 FLOOR = "mean_shape"
 PHANTOM_BANNER = (
@@ -142,7 +144,7 @@ def _section(rows: pd.DataFrame, meta: Meta) -> list[str]:
 
 def _beside(rows: pd.DataFrame) -> list[str]:
     """What the papers print besides the mean Dice, next to what was measured."""
-    found = beside.compare(rows)
+    found = differences.compare(rows)
     found = found[(found["metric"] != "dice") | (found["statistic"] != "mean")]
     if found.empty:
         return []
@@ -150,7 +152,7 @@ def _beside(rows: pd.DataFrame) -> list[str]:
     of_slices = rows.iloc[0]["unit"] == "slice"
     lines = []
     for row in insights.records(found):
-        notes = [note for note in row["notes"].split(beside.BETWEEN_NOTES) if note]
+        notes = [note for note in row["notes"].split(differences.BETWEEN_NOTES) if note]
         marks = ", ".join(str(numbers.setdefault(note, len(numbers) + 1)) for note in notes)
         digits = 3 if row["metric"] in LOWER_IS_BETTER else 4
         name = _TITLES.get(row["metric"], row["metric"].replace("_", " "))
@@ -253,7 +255,7 @@ def _published(records: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[st
     cells: list[str] = []
     notes: list[str] = []
     for row in records:
-        value = papers.beside(row["system"], row["protocol"], row["structure"], row["unit"])
+        value = reported.beside(row["system"], row["protocol"], row["structure"], row["unit"])
         if value is None:
             cells.append("–")
             continue

@@ -21,7 +21,8 @@ from contract.rows import (
     TABLE_KEYS,
 )
 from contract.words import STRUCTURES
-from leaderboards import papers, statistics
+from leaderboards.published import reported
+from leaderboards.statistics import intervals
 
 SuspectCases = Collection[tuple[str, str]]
 """Pairs (data set, case id) whose reference mask an audit doubts."""
@@ -39,7 +40,7 @@ def build(
     cases: pd.DataFrame | pa.Table,
     splits: Mapping[str, Split] | None = None,
     suspects: SuspectCases | None = None,
-    draws: int = statistics.DRAWS,
+    draws: int = intervals.DRAWS,
 ) -> pd.DataFrame:
     """Build the leaderboard.
 
@@ -68,7 +69,7 @@ def build(
     table["n_train"] = [split[name].n_train for name in table["protocol"]]
     table["split_hash"] = [split[name].split_hash for name in table["protocol"]]
     names = zip(table["system"], table["protocol"], table["structure"], table["unit"], strict=True)
-    published = [papers.beside(*name) for name in names]
+    published = [reported.beside(*name) for name in names]
     table["published_dice"] = [value.value if value else np.nan for value in published]
     table["published_source"] = [value.label if value else None for value in published]
     return _ordered(table)
@@ -106,7 +107,7 @@ def _one_table(
     if scored.empty:
         where = f"protocol {keys['protocol']}, structure {keys['structure']}"
         raise DataError(where, "no slice with the structure in it", "at least one")
-    scores = statistics.arrange(scored, METRICS)
+    scores = intervals.arrange(scored, METRICS)
     systems = pd.Index(scores.systems, name="system")
     columns: dict[str, Any] = {"system": list(scores.systems), **keys}
     columns |= _metric_columns(scores, suspects, draws)
@@ -118,16 +119,16 @@ def _one_table(
 
 
 def _metric_columns(
-    scores: statistics.Scores, suspects: SuspectCases | None, draws: int
+    scores: intervals.Scores, suspects: SuspectCases | None, draws: int
 ) -> dict[str, Any]:
-    summary = statistics.summarise(scores, draws)
+    summary = intervals.summarise(scores, draws)
     clean = np.full(summary.mean.shape, np.nan)
     n_clean: Any = None
     if suspects is not None:
         doubted = set(suspects)
         pairs = zip(scores.cases["test_on"], scores.cases["case_id"], strict=True)
         kept = np.array([pair not in doubted for pair in pairs])
-        clean = statistics.nan_mean(scores.case_values[:, kept], axis=1)
+        clean = intervals.nan_mean(scores.case_values[:, kept], axis=1)
         n_clean = (~np.isnan(scores.case_values[:, kept, METRICS.index("dice")])).sum(axis=1)
     columns: dict[str, Any] = {"n_cases_clean": n_clean}
     for place, metric in enumerate(METRICS):
@@ -137,11 +138,11 @@ def _metric_columns(
     return columns
 
 
-def _counts(scores: statistics.Scores, scored: pd.DataFrame, systems: pd.Index) -> dict[str, Any]:
+def _counts(scores: intervals.Scores, scored: pd.DataFrame, systems: pd.Index) -> dict[str, Any]:
     dice = np.round(scores.case_values[..., METRICS.index("dice")], 12)
     present = ~np.isnan(dice)
     failed = scored[scored["empty_prediction"] != scored["empty_reference"]]
-    failed = failed.drop_duplicates(["system", *statistics.CASE_KEY])
+    failed = failed.drop_duplicates(["system", *intervals.CASE_KEY])
     return {
         "n_cases": present.sum(axis=1),
         "n_patients": np.logical_or.reduceat(present, scores.first_of_patient, axis=1).sum(axis=1),
@@ -157,9 +158,9 @@ def _slice_columns(rows: pd.DataFrame, systems: pd.Index, unit: str) -> dict[str
     if unit != "slice":
         names = ("dice_mean_all_slices", "iou_mean_all_slices", "false_positive_slice_rate")
         return dict.fromkeys(names, np.nan)
-    everything = statistics.arrange(rows, ("dice", "iou"))
+    everything = intervals.arrange(rows, ("dice", "iou"))
     means = pd.DataFrame(
-        statistics.nan_mean(everything.case_values, axis=1), index=list(everything.systems)
+        intervals.nan_mean(everything.case_values, axis=1), index=list(everything.systems)
     )
     free = rows[rows["empty_reference"]]
     found = (~free["empty_prediction"].astype(bool)).groupby(free["system"]).mean()
@@ -178,5 +179,5 @@ def _ranks(table: pd.DataFrame, keys: dict[str, Any], n_cases: int) -> pd.Series
     ranks = pd.Series(pd.NA, index=table.index, dtype="Int64")
     if keys["reference"] in RANKED_REFERENCES and keys["unit"] in RANKED_UNITS:
         whole = table["n_cases"] == n_cases
-        ranks[whole] = statistics.min_ranks(table.loc[whole, "dice_mean"].to_numpy())
+        ranks[whole] = intervals.min_ranks(table.loc[whole, "dice_mean"].to_numpy())
     return ranks

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import wandb
 
 from contract.rows import LEADERBOARD_SCHEMA, RANKED_REFERENCES, RANKED_UNITS, TABLE_KEYS
-from leaderboards.html import PAGE_TO_SHARE
+from leaderboards.page.html import PAGE_TO_SHARE
 from leaderboards.writers import PAGE
 
 MAX_ROWS = 10_000

@@ -11,10 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contract.rows import LEADERBOARD_SCHEMA
-from leaderboards import beside, columns, html, markdown, paper, svg
-from leaderboards.findings import Findings
-from leaderboards.galleries import Album
+from leaderboards import columns, markdown
+from leaderboards.manuscript import paper
 from leaderboards.markdown import Meta
+from leaderboards.page import html, svg
+from leaderboards.page.galleries import Album
+from leaderboards.published import differences
+from leaderboards.statistics.findings import Findings
 
 PAGE = "leaderboard.html"
 
@@ -43,7 +46,7 @@ def write(
     replace(folder / "cases.parquet", lambda path: pq.write_table(cases, path))
     rows = pa.Table.from_pandas(table, schema=LEADERBOARD_SCHEMA, preserve_index=False)
     replace(folder / "leaderboard.parquet", lambda path: pq.write_table(rows, path))
-    frames = {"leaderboard": table, "published": beside.compare(table), **findings.frames}
+    frames = {"leaderboard": table, "published": differences.compare(table), **findings.frames}
     for name, frame in frames.items():
         _write_text(folder / f"{name}.csv", frame.to_csv(index=False, float_format="%.10g"))
     data = paper.DataSets.of(

@@ -21,8 +21,8 @@ from lightning_modules.activations import (
     hard_masks,
     lung_channels,
 )
-from lightning_modules.scans import ScanRows, slice_masks
-from lightning_modules.scoring import Mask, batch_dice, lung_masks, score_case
+from lightning_modules.metrics.scans import ScanRows, slice_masks
+from lightning_modules.metrics.scoring import Mask, batch_dice, lung_masks, score_case
 
 
 class Segmenter(pl.LightningModule):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from benchmark.plan import Plan, Selection
+    from benchmark.planning.plan import Plan, Selection
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """argparse's sub-parsers, which have no public name."""
@@ -92,14 +92,14 @@ def suite_arguments(folders: argparse.ArgumentParser | None = None) -> argparse.
 
 def selected(given: argparse.Namespace) -> Selection:
     """Return the part of the suite that the arguments ask for."""
-    from benchmark.plan import Selection
+    from benchmark.planning.plan import Selection
 
     return Selection(given.systems, given.protocols, given.seeds)
 
 
 def changes(given: argparse.Namespace) -> Mapping[str, object]:
     """Return the changes that ``--set`` asks for."""
-    from benchmark.library import parse_overrides
+    from benchmark.planning.library import parse_overrides
 
     return parse_overrides(given.changes)
 
@@ -109,9 +109,9 @@ def planned(given: argparse.Namespace) -> tuple[Plan, Path]:
 
     Notices go to stderr, so that what is printed stays readable for scripts.
     """
-    from benchmark.plan import make_plan
+    from benchmark.planning.plan import make_plan
     from benchmark.progress import shown
-    from benchmark.run import data_root
+    from benchmark.running.run import data_root
 
     root = data_root(given.data_root, given.runs, given.suite)
     plan = make_plan(
@@ -125,8 +125,8 @@ def planned(given: argparse.Namespace) -> tuple[Plan, Path]:
 
 def planned_as_run(given: argparse.Namespace) -> tuple[Plan, Path]:
     """``planned``, on the data root that the suite's cells were run on unless one is named."""
-    from benchmark.library import load_suite
-    from benchmark.rebuild import recorded_root
+    from benchmark.planning.library import load_suite
+    from benchmark.running.rebuild import recorded_root
 
     if given.data_root is None:
         given.data_root = recorded_root(given.runs / load_suite(given.suite).name)

@@ -13,7 +13,7 @@ from benchmark.commands.arguments import Commands, add_command
 from contract.errors import MissingDataError, UserError
 
 if TYPE_CHECKING:
-    from datamodules.integrity import Report
+    from datamodules.checks.integrity import Report
     from datamodules.protocol import Protocol
     from datamodules.sources import Source
 
@@ -66,8 +66,8 @@ def run_data_command(given: argparse.Namespace, extra: Sequence[str] = ()) -> in
 
 def _check(root: Path, datasets: Sequence[str] | None, as_json: bool) -> int:
     from benchmark.progress import shown
+    from datamodules.checks.integrity import check
     from datamodules.digests import no_progress
-    from datamodules.integrity import check
 
     reports = check(root, datasets, _protocols(), no_progress if as_json else shown)
     if as_json:
@@ -80,11 +80,11 @@ def _check(root: Path, datasets: Sequence[str] | None, as_json: bool) -> int:
 
 def _protocols() -> dict[str, Protocol]:
     """Return all protocols that come with the benchmark, by name."""
-    from benchmark.compose import DESCRIPTIVE
-    from benchmark.library import load
+    from benchmark.planning.compose import DESCRIPTIVE
+    from benchmark.planning.library import load
     from datamodules.protocol import Protocol
 
-    folder = Path(__file__).parent.parent / "protocols"
+    folder = Path(__file__).parents[1] / "protocols"
     loaded = [load("protocols", path.stem) for path in sorted(folder.glob("*.yaml"))]
     return {
         settings["name"]: Protocol(**{k: v for k, v in settings.items() if k not in DESCRIPTIVE})
@@ -126,8 +126,8 @@ def _audit(root: Path, datasets: Sequence[str] | None, out: Path) -> int:
     from rich.table import Table
 
     from benchmark.progress import console, say, shown
-    from datamodules.audit import FINDINGS, audit, write_table
-    from datamodules.contact_sheets import write_contact_sheets
+    from datamodules.checks.audit import FINDINGS, audit, write_table
+    from datamodules.checks.contact_sheets import write_contact_sheets
 
     sources = _present_sources(root, datasets)
     rows = audit(sources, progress=shown)

@@ -31,8 +31,8 @@ def add(commands: Commands) -> None:
 
 
 def _publish(given: argparse.Namespace, extra: Sequence[str]) -> int:
-    from benchmark.publish import publish
-    from benchmark.rebuild import suites_below
+    from benchmark.running.rebuild import suites_below
+    from benchmark.tracking.publish import publish
 
     suites = [given.suite] if given.suite else suites_below(given.runs, TABLE)
     for suite in suites:

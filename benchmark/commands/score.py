@@ -57,10 +57,10 @@ def _seed(text: str) -> int:
 
 
 def _score(given: argparse.Namespace, extra: Sequence[str]) -> int:
-    from benchmark.external import Predictions, score
+    from benchmark.foreign.external import Predictions, score
     from benchmark.progress import say
-    from benchmark.rebuild import home_of, rebuild
-    from benchmark.run import build_suite_leaderboard
+    from benchmark.running.rebuild import home_of, rebuild
+    from benchmark.running.run import build_suite_leaderboard
 
     as_they_lie = given.suite is None and not given.changes
     if given.suite is None:

@@ -17,7 +17,7 @@ from benchmark.commands.arguments import (
 )
 
 if TYPE_CHECKING:
-    from benchmark.submit import Request
+    from benchmark.running.submit import Request
 
 
 def add(commands: Commands) -> None:
@@ -50,7 +50,7 @@ def add_site(parser: argparse.ArgumentParser) -> None:
 def request(given: argparse.Namespace) -> Request:
     """Return what the arguments ask to be submitted."""
     from benchmark.launchers.site_profile import find_site
-    from benchmark.submit import Request
+    from benchmark.running.submit import Request
 
     return Request(
         given.suite, given.runs, given.data_root, find_site(given.site), given.devices,
@@ -59,7 +59,7 @@ def request(given: argparse.Namespace) -> Request:
 
 
 def _submit(given: argparse.Namespace, extra: Sequence[str]) -> int:
-    from benchmark.submit import resubmit_lost, submit_suite
+    from benchmark.running.submit import resubmit_lost, submit_suite
 
     if given.lost is not None:
         return resubmit_lost(request(given), given.lost)

@@ -69,7 +69,7 @@ def add(commands: Commands) -> None:
 
 def _list_cells(given: argparse.Namespace, extra: Sequence[str]) -> int:
     from benchmark.launchers.slurm_queue import tickets_of
-    from benchmark.report import as_objects, print_cells
+    from benchmark.running.report import as_objects, print_cells
 
     plan, _ = planned(given)
     cells = selected(given).of(plan)
@@ -86,10 +86,10 @@ def _list_cells(given: argparse.Namespace, extra: Sequence[str]) -> int:
 
 def _run(given: argparse.Namespace, extra: Sequence[str]) -> int:
     from benchmark.launchers.slurm import is_available
-    from benchmark.run import run
+    from benchmark.running.run import run
 
     if given.launcher == "slurm" or (given.launcher == "auto" and is_available()):
-        from benchmark.submit import submit_suite
+        from benchmark.running.submit import submit_suite
 
         for flag in ("--cells-per-gpu", "--cell-timeout"):
             if getattr(given, flag[2:].replace("-", "_")) is not None:
@@ -105,8 +105,8 @@ def _run(given: argparse.Namespace, extra: Sequence[str]) -> int:
 
 def _rebuild(given: argparse.Namespace, extra: Sequence[str]) -> int:
     from benchmark.progress import say
-    from benchmark.rebuild import rebuild, suites_below
-    from benchmark.run import build_suite_leaderboard
+    from benchmark.running.rebuild import rebuild, suites_below
+    from benchmark.running.run import build_suite_leaderboard
 
     gallery = not given.no_gallery
     if given.suite is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 
-from benchmark.cells import Cell
+from benchmark.cell.cell import Cell
 from benchmark.launchers.forecast import Forecast, Gauge
 from benchmark.progress import bars, console, duration, say
 

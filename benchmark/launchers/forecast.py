@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from benchmark.cells import Cell
+from benchmark.cell.cell import Cell
 from benchmark.progress import read_progress
 
 

@@ -15,12 +15,12 @@ from types import FrameType
 
 import yaml
 
-from benchmark.cells import INTERRUPTED, Cell, read_record, update_record
+from benchmark.cell.cell import INTERRUPTED, Cell, read_record, update_record
+from benchmark.cell.ownership import BusyError, Owner
 from benchmark.failures import explain, explain_exit
 from benchmark.launchers.display import Board
 from benchmark.launchers.slots import Slot, Slots, machine_cores, share_out, visible_gpus
 from benchmark.launchers.watch import Limits, Pulse
-from benchmark.ownership import BusyError, Owner
 from benchmark.progress import duration, say
 from datamodules.digests import write_atomically
 

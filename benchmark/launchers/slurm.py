@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmark.cells import Cell
+from benchmark.cell.cell import Cell
 from benchmark.launchers.site_profile import Site
 from benchmark.launchers.slurm_queue import Submission, ask, look, submissions
 from benchmark.launchers.slurm_scripts import cell_script, finish_script

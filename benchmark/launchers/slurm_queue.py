@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from benchmark.cells import Cell, Ticket
-from benchmark.ownership import bury
+from benchmark.cell.cell import Cell, Ticket
+from benchmark.cell.ownership import bury
 from contract.errors import UserError
 from datamodules.digests import write_atomically
 

@@ -15,9 +15,9 @@ import yaml
 from pytorch_lightning.cli import LightningArgumentParser
 from torch import Tensor
 
-from benchmark.cells import read_record
-from benchmark.checkpoints import load_weights
-from benchmark.library import Settings
+from benchmark.cell.cell import read_record
+from benchmark.cell.checkpoints import load_weights
+from benchmark.planning.library import Settings
 from contract.errors import UserError
 from datamodules.preprocessing import Preprocessing
 from datamodules.sources import CT_SOURCES

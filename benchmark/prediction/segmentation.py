@@ -12,9 +12,14 @@ from torch import Tensor
 
 from benchmark.prediction.networks import Networks
 from datamodules.sources.films import Film
-from lightning_modules.measurements import measure
-from lightning_modules.quality import Quality, assess, disagreement
-from lightning_modules.scoring import film_part, lung_masks, structure_masks, to_reference_grid
+from lightning_modules.metrics.measurements import measure
+from lightning_modules.metrics.quality import Quality, assess, disagreement
+from lightning_modules.metrics.scoring import (
+    film_part,
+    lung_masks,
+    structure_masks,
+    to_reference_grid,
+)
 
 Mask = NDArray[np.bool_]
 

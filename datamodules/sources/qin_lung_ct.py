@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.pseudo_masks import pseudo_mask
+from datamodules.sources.ct.pseudo_masks import pseudo_mask
 from datamodules.sources.ct.scan import CTSource, Scan
 
 

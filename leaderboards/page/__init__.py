@@ -1,1 +1,1 @@
-"""Template, style and script of the HTML page; ``leaderboards.html`` reads them."""
+"""Template, style and script of the HTML page; ``leaderboards.page.html`` reads them."""

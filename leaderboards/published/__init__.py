@@ -1,1 +1,1 @@
-"""What papers and peers reported, as YAML files; ``leaderboards.papers`` reads them."""
+"""What papers and peers reported, as YAML files; ``leaderboards.published.reported`` reads them."""

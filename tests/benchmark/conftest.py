@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from benchmark.fit import fit
-from benchmark.plan import make_plan
+from benchmark.cell.fit import fit
+from benchmark.planning.plan import make_plan
 
 TINY = {
     "title": "tiny",

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from benchmark.__main__ import main
-from benchmark.plan import make_plan
+from benchmark.planning.plan import make_plan
 
 LOCAL = ["--launcher", "local"]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmark.cell_cli import whole_numbers
-from benchmark.fit import CellCLI
+from benchmark.cell.cli import whole_numbers
+from benchmark.cell.fit import CellCLI
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.checkpoints import find_resumable, load_weights, save_atomically
+from benchmark.cell.checkpoints import find_resumable, load_weights, save_atomically
 from contract.errors import UserError
 
 

@@ -218,8 +218,8 @@ def test_networks_that_are_not_ours_join_by_one_yaml_file(tmp_path, phantom_root
 
 @pytest.mark.slow
 def test_shuffled_masks_come_out_at_the_mean_shape(tmp_path, rows):
-    from benchmark.fit import fit
-    from benchmark.plan import make_plan
+    from benchmark.cell.fit import fit
+    from benchmark.planning.plan import make_plan
 
     write_montgomery(tmp_path, 40, size=96)
     write_shenzhen(tmp_path, 30, size=96)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from benchmark.__main__ import main
-from benchmark.plan import make_plan
+from benchmark.planning.plan import make_plan
 from contract.rows import METRICS
 from datamodules.phantoms import write_ct_phantoms
 from datamodules.phantoms.ct_chest import HEIGHT_MM

@@ -12,7 +12,7 @@ from faults import FAULTS, plant
 from PIL import Image
 
 from benchmark.__main__ import main
-from benchmark.run import run
+from benchmark.running.run import run
 from contract.errors import DataError
 from datamodules.phantoms import write_phantoms
 from datamodules.sources import open_source

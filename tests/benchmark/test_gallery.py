@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from benchmark import gallery
-from benchmark.fit import fit
-from benchmark.plan import Selection, make_plan
+from benchmark.cell import gallery
+from benchmark.cell.fit import fit
+from benchmark.planning.plan import Selection, make_plan
 from datamodules.phantoms import write_jsrt, write_lidc
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.cells import Cell
+from benchmark.cell.cell import Cell
 from benchmark.failures import explain, explain_exit
 from benchmark.launchers.display import Board
 from benchmark.launchers.forecast import Forecast, Gauge, longest_first

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from benchmark.fit import fit
-from benchmark.plan import Selection, make_plan
+from benchmark.cell.fit import fit
+from benchmark.planning.plan import Selection, make_plan
 from contract.errors import DataError, UserError
 from datamodules.phantoms import write_jsrt, write_montgomery, write_shenzhen
 from datamodules.sources import open_source

@@ -9,14 +9,14 @@ import time
 
 import pytest
 
-from benchmark import ownership
-from benchmark.fit import fit
-from benchmark.ownership import BusyError, Owner, is_owned
+from benchmark.cell import ownership
+from benchmark.cell.fit import fit
+from benchmark.cell.ownership import BusyError, Owner, is_owned
 
 WINNERS = """
 import sys, time
 from pathlib import Path
-from benchmark.ownership import BusyError, Owner
+from benchmark.cell.ownership import BusyError, Owner
 while time.time() < float(sys.argv[2]):
     pass
 try:
@@ -38,7 +38,7 @@ def test_of_processes_that_start_together_one_wins(tmp_path):
 
 
 def test_a_killed_owner_is_replaced(tmp_path):
-    code = "import os; from pathlib import Path; from benchmark.ownership import Owner\n"
+    code = "import os; from pathlib import Path; from benchmark.cell.ownership import Owner\n"
     code += f"Owner(Path({str(tmp_path)!r})).__enter__(); os.kill(os.getpid(), 9)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     assert (tmp_path / "owner").is_dir() and not is_owned(tmp_path)
@@ -109,7 +109,7 @@ def test_a_requeued_job_takes_over_from_itself_on_another_node(tmp_path, monkeyp
 CHILD = """
 import json, os, sys
 from pathlib import Path
-from benchmark.ownership import Owner
+from benchmark.cell.ownership import Owner
 with Owner(Path(sys.argv[1])):
     signed = json.loads((Path(sys.argv[1]) / "owner" / "owner.json").read_text())
     print(signed["pid"] == os.getpid())

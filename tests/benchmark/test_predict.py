@@ -15,15 +15,15 @@ from films import SPACING, write_12_bit, write_16_bit, write_bad, write_dicom
 from PIL import ExifTags, Image
 
 from benchmark.__main__ import main
-from benchmark.fit import fit
-from benchmark.plan import make_plan
+from benchmark.cell.fit import fit
+from benchmark.planning.plan import make_plan
 from benchmark.prediction.networks import choose, finished, load, trained
 from benchmark.prediction.predict import find_films, predict
 from benchmark.prediction.segmentation import segment
 from contract.errors import DataError, UserError
 from datamodules.phantoms import write_jsrt
 from datamodules.sources.films import Film, read_film
-from lightning_modules.case_metrics import overlap_metrics
+from lightning_modules.metrics.case_metrics import overlap_metrics
 
 REAL_DATA = os.environ.get("LUNGBENCH_REAL_DATA")
 CELLS = "tiny/cells/unet/m_to_s"

@@ -13,7 +13,7 @@ import torch
 import yaml
 from gradients import main as record_gradients
 
-from benchmark.fit import fit
+from benchmark.cell.fit import fit
 from contract.rows import METRICS
 from datamodules.phantoms import write_montgomery, write_shenzhen
 
@@ -59,7 +59,7 @@ def test_gradients_on_two_processes_equal_one_on_the_joint_batch(tmp_path, objec
 
 @pytest.mark.slow
 def test_566_cases_are_scored_once_each_by_one_and_by_two_processes(write_suite, rows, tmp_path):
-    from benchmark.plan import make_plan
+    from benchmark.planning.plan import make_plan
 
     root = tmp_path / "data"
     write_montgomery(root, 8, size=64)

@@ -19,7 +19,7 @@ from wandb.proto import wandb_internal_pb2
 from wandb.sdk.internal.datastore import DataStore
 
 from benchmark.__main__ import main
-from benchmark.publish import sync_line
+from benchmark.tracking.publish import sync_line
 from leaderboards.board import build_leaderboard
 from leaderboards.wandb_run import read_cases
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from benchmark.fit import fit
+from benchmark.cell.fit import fit
 from contract.errors import UserError
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmark.results import in_order
+from benchmark.cell.results import in_order
 from datamodules.splits import Split
 
 SPLIT = Split((), (), (("jsrt", "film"), ("lidc_idri", "a"), ("lidc_idri", "b")))

@@ -14,16 +14,16 @@ import yaml
 from PIL import Image
 
 from benchmark.__main__ import main
-from benchmark.external import Predictions, score
-from benchmark.fit import fit
-from benchmark.library import load_suite
-from benchmark.plan import make_plan
-from benchmark.rebuild import home_of
+from benchmark.cell.fit import fit
+from benchmark.foreign.external import Predictions, score
+from benchmark.planning.library import load_suite
+from benchmark.planning.plan import make_plan
+from benchmark.running.rebuild import home_of
 from contract.errors import DataError, UserError
 from contract.rows import METRICS
 from datamodules.phantoms import write_jsrt
 from datamodules.sources import open_source
-from lightning_modules import scoring
+from lightning_modules.metrics import scoring
 
 SMALL = {
     "title": "small",

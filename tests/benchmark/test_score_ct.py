@@ -8,14 +8,14 @@ import pytest
 import SimpleITK
 import yaml
 
-from benchmark.external import Predictions, score
-from benchmark.fit import fit
-from benchmark.plan import make_plan
+from benchmark.cell.fit import fit
+from benchmark.foreign.external import Predictions, score
+from benchmark.planning.plan import make_plan
 from contract.errors import DataError
 from contract.rows import METRICS
 from datamodules.phantoms import write_ct_phantoms
 from datamodules.sources.lidc_idri import LidcIdri
-from lightning_modules import scoring
+from lightning_modules.metrics import scoring
 
 SUITE = {
     "title": "ct",

@@ -9,13 +9,13 @@ import pytest
 import yaml
 
 from benchmark.__main__ import main
-from benchmark.cells import Cell, Ticket
+from benchmark.cell.cell import Cell, Ticket
+from benchmark.cell.ownership import Owner, is_owned
 from benchmark.launchers import slurm_queue
 from benchmark.launchers.site_profile import Site, find_site, load_site
 from benchmark.launchers.slurm import chunks, is_available, job_id
 from benchmark.launchers.slurm_queue import Submission, ask, bury_lost
 from benchmark.launchers.slurm_scripts import finish_script
-from benchmark.ownership import Owner, is_owned
 from contract.errors import UserError
 
 EXAMPLE = Path(slurm_queue.__file__).with_name("site.example.yaml")

@@ -7,8 +7,8 @@ import sys
 import pytest
 import yaml
 
-from benchmark.library import names
-from benchmark.plan import make_plan
+from benchmark.planning.library import names
+from benchmark.planning.plan import make_plan
 
 COUNTED = """
 import sys, time

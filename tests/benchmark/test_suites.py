@@ -4,11 +4,11 @@ import pytest
 import torch
 import yaml
 
-from benchmark.fit import CellCLI
-from benchmark.library import load_suite, names
-from benchmark.plan import make_plan
+from benchmark.cell.fit import CellCLI
+from benchmark.planning.library import load_suite, names
+from benchmark.planning.plan import make_plan
 from contract.errors import UserError
-from leaderboards.papers import published_values
+from leaderboards.published.reported import published_values
 
 NOT_BUILT = {"morph", "fusion_gnet", "tiramisu", "segcaps"}
 """CT methods that LGAN's Table 4 quotes."""

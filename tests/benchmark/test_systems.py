@@ -6,10 +6,10 @@ import pytest
 import torch
 import yaml
 
-from benchmark.compose import DESCRIPTIVE
-from benchmark.fit import CellCLI, fit
-from benchmark.library import load, load_suite, names
-from benchmark.plan import make_plan
+from benchmark.cell.fit import CellCLI, fit
+from benchmark.planning.compose import DESCRIPTIVE
+from benchmark.planning.library import load, load_suite, names
+from benchmark.planning.plan import make_plan
 from lightning_modules.adversarial import AdversarialSegmenter
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*args parameter is intended")

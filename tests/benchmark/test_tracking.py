@@ -8,8 +8,8 @@ import yaml
 from wandb.proto import wandb_internal_pb2
 from wandb.sdk.internal.datastore import DataStore
 
-from benchmark.fit import fit
-from benchmark.tracking import means, overlay
+from benchmark.cell.fit import fit
+from benchmark.tracking.tracker import means, overlay
 
 
 def read_run(path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.audit import (
+from datamodules.checks.audit import (
     FINDINGS,
     audit,
     judge,
@@ -18,8 +18,14 @@ from datamodules.audit import (
     suspects,
     write_table,
 )
-from datamodules.contact_sheets import write_contact_sheets
-from datamodules.mask_geometry import hole_areas, measure, medial_flare, part_areas, split_sides
+from datamodules.checks.contact_sheets import write_contact_sheets
+from datamodules.checks.mask_geometry import (
+    hole_areas,
+    measure,
+    medial_flare,
+    part_areas,
+    split_sides,
+)
 from datamodules.phantoms import write_montgomery, write_shenzhen
 from datamodules.phantoms.anatomy import sample_anatomy
 from datamodules.phantoms.film import View, lung_masks

@@ -13,8 +13,9 @@ from pydicom import dcmread
 from contract.errors import DataError, UserError
 from datamodules.base import ProtocolDataModule
 from datamodules.cache import PLANES, prepare
+from datamodules.checks.integrity import check
+from datamodules.checks.twins import require_distinct
 from datamodules.digests import Digests
-from datamodules.integrity import check
 from datamodules.lidc_idri import LidcIdri as LidcModule
 from datamodules.phantoms import write_lidc, write_qin
 from datamodules.preprocessing import DEFAULT_HU_WINDOW, Preprocessing
@@ -23,7 +24,6 @@ from datamodules.qin_lung_ct import QinLungCT as QinModule
 from datamodules.samplers import ShardSampler
 from datamodules.sources import Case, open_source
 from datamodules.splits import make_split
-from datamodules.twins import require_distinct
 
 SMALL = Preprocessing(size=32, value_range=(0, 1))
 SLICES = 10

@@ -15,8 +15,8 @@ from datamodules.phantoms import write_lidc, write_qin
 from datamodules.phantoms.ct import FLIPPED_MASK, FLIPPED_SCAN, _patient, lungs_of
 from datamodules.phantoms.ct_chest import sample_chest
 from datamodules.phantoms.ct_files import Naming, uid, write_luna16_mask, write_segmentation
-from datamodules.pseudo_masks import pseudo_mask
 from datamodules.sources.ct.lung_masks import read_segmentation_mask, read_volume_mask
+from datamodules.sources.ct.pseudo_masks import pseudo_mask
 from datamodules.sources.ct.series import read_series
 from datamodules.sources.lidc_idri import LUNA16_MASKS, LidcIdri
 from datamodules.sources.qin_lung_ct import QinLungCT

@@ -14,8 +14,8 @@ from pydicom import dcmread
 
 from benchmark.__main__ import main
 from contract.errors import DataError
-from datamodules.pseudo_masks import pseudo_mask
 from datamodules.sources.ct.nodules import fill
+from datamodules.sources.ct.pseudo_masks import pseudo_mask
 from datamodules.sources.lidc_idri import LidcIdri
 
 pytestmark = pytest.mark.skipif(

@@ -14,13 +14,13 @@ from PIL import Image
 
 from contract.errors import DataError, MissingDataError
 from datamodules.cache import prepare
-from datamodules.integrity import check
+from datamodules.checks.integrity import check
+from datamodules.checks.twins import pixel_digest, require_distinct, sides_of, twins
 from datamodules.phantoms import write_phantoms
 from datamodules.preprocessing import Preprocessing
 from datamodules.protocol import Protocol
 from datamodules.sources import open_source
 from datamodules.splits import Split
-from datamodules.twins import pixel_digest, require_distinct, sides_of, twins
 
 M_TO_S = Protocol(("montgomery",), ("shenzhen",))
 FILMS = ("montgomery", "shenzhen", "jsrt")

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from contract.errors import DataError
-from datamodules.mask_files import SUFFIXES, find_masks
-from datamodules.predicted_masks import labels_of, read_structures
+from datamodules.foreign.mask_files import SUFFIXES, find_masks
+from datamodules.foreign.predicted_masks import labels_of, read_structures
 from datamodules.sources.base import Case
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.compose import DESCRIPTIVE
-from benchmark.library import load, names
+from benchmark.planning.compose import DESCRIPTIVE
+from benchmark.planning.library import load, names
 from contract.errors import UserError
 from datamodules.phantoms import write_ct_phantoms, write_phantoms
 from datamodules.protocol import Protocol

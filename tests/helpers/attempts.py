@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 import wandb  # noqa: F401  (imported once here instead of in every fork)
 
-from benchmark.fit import fit
+from benchmark.cell.fit import fit
 
 
 def kill_at_files(marks: Path) -> None:

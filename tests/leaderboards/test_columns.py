@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from contract.rows import CASE_SCHEMA, LEADERBOARD_SCHEMA, METRICS, STATISTICS, TABLE_KEYS
-from leaderboards import beside, columns, comparisons, endpoints, generalisation, insights, quality
-from leaderboards import subgroups as divided
+from leaderboards import columns
+from leaderboards.published import differences
+from leaderboards.statistics import (
+    comparisons,
+    endpoints,
+    generalisation,
+    insights,
+    quality,
+)
+from leaderboards.statistics import subgroups as divided
 
 KEYED = (*TABLE_KEYS,)
 COLUMNS = {
     "cases": CASE_SCHEMA.names,
     "leaderboard": LEADERBOARD_SCHEMA.names,
     "comparisons": (*KEYED, *comparisons.PAIR_COLUMNS),
-    "published": beside.COLUMNS,
+    "published": differences.COLUMNS,
     "ranks": (*KEYED, *insights.RANK_COLUMNS),
     "generalisation": generalisation.COLUMNS,
     "subgroups": divided.COLUMNS,

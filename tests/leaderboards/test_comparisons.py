@@ -9,19 +9,18 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboards import comparisons, figures, statistics
+from leaderboards.page import figures
+from leaderboards.statistics import comparisons, intervals
 
 
-def scores_of(
-    dices: dict[str, list[float]], patients: list[str] | None = None
-) -> statistics.Scores:
+def scores_of(dices: dict[str, list[float]], patients: list[str] | None = None) -> intervals.Scores:
     parts = []
     for system, values in dices.items():
         cases = [f"case{place:02}" for place in range(len(values))]
         part = {"system": system, "case_id": cases, "patient_id": patients or cases, "dice": values}
         parts.append(pd.DataFrame(part))
     rows = pd.concat(parts).assign(seed=0, test_on="jsrt", scan_id=None, slice_index=None)
-    return statistics.arrange(rows.dropna(subset="dice"), ("dice",))
+    return intervals.arrange(rows.dropna(subset="dice"), ("dice",))
 
 
 def samples(n: int = 40) -> dict[str, list[float]]:

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from markupsafe import escape
 
-from leaderboards.beside import compare
 from leaderboards.board import build_leaderboard
 from leaderboards.markdown import Meta, page
-from leaderboards.papers import published_values
+from leaderboards.published.differences import compare
+from leaderboards.published.reported import published_values
 from leaderboards.tables import build
 from leaderboards.wording import AUTOMATIC, PSEUDO, heading, remarks
 

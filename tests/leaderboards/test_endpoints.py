@@ -12,7 +12,7 @@ import pytest
 import scipy.stats
 
 from contract.rows import CASE_SCHEMA
-from leaderboards import endpoints
+from leaderboards.statistics import endpoints
 
 RowMaker = Callable[..., pd.DataFrame]
 NAMES = [f"c{k:02d}" for k in range(40)]

@@ -11,7 +11,7 @@ from synthetic_gallery import films, write_galleries
 from synthetic_rows import suite_cells, suite_rows
 
 from contract.errors import DataError
-from leaderboards.galleries import Album, outline, read_galleries, within_budget
+from leaderboards.page.galleries import Album, outline, read_galleries, within_budget
 
 PROTOCOLS = {"m_to_s": ("montgomery", "shenzhen"), "s_to_m": ("shenzhen", "montgomery")}
 SYSTEMS = ["unet", "scan", "gan"]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from contract.rows import CASE_SCHEMA
-from leaderboards import generalisation
+from leaderboards.statistics import generalisation
 
 RowMaker = Callable[..., pd.DataFrame]
 

@@ -26,11 +26,12 @@ from synthetic_gallery import films, write_galleries
 from synthetic_rows import MATRIX, suite_cells, suite_rows
 
 from contract.rows import CASE_SCHEMA
-from leaderboards import figures, insights, page_tables
 from leaderboards.board import build_leaderboard
 from leaderboards.collect import CellRecord
-from leaderboards.galleries import read_galleries
 from leaderboards.markdown import Meta
+from leaderboards.page import board_tables, figures
+from leaderboards.page.galleries import read_galleries
+from leaderboards.statistics import insights
 from leaderboards.tables import Split, build
 from leaderboards.writers import write
 
@@ -346,7 +347,7 @@ def gaps_of(**across: float) -> pd.DataFrame:
 
 
 def test_the_verdict_names_the_best_and_what_is_equal_to_it() -> None:
-    said = page_tables.verdict(gaps_of(unet=0.95, scan=0.946, gan=0.92, mean_shape=0.8))
+    said = board_tables.verdict(gaps_of(unet=0.95, scan=0.946, gan=0.92, mean_shape=0.8))
     assert said is not None
     assert (said["system"], said["dice"], said["gap"]) == ("unet", "0.950", "0.020")
     assert (said["near"], said["others"], said["apart"]) == (["scan"], 2, 1)
@@ -355,17 +356,17 @@ def test_the_verdict_names_the_best_and_what_is_equal_to_it() -> None:
 
 def test_the_verdict_tells_a_gain_from_a_loss_and_names_whom_it_leaves_out() -> None:
     found = gaps_of(unet=0.95, scan=0.94)
-    said = page_tables.verdict(found, {"unet", "scan", "gan"})
+    said = board_tables.verdict(found, {"unet", "scan", "gan"})
     assert said is not None and (said["side"], said["left_out"]) == ("below", ["gan"])
-    said = page_tables.verdict(found.assign(gap=-0.012))
+    said = board_tables.verdict(found.assign(gap=-0.012))
     assert said is not None and (said["gap"], said["side"]) == ("0.012", "above")
     assert said["left_out"] == []
 
 
 def test_the_verdict_admits_that_the_floor_is_not_beaten() -> None:
-    said = page_tables.verdict(gaps_of(mean_shape=0.8, unet=0.7))
+    said = board_tables.verdict(gaps_of(mean_shape=0.8, unet=0.7))
     assert said is not None and (said["system"], said["floor"]) == ("unet", "0.800")
-    assert page_tables.verdict(gaps_of(mean_shape=0.8)) is None
+    assert board_tables.verdict(gaps_of(mean_shape=0.8)) is None
 
 
 def test_pareto_front() -> None:

@@ -9,8 +9,8 @@ from importlib.resources import files
 import pandas as pd
 import pytest
 
-from leaderboards import bibliography, paper
 from leaderboards.collect import CellRecord
+from leaderboards.manuscript import bibliography, paper
 from leaderboards.markdown import Meta
 from leaderboards.tables import build
 

@@ -9,8 +9,14 @@ import pytest
 
 from contract.errors import UserError
 from contract.rows import LOWER_IS_BETTER
-from leaderboards import papers
-from leaderboards.papers import beside, peer_values, published_value, published_values, read_paper
+from leaderboards.published import reported
+from leaderboards.published.reported import (
+    beside,
+    peer_values,
+    published_value,
+    published_values,
+    read_paper,
+)
 
 
 def test_every_paper_is_there_in_full() -> None:
@@ -26,10 +32,10 @@ def test_every_paper_is_there_in_full() -> None:
 
 
 def test_what_a_paper_prints_under_another_name_stands_beside_the_row_that_answers_it() -> None:
-    fcn = papers.beside("scan_fcn", "jsrt_160_40_40", "lungs", "image")
+    fcn = reported.beside("scan_fcn", "jsrt_160_40_40", "lungs", "image")
     assert fcn is not None and fcn.value == 0.96 and fcn.quoted
     for critic in ("pixel", "patch22", "patch46", "patch94"):
-        value = papers.beside(f"slgan_{critic}", "jsrt_160_40_40", "lungs", "image")
+        value = reported.beside(f"slgan_{critic}", "jsrt_160_40_40", "lungs", "image")
         assert value is not None and value.value == 0.974
         assert any("which of its four critics" in note for note in value.notes)
 
@@ -166,4 +172,4 @@ def test_the_same_number_twice_is_refused() -> None:
     paper = copy.deepcopy(PAPER)
     paper["tables"] *= 2
     with pytest.raises(UserError, match="twice"):
-        papers.read_paper("p.yaml", paper)
+        reported.read_paper("p.yaml", paper)

@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from contract.rows import CASE_SCHEMA
-from leaderboards import quality
+from leaderboards.statistics import quality
 
 RowMaker = Callable[..., pd.DataFrame]
 

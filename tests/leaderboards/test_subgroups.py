@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from contract.rows import CASE_SCHEMA
-from leaderboards import subgroups
+from leaderboards.statistics import subgroups
 
 RowMaker = Callable[..., pd.DataFrame]
 

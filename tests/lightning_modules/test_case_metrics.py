@@ -28,7 +28,7 @@ from sklearn.metrics import (
 )
 
 from contract.rows import METRICS
-from lightning_modules.case_metrics import (
+from lightning_modules.metrics.case_metrics import (
     NSD_TOLERANCE_SHARE,
     Mask,
     Spacing,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from contract.rows import UNRANKED
-from leaderboards.papers import published_values
-from lightning_modules.case_metrics import case_metrics
+from leaderboards.published.reported import published_values
+from lightning_modules.metrics.case_metrics import case_metrics
 
 
 def test_it_is_the_smoothed_iou_summed_over_the_channel_axis():

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from lightning_modules.measurements import cardiothoracic_ratio, measure
-from lightning_modules.quality import SPECK_SHARE, assess, components, disagreement
-from lightning_modules.scoring import lung_masks, score_case
+from lightning_modules.metrics.measurements import cardiothoracic_ratio, measure
+from lightning_modules.metrics.quality import SPECK_SHARE, assess, components, disagreement
+from lightning_modules.metrics.scoring import lung_masks, score_case
 
 
 def rectangle(shape, top, left, height, width):

@@ -7,9 +7,9 @@ import yaml
 from pytorch_lightning.callbacks import EarlyStopping
 from torch.utils.data import DataLoader
 
-from benchmark.fit import CellCLI
-from benchmark.library import load_suite, override
-from benchmark.plan import make_plan
+from benchmark.cell.fit import CellCLI
+from benchmark.planning.library import load_suite, override
+from benchmark.planning.plan import make_plan
 
 pytestmark = [
     pytest.mark.slow,

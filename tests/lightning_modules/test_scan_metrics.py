@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.spatial.distance import directed_hausdorff
 
-from lightning_modules.scan_metrics import (
+from lightning_modules.metrics.scan_metrics import (
     Nodule,
     fill_holes,
     hausdorff_rowvector,

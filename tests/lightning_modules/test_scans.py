@@ -7,11 +7,11 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from lightning_modules.case_metrics import surface_metrics
-from lightning_modules.scan_metrics import hausdorff_rowvector, volume_metrics
-from lightning_modules.scans import ScanRows, SliceMasks
+from lightning_modules.metrics.case_metrics import surface_metrics
+from lightning_modules.metrics.scan_metrics import hausdorff_rowvector, volume_metrics
+from lightning_modules.metrics.scans import ScanRows, SliceMasks
+from lightning_modules.metrics.surfaces import volume_surface
 from lightning_modules.segmenter import Segmenter
-from lightning_modules.surfaces import volume_surface
 
 SPACING, SLICE_MM = (0.8, 0.7), 2.5
 SHAPE = (24, 20)

@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping
 from torch.utils.data import DataLoader, Dataset
 
-from benchmark.checkpoints import AtomicCheckpointIO, EpochCheckpoint, find_resumable
+from benchmark.cell.checkpoints import AtomicCheckpointIO, EpochCheckpoint, find_resumable
 from lightning_modules.adversarial import AdversarialSegmenter
 from lightning_modules.critics.patch import PatchCritic
 from lightning_modules.generators.unet import UNet

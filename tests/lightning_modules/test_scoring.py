@@ -9,7 +9,7 @@ from datamodules.phantoms import write_montgomery, write_shenzhen
 from datamodules.preprocessing import Preprocessing
 from datamodules.sources import open_source
 from datamodules.targets import to_channels
-from lightning_modules.scoring import score_case, to_reference_grid
+from lightning_modules.metrics.scoring import score_case, to_reference_grid
 
 FOUR = ["background", "left_lung", "right_lung", "heart"]
 

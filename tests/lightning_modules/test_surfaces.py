@@ -13,7 +13,7 @@ from monai.metrics.surface_distance import compute_average_surface_distance
 from scipy.ndimage import binary_erosion, gaussian_filter
 from scipy.spatial.distance import cdist
 
-from lightning_modules.surfaces import inner_edge, volume_surface
+from lightning_modules.metrics.surfaces import inner_edge, volume_surface
 
 SHAPES = ((6, 9, 11), (1, 12, 7), (9, 1, 8), (5, 14, 1), (12, 6, 6))
 SPACINGS = ((2.5, 0.7, 0.7), (1.0, 0.6, 1.3), (0.5, 2.0, 2.0))

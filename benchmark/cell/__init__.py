@@ -1,0 +1,1 @@
+"""One cell in one process: its config, checkpoints, owner, rows and pictures."""

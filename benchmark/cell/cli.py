@@ -1,0 +1,160 @@
+"""A cell's config as a LightningCLI: identity, checkpoints, progress and the right strategy."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+warnings.filterwarnings("ignore", message=".*torch.jit.*")
+warnings.filterwarnings("ignore", message=".*srun. command is available.*")
+
+import pytorch_lightning as pl  # noqa: E402
+import yaml  # noqa: E402
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment  # noqa: E402
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment  # noqa: E402
+from pytorch_lightning.callbacks import RichProgressBar  # noqa: E402
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI  # noqa: E402
+from pytorch_lightning.loggers import Logger  # noqa: E402
+from pytorch_lightning.strategies import DDPStrategy  # noqa: E402
+
+from benchmark.cell.callbacks import DieAtOnce, Meter, Reporter  # noqa: E402
+from benchmark.cell.checkpoints import AtomicCheckpointIO, EpochCheckpoint, Selection  # noqa: E402
+from benchmark.progress import console  # noqa: E402
+from benchmark.tracking.tracker import Overlays  # noqa: E402
+from datamodules.base import ProtocolDataModule  # noqa: E402
+from lightning_modules.segmenter import Segmenter  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a cell is, as its config states it.
+
+    Attributes:
+        suite: the suite's name.
+        system: the system's name.
+        protocol: the protocol's name.
+        seed: the training seed.
+        train_on: the data sets that train.
+        test_on: the data sets that test.
+        config_hash: the hash of what was composed.
+        checkpoint: which weights are tested: ``best`` validation Dice, or the ``last`` epoch.
+        code_folders: folders of the user's own Python files.
+    """
+
+    suite: str
+    system: str
+    protocol: str
+    seed: int
+    train_on: str = ""
+    test_on: str = ""
+    config_hash: str = ""
+    checkpoint: Selection = "best"
+    code_folders: list[str] = field(default_factory=list)
+
+
+class CellCLI(LightningCLI):
+    """LightningCLI with a cell's identity, and the wiring that pairs and exact resume need.
+
+    Args:
+        config: the cell's config file.
+        out: the cell's folder.
+        extra: further LightningCLI arguments.
+        checkpoint_every_s: seconds between two checkpoints.
+        tracker: where losses, metrics and pictures go besides the folder, if anywhere.
+        checkpoints: the folder of checkpoints, by default inside the cell's.
+    """
+
+    def __init__(
+        self,
+        config: Path,
+        out: Path,
+        extra: Sequence[str],
+        checkpoint_every_s: float = 30.0,
+        tracker: Logger | None = None,
+        checkpoints: Path | None = None,
+    ) -> None:
+        self._config, self._out = config, out
+        self._checkpoint_every_s = checkpoint_every_s
+        self._tracker = tracker
+        self.checkpoints = checkpoints or out / "checkpoints"
+        self.meter = Meter()
+        super().__init__(
+            Segmenter,
+            ProtocolDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            save_config_callback=None,
+            run=False,
+            args=["--config", str(config), *extra],
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the cell's identity."""
+        parser.add_argument("--cell", type=Identity)
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Build the Trainer with this project's checkpoints, progress and strategy."""
+        given = self._get(self.config_init, "trainer")
+        cell: Identity = self._get(self.config_init, "cell")
+        callbacks: list[pl.Callback] = [
+            Reporter(self._out / "progress.json", lines=not console.is_terminal),
+            self.meter,
+            EpochCheckpoint(self.checkpoints, cell.config_hash, self._checkpoint_every_s),
+        ]
+        if under_srun():
+            callbacks.append(DieAtOnce())
+        if self._tracker is not None:
+            callbacks.append(Overlays())
+        if console.is_terminal:
+            callbacks.append(RichProgressBar())
+        kwargs |= whole_numbers(given, yaml.safe_load(self._config.read_text())["trainer"])
+        kwargs |= {
+            "callbacks": [*(given.get("callbacks") or []), *callbacks],
+            "default_root_dir": str(self._out),
+            "logger": self._tracker or False,
+            "plugins": [
+                AtomicCheckpointIO(),
+                SLURMEnvironment(auto_requeue=False) if under_srun() else LightningEnvironment(),
+            ],
+            "use_distributed_sampler": False,
+            "num_sanity_val_steps": 0,
+            "enable_progress_bar": console.is_terminal,
+            "enable_model_summary": False,
+        }
+        if given.get("deterministic") is None:
+            kwargs["deterministic"] = "warn"
+        if given.get("devices") in (None, "auto"):
+            kwargs["devices"] = 1
+        elif given["devices"] not in (1, "1") or given.get("num_nodes", 1) > 1:
+            kwargs["strategy"] = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
+        return super().instantiate_trainer(**kwargs)
+
+
+def under_srun() -> bool:
+    """Tell whether ``srun`` started this cell's processes, as the batch script does."""
+    return "LUNGBENCH_SRUN" in os.environ
+
+
+def whole_numbers(given: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, int]:
+    """Return the Trainer's counts that the parser made floats of.
+
+    ``limit_train_batches: 1`` means one batch and ``1.0`` all of them. Which of ``int | float`` the
+    parser tries first depends on what else was imported (typing caches equal unions in whatever
+    order they came first), so the config's own word decides.
+
+    Args:
+        given: the Trainer's arguments as parsed.
+        stated: the same as the config file states them.
+    """
+    return {
+        name: int(value)
+        for name, value in given.items()
+        if isinstance(value, float)
+        and value.is_integer()
+        and (value > 1 or (value == stated.get(name) and isinstance(stated[name], int)))
+    }

@@ -1,0 +1,247 @@
+"""One cell in one process: train (or resume), test, write the rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import sys
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmark.cell.cell import INTERRUPTED, read_record, update_record
+from benchmark.cell.checkpoints import find_resumable, load_weights
+from benchmark.cell.cli import CellCLI, Identity, under_srun
+from benchmark.cell.gallery import Tested, keep_gallery
+from benchmark.cell.ownership import Owner, clear_leftovers
+from benchmark.cell.results import commit, gather, in_order, versions, write_rows
+from benchmark.failures import explain
+from benchmark.progress import say, shown
+from benchmark.tracking.tracker import make_tracker
+from contract.errors import UserError
+from datamodules.base import ProtocolDataModule
+from lightning_modules.segmenter import Segmenter
+
+HARDWARE_FLAGS = ("trainer.devices", "trainer.num_nodes", "trainer.accelerator", "workers")
+"""Overrides that leave a cell's identity as it is."""
+
+
+def fit(
+    config: Path,
+    out: Path,
+    extra: Sequence[str] = (),
+    checkpoint: Path | None = None,
+    checkpoint_every_s: float = 30.0,
+) -> None:
+    """Train and test one cell in this process, resuming where it was interrupted.
+
+    Args:
+        config: the cell's config.
+        out: the cell's folder; a finished cell of the same identity is left alone.
+        extra: further LightningCLI arguments, such as ``--trainer.max_epochs=3``.
+        checkpoint: test these weights instead of training.
+        checkpoint_every_s: seconds between two checkpoints; the last epoch is always saved.
+
+    Raises:
+        UserError: if the config or the folder is not usable, or another process works there.
+    """
+    identity = _read_identity(config, extra)
+    if _is_first():
+        with Owner(out):
+            clear_leftovers(out)
+            _fit(config, out, extra, identity, checkpoint, checkpoint_every_s)
+    else:
+        _fit(config, out, extra, identity, checkpoint, checkpoint_every_s)
+
+
+def _is_first() -> bool:
+    """Tell whether this process speaks for all (Lightning, or srun, started the others)."""
+    return os.environ.get("SLURM_PROCID" if under_srun() else "LOCAL_RANK", "0") == "0"
+
+
+def _fit(
+    config: Path,
+    out: Path,
+    extra: Sequence[str],
+    identity: dict[str, Any],
+    checkpoint: Path | None,
+    checkpoint_every_s: float,
+) -> None:
+    sys.path[:0] = [f for f in identity["code_folders"] if f not in sys.path]
+    first = _is_first()
+    record = read_record(out)
+    if record and record.get("config_hash") not in (None, identity["config_hash"]):
+        raise UserError(
+            out,
+            f"a cell of configuration {record['config_hash']}",
+            f"{identity['config_hash']} or an empty folder",
+            "choose another --out",
+        )
+    if record.get("state") == "done" and checkpoint is None and (first or under_srun()):
+        say(f"{out} is done already; nothing to do")
+        return
+    spent = _spent(record, out) if record.get("state") != "done" else 0.0
+    started = time.time()
+    names = ("suite", "system", "protocol", "seed", "train_on", "test_on", "config_hash")
+    if first:
+        update_record(
+            out,
+            **{name: identity[name] for name in names},
+            state="running",
+            reason="",
+            host=platform.node(),
+            started=started,
+            wall_s=round(spent, 2),
+        )
+    try:
+        result = _run_folds(config, out, extra, identity, checkpoint, checkpoint_every_s)
+    except BaseException as error:
+        if first:
+            now = time.time()
+            _record_end(out, error, wall_s=round(spent + now - started, 2), ended=now)
+        raise
+    if first and result:
+        wall = spent + time.time() - started
+        gpus = result["processes"] if result["device"] != "cpu" else 0
+        update_record(
+            out,
+            state="done",
+            reason="",
+            wall_s=round(wall, 2),
+            gpu_hours=round(wall * gpus / 3600, 4),
+            finished=time.time(),
+            **result,
+        )
+        (out / "progress.json").unlink(missing_ok=True)
+
+
+def _spent(record: Mapping[str, Any], out: Path) -> float:
+    """Return the seconds of earlier starts, of killed ones as far as they told of themselves."""
+    told, began = float(record.get("wall_s") or 0.0), float(record.get("started") or 0.0)
+    if not began or float(record.get("ended") or 0.0) > began:
+        return told
+    try:
+        last = (out / "progress.json").stat().st_mtime
+    except OSError:
+        return told
+    return told + max(0.0, last - began)
+
+
+def _record_end(out: Path, error: BaseException, **facts: Any) -> None:
+    """Record what ended the cell; an interruption is no failure, the cell goes on another time."""
+    interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
+    state, reason = ("pending", INTERRUPTED) if interrupted else ("failed", explain(error))
+    try:
+        update_record(out, state=state, reason=reason, **facts)
+    except OSError as second:
+        say(f"{out}: {reason}; and that could not be recorded: {explain(second)}")
+
+
+def _read_identity(config: Path, extra: Sequence[str]) -> dict[str, Any]:
+    """Return the config's ``cell`` section; overrides that change results change its hash."""
+    try:
+        cell = yaml.safe_load(config.read_text())["cell"]
+        identity = asdict(Identity(**cell))
+    except (OSError, TypeError, KeyError, yaml.YAMLError) as error:
+        raise UserError(
+            config, f"no cell's config ({error})", "a config.yaml that `run` wrote"
+        ) from None
+    changes = [flag for flag in extra if not any(name in flag for name in HARDWARE_FLAGS)]
+    if changes:
+        text = json.dumps([identity["config_hash"], changes])
+        identity["config_hash"] = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return identity
+
+
+def _run_folds(
+    config: Path,
+    out: Path,
+    extra: Sequence[str],
+    identity: dict[str, Any],
+    checkpoint: Path | None,
+    checkpoint_every_s: float,
+) -> dict[str, Any] | None:
+    """Train and test every fold (most protocols have one); return what the record should say."""
+    tracker = make_tracker(out, identity)
+    flags = [*extra, f"--cell.config_hash={identity['config_hash']}"]
+    rows: list[dict[str, Any]] = []
+    facts: list[dict[str, Any]] = []
+    tested: list[Tested] = []
+    fold, folds = 0, 1
+    while fold < folds:
+        place = out / "checkpoints" / (f"fold-{fold}" if fold else "")
+        more = [*flags, f"--data.init_args.fold={fold}"] if fold else flags
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*args parameter is intended.*")
+            cli = CellCLI(config, out, more, checkpoint_every_s, tracker, place)
+        found, told = _train_and_test(cli, out, identity, checkpoint)
+        rows += found
+        facts.append(told)
+        weights = checkpoint or cli.checkpoints / f"{identity['checkpoint']}.ckpt"
+        tested.append(Tested(weights, cli.datamodule))
+        # Weights handed in belong to one fold; a cell's own run tests all.
+        folds = cli.datamodule.protocol.fold_count if checkpoint is None else 1
+        fold += 1
+    if not cli.trainer.is_global_zero:
+        return None
+    columns = {key: identity[key] for key in ("suite", "system", "protocol", "seed", "train_on")}
+    write_rows(out, rows, **columns, phantom=cli.datamodule.phantom)
+    if tracker is not None:
+        tracker.summarise(rows)
+    keep_gallery(out, cli.trainer, cli.model, tested, rows)
+    summed = {"n_test": sum(told.pop("n_test") for told in facts)}
+    summed["split_hash"] = "+".join(told.pop("split_hash") for told in facts)
+    return {
+        **facts[0],
+        **summed,
+        "folds": len(facts),
+        "versions": versions(),
+        "commit": commit(),
+        "wandb_id": tracker.run_id if tracker else None,
+    }
+
+
+def _train_and_test(
+    cli: CellCLI, out: Path, identity: dict[str, Any], checkpoint: Path | None
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return one fold's rows in order, and what the record should say of it."""
+    trainer, module, data = cli.trainer, cli.model, cli.datamodule
+    assert isinstance(module, Segmenter) and isinstance(data, ProtocolDataModule)
+    if trainer.is_global_zero:
+        data.progress = shown
+        if not (out / "config.yaml").exists():
+            text = cli.parser.dump(cli.config, skip_none=False)
+            (out / "config.yaml").write_text(text)
+    if checkpoint is None:
+        resume, complete, remarks = find_resumable(cli.checkpoints, identity["config_hash"])
+        for remark in remarks:
+            say(remark)
+        if resume is not None:
+            say(f"resuming from {resume.name}")
+        if not complete:
+            trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+            if trainer.interrupted:
+                raise KeyboardInterrupt
+        checkpoint = cli.checkpoints / f"{identity['checkpoint']}.ckpt"
+    trainer.strategy.barrier()
+    tested = load_weights(module, checkpoint)
+    trainer.test(module, datamodule=data, verbose=False)
+    rows = gather(module.case_rows, trainer)
+    assert data.split is not None
+    return in_order(rows, data.split), {
+        "tested_epochs": tested.get("epochs"),
+        "val_dice": tested.get("val_dice"),
+        "n_train": len(data.split.train),
+        "n_validation": len(data.split.validation),
+        "n_test": len(data.split.test),
+        "split_hash": data.split.digest,
+        "phantom": data.phantom,
+        **cli.meter.measured(trainer, module),
+    }

@@ -1,0 +1,1 @@
+"""Masks that another tool predicted become cells like any other."""

@@ -1,0 +1,230 @@
+"""Systems from elsewhere: masks that another tool predicted become a cell like any other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmark.cell.cell import read_record, update_record
+from benchmark.cell.ownership import Owner
+from benchmark.planning.plan import Plan
+from benchmark.progress import say
+from contract.errors import UserError
+from datamodules.digests import Digests, combined
+from datamodules.foreign.mask_files import find_masks
+from datamodules.foreign.predicted_masks import labels_of
+from datamodules.grounding import GroundedProtocol
+from datamodules.preprocessing import Preprocessing
+from datamodules.sources.own_description import NAME
+from datamodules.splits import Key
+
+EXTERNAL_FORMAT = 1
+"""Raised whenever the same masks would give other rows."""
+
+SIZE = 64
+"""Side in pixels of the films in a cache that is made for its references alone."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Masks from elsewhere, as the user describes them.
+
+    Attributes:
+        folder: the folder of masks.
+        system: the name under which they join the leaderboard.
+        protocol: the protocol whose test cases they are of.
+        seed: tells several trainings of one system apart.
+        labels: ``structure=value`` pairs; none for binary masks or nnU-Net's ``dataset.json``.
+        resize: whether masks of other sizes are stretched onto their films.
+        tool: what predicted them, in words.
+        train_on: the data sets that the tool was trained on, joined by ``+``, where that is known.
+    """
+
+    folder: Path
+    system: str
+    protocol: str
+    seed: int = 0
+    labels: Sequence[str] = field(default_factory=tuple)
+    resize: bool = False
+    tool: str = ""
+    train_on: str | None = None
+
+
+def score(plan: Plan, given: Predictions, cache: Path) -> bool:
+    """Score masks from elsewhere and write their cell; a scored cell of the same masks stays.
+
+    Args:
+        plan: the suite's plan.
+        given: the masks.
+        cache: the folder of prepared references.
+
+    Returns:
+        whether anything was scored.
+
+    Raises:
+        UserError: if the names cannot be used.
+        DataError: if a mask is missing or faulty; nothing has been written then.
+    """
+    protocol = _protocol(plan, given.protocol)
+    folder = _folder(plan, given)
+    if not given.folder.is_dir():
+        raise UserError(given.folder, "no such folder", "a folder of masks", "check --masks")
+    known = {(c.dataset, c.case_id): c for d in protocol.data.values() for c in d.cases}
+    keys = [key for split in protocol.splits(given.seed) for key in split.test]
+    files = find_masks(given.folder, [known[key] for key in keys])
+    if files.extra:
+        names = ", ".join(path.name for path in files.extra[:5])
+        say(f"{len(files.extra)} files belong to no test case and are left alone: {names}")
+    labels = labels_of(given.folder, given.labels)
+    index = Digests(cache / "digests.json")
+    about = {
+        "masks": combined(index.of_file(files.of[key]) for key in keys),
+        "labels": None if labels is None else {n: sorted(own) for n, own in labels.items()},
+        "resize": given.resize,
+        "train_on": given.train_on,
+    }
+    index.save()
+    identity = identify(protocol, given.seed, about)
+    record = read_record(folder)
+    if record.get("config_hash") == identity and record.get("state") == "done":
+        say(f"{given.system} {given.protocol} seed-{given.seed}: these masks are scored already")
+        return False
+    started = time.time()
+    from benchmark.foreign.external_rows import Reading, ScoredCases
+
+    cases = ScoredCases(protocol, keys, _preprocessing(plan, protocol), cache)
+    reading = Reading(given.folder, files.of, labels, given.resize)
+    rows = _rows(protocol, given.seed, cases.score(reading))
+    with Owner(folder):
+        if record.get("state") == "done":
+            say(f"{folder}: scores of other masks or settings are replaced")
+        _write(folder, plan, protocol, given, rows, identity, about, started)
+    return True
+
+
+def current(plan: Plan) -> dict[tuple[str, str, int], str]:
+    """Return the identity of each cell from elsewhere whose protocol and data are the plan's."""
+    found = {}
+    for path in sorted(plan.folder.glob("cells/*/*/seed-*/cell.json")):
+        record = read_record(path.parent)
+        protocol = plan.grounded.get(str(record.get("protocol")))
+        if record.get("external") and protocol is not None and not protocol.problem:
+            key = (str(record["system"]), str(record["protocol"]), int(record["seed"]))
+            if key[0] not in plan.systems:
+                found[key] = identify(protocol, key[2], record["external"])
+    return found
+
+
+def identify(protocol: GroundedProtocol, seed: int, about: Mapping[str, Any]) -> str:
+    """Return the hash of what decides on the rows: the masks, their reading, split and data.
+
+    Args:
+        protocol: the protocol on its data.
+        seed: the cell's seed, which may choose a draw.
+        about: digest of the masks, labels, whether they are resized, and the stated training sets.
+    """
+    kept = {name: about.get(name) for name in ("masks", "labels", "resize", "train_on")}
+    splits = [split.digest for split in protocol.splits(seed)]
+    text = json.dumps([EXTERNAL_FORMAT, kept, splits, protocol.fingerprint], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _protocol(plan: Plan, name: str) -> GroundedProtocol:
+    if name not in plan.grounded:
+        known = ", ".join(plan.grounded)
+        raise UserError("--protocol", repr(name), f"of suite {plan.suite.name}: {known}")
+    protocol = plan.grounded[name]
+    if protocol.problem:
+        raise UserError(f"protocol {name}", f"no data: {protocol.problem}")
+    return protocol
+
+
+def _folder(plan: Plan, given: Predictions) -> Path:
+    """Return the cell's folder.
+
+    Raises:
+        UserError: if its name is no name, or that of a system which is trained here.
+    """
+    if not NAME.fullmatch(given.system):
+        raise UserError("--system", repr(given.system), "letters, digits, _ . or -")
+    folder = plan.folder / "cells" / given.system / given.protocol / f"seed-{given.seed}"
+    known = given.system in plan.systems
+    record = read_record(folder)
+    if known or (record and not record.get("external")):
+        found = f"the name of a system of suite {plan.suite.name}" if known else "a trained cell"
+        todo = "choose another name, such as one that says the tool"
+        raise UserError(f"--system {given.system}", found, "a name of its own", todo)
+    return folder
+
+
+def _preprocessing(plan: Plan, protocol: GroundedProtocol) -> Preprocessing:
+    """Return settings of a system of the suite, so that its cache of references serves again."""
+    for cell in plan.cells:
+        if cell.config is not None and cell.protocol == protocol.name:
+            settings = dict(cell.config["data"]["init_args"]["preprocessing"])
+            settings["value_range"] = tuple(settings.get("value_range", (-1, 1)))
+            found = Preprocessing(**settings)
+            if found.dilate == 1:
+                return found
+    return Preprocessing(size=SIZE)
+
+
+def _rows(
+    protocol: GroundedProtocol, seed: int, by_case: Mapping[Key, list[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Return the rows in the order of the splits, every test case once."""
+    from benchmark.cell.results import in_order
+
+    return [
+        row
+        for split in protocol.splits(seed)
+        for row in in_order([row for key in split.test for row in by_case[key]], split)
+    ]
+
+
+def _write(
+    folder: Path,
+    plan: Plan,
+    protocol: GroundedProtocol,
+    given: Predictions,
+    rows: list[dict[str, Any]],
+    identity: str,
+    about: Mapping[str, Any],
+    started: float,
+) -> None:
+    """Write rows and record; a crash in between leaves a cell that is not done."""
+    from benchmark.cell.results import commit, versions, write_rows
+
+    names: dict[str, Any] = {
+        "suite": plan.suite.name,
+        "system": given.system,
+        "protocol": given.protocol,
+        "seed": given.seed,
+        "train_on": given.train_on,
+    }
+    update_record(folder, **names, state="running", reason="masks are being scored", external=about)
+    write_rows(folder, rows, **names, phantom=protocol.phantom)
+    splits = protocol.splits(given.seed)
+    update_record(
+        folder,
+        state="done",
+        reason="masks predicted elsewhere",
+        external={**about, "tool": given.tool, "folder": str(given.folder.resolve())},
+        test_on=protocol.test_on,
+        config_hash=identity,
+        n_train=None,
+        n_validation=None,
+        n_test=sum(len(split.test) for split in splits),
+        folds=len(splits),
+        split_hash="+".join(split.digest for split in splits),
+        phantom=protocol.phantom,
+        versions=versions(),
+        commit=commit(),
+        started=started,
+        finished=time.time(),
+    )

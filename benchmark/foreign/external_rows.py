@@ -1,0 +1,136 @@
+"""Rows of masks that another tool predicted, by the scoring that our own predictions get."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from benchmark.progress import shown
+from contract.words import BACKGROUND
+from datamodules.cache import prepare
+from datamodules.datasets import CaseList, EvaluationSet
+from datamodules.foreign.predicted_masks import (
+    read_scan,
+    read_structures,
+    require_sides,
+    sides,
+    to_scored_grid,
+)
+from datamodules.grounding import GroundedProtocol
+from datamodules.preprocessing import Preprocessing
+from datamodules.sources.ct.scan import Scan
+from datamodules.sources.own_description import Labels
+from datamodules.splits import Key
+from lightning_modules.metrics.scans import ScanRows, SliceMasks
+from lightning_modules.metrics.scoring import score_masks
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the files of a folder of masks are read.
+
+    Attributes:
+        folder: the folder.
+        files: each test case's file.
+        labels: the values of each structure; None for binary masks of the lungs.
+        resize: whether masks of other sizes are stretched onto their films.
+    """
+
+    folder: Path
+    files: Mapping[Key, Path]
+    labels: Labels | None
+    resize: bool
+
+
+class ScoredCases:
+    """The test cases of a protocol with their references on the grid that is scored.
+
+    Args:
+        protocol: the protocol on its data.
+        keys: data set and id of each test case.
+        preprocessing: settings of a cache that holds the references.
+        cache: the folder of prepared images.
+    """
+
+    def __init__(
+        self,
+        protocol: GroundedProtocol,
+        keys: Sequence[Key],
+        preprocessing: Preprocessing,
+        cache: Path,
+    ) -> None:
+        tested = {name for name, _ in keys}
+        opened = {d.source.name: d for d in protocol.data.values() if d.source.name in tested}
+        prepared = {
+            name: prepare(data.source, data.cases, preprocessing, cache, shown)
+            for name, data in opened.items()
+        }
+        by_id = {name: {c.case_id: c for c in data.cases} for name, data in opened.items()}
+        self.keys = list(keys)
+        self._cases = CaseList(keys, prepared, by_id)
+        structures = (BACKGROUND, "lungs")
+        self._items = EvaluationSet(self._cases, preprocessing, structures, references=True)
+
+    def score(self, reading: Reading) -> dict[Key, Rows]:
+        """Return the rows of every case.
+
+        Raises:
+            DataError: if a mask is faulty, or left and right are exchanged in most of them.
+        """
+
+        def one(number: int) -> tuple[bool | None, Rows]:
+            group = self._cases.groups[number]
+            path = reading.files[self.keys[number]]
+            if isinstance(self._cases.cases[group.start], Scan):
+                return None, self._scan(path, group, reading)
+            return self._film(path, group.start, reading)
+
+        count = len(self.keys)
+        with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)))) as pool:
+            scored = shown(pool.map(one, range(count)), count, "scoring masks")
+            found = cast("list[tuple[bool | None, Rows]]", list(scored))
+        standing = [right for right, _ in found if right is not None]
+        require_sides(reading.folder, standing.count(False), len(standing))
+        return dict(zip(self.keys, (rows for _, rows in found), strict=True))
+
+    def _film(self, path: Path, number: int, reading: Reading) -> tuple[bool | None, Rows]:
+        """Return whether left and right stand where they should, and a film's rows."""
+        item = self._items[number]
+        prepared, place = self._cases.place(number)
+        film = prepared.entries[place].film_shape
+        height, width = next(iter(item["references"].values())).shape
+        masks = to_scored_grid(
+            path, read_structures(path, reading.labels), film, (height, width), reading.resize
+        )
+        rows = score_masks(masks, item["references"], item["spacing"])
+        return sides(masks), [{**item["identity"], **row} for row in rows]
+
+    def _scan(self, path: Path, group: range, reading: Reading) -> Rows:
+        """Return a scan's rows: of each slice, and of the whole."""
+        scan = self._cases.cases[group.start]
+        assert isinstance(scan, Scan)
+        volume = read_scan(path, scan.series, reading.labels)
+        whole, rows = ScanRows(), []
+        for mask, number in zip(volume, group, strict=True):
+            item = self._items[number]
+            reference = item["references"]["lungs"]
+            shape = mask.shape[0], mask.shape[1]
+            lungs = to_scored_grid(path, {"lungs": mask}, shape, reference.shape, False)["lungs"]
+            of_slice = score_masks({"lungs": lungs}, item["references"], item["spacing"])
+            rows += [{**item["identity"], **row} for row in of_slice]
+            masks = {"lungs": SliceMasks(*map(np.asarray, (lungs, reference) * 2))}
+            of_scan = whole.add(
+                item["identity"], item["scan"], item["spacing"], masks, item["nodules"]
+            )
+            # No network was here, whose size these would be of.
+            rows += [{**row, "dice_netgrid": None, "iou_netgrid": None} for row in of_scan]
+        whole.finish()
+        return rows

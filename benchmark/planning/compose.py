@@ -1,0 +1,133 @@
+"""System, protocol and seed to one LightningCLI config and its identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark.planning.library import Settings
+from contract.errors import UserError
+
+IDENTITY_FORMAT = 4
+"""Raised whenever the same composition would train otherwise."""
+
+SYSTEM_KEYS = {
+    "name", "folder", "title", "paper", "notes", "structures", "preprocessing", "augmentation",
+    "batch_size", "checkpoint", "model", "trainer", "data",
+}  # fmt: skip
+DESCRIPTIVE = ("name", "folder", "title", "paper", "notes")
+"""Keys that do not change what is trained."""
+
+
+def choose_structures(system: Settings, available: Sequence[set[str]]) -> list[str]:
+    """Return the first of the system's outputs that every training set has masks for.
+
+    Args:
+        system: the system; ``structures`` lists output channels, or several such lists in order
+            of preference.
+        available: the structures of each training set.
+
+    Raises:
+        UserError: if no list fits.
+    """
+    choices = system["structures"]
+    choices = choices if isinstance(choices[0], list) else [choices]
+    for choice in choices:
+        if all(set(choice) - {"background"} <= masks for masks in available):
+            return list(choice)
+    raise UserError(
+        f"system {system['name']}",
+        f"outputs {choices}",
+        f"structures that all training sets have: {sorted(set.intersection(*available))}",
+    )
+
+
+def compose(
+    system: Settings,
+    protocol: Settings,
+    seed: int,
+    structures: Sequence[str],
+    fingerprint: str,
+) -> tuple[Settings, str]:
+    """Return a cell's config, still without paths and names, and the hash of what was composed.
+
+    Args:
+        system: the system with all overrides applied.
+        protocol: the protocol's rules, data sets by name.
+        seed: the training seed.
+        structures: the output channels.
+        fingerprint: the digest of the data's contents.
+
+    Raises:
+        UserError: if a key of the system is unknown or missing.
+    """
+    for unknown in set(system) - SYSTEM_KEYS:
+        raise UserError(
+            f"system {system['name']}", f"an unknown key {unknown!r}", f"keys {sorted(SYSTEM_KEYS)}"
+        )
+    for missing in {"structures", "preprocessing", "batch_size", "model", "trainer"} - set(system):
+        raise UserError(f"system {system['name']}", f"no key {missing!r}", "see benchmark/systems")
+    values = {
+        "$classes": len(structures),
+        "$structures": list(structures),
+        "$size": system["preprocessing"].get("size", 512),
+        "$seed": seed,
+        "$epochs": system["trainer"].get("max_epochs"),
+    }
+    settings = _fill({k: v for k, v in system.items() if k not in DESCRIPTIVE}, values)
+    model = settings["model"]
+    model.setdefault("init_args", {}).setdefault("structures", list(structures))
+    config = {
+        "seed_everything": seed,
+        "model": model,
+        "data": {
+            "class_path": "datamodules.cross_dataset.CrossDataset",
+            "init_args": {
+                "protocol": protocol,
+                "preprocessing": settings["preprocessing"],
+                "structures": list(structures),
+                "batch_size": settings["batch_size"],
+                "seed": seed,
+                "augmentation": settings.get("augmentation"),
+                **settings.get("data", {}),
+            },
+        },
+        "trainer": settings["trainer"],
+        "checkpoint": settings.get("checkpoint", "best"),
+    }
+    identity = json.dumps([IDENTITY_FORMAT, config, fingerprint], sort_keys=True)
+    return config, hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
+
+
+def _fill(value: Any, values: Mapping[str, Any]) -> Any:
+    """Replace the placeholders ``$classes``, ``$structures``, ``$size``, ``$seed``, ``$epochs``."""
+    if isinstance(value, dict):
+        return {key: _fill(inner, values) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_fill(inner, values) for inner in value]
+    if isinstance(value, str) and value in values:
+        return values[value]
+    return value
+
+
+def place(
+    config: Settings, identity: Settings, protocol: Settings, root: Path, cache: Path
+) -> Settings:
+    """Return the config with a cell's names and this machine's folders filled in.
+
+    Args:
+        config: what was composed.
+        identity: the cell's names and hash.
+        protocol: the protocol's rules, the user's own data sets as paths.
+        root: the data root.
+        cache: the folder of prepared images.
+    """
+    placed: Settings = {"seed_everything": config["seed_everything"], "cell": identity}
+    placed |= {key: config[key] for key in ("model", "data", "trainer")}
+    data = config["data"]
+    folders = {"root": str(root), "cache": str(cache)}
+    placed["data"] = {**data, "init_args": {**folders, **data["init_args"], "protocol": protocol}}
+    return placed

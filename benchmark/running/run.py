@@ -1,0 +1,225 @@
+"""Runs what is not done in a suite, then builds its leaderboard."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmark.cell.cell import Cell, read_record, update_record
+from benchmark.launchers.forecast import longest_first
+from benchmark.launchers.local import run_cells, slots_for
+from benchmark.launchers.slurm_queue import bury_lost, tickets_of
+from benchmark.launchers.watch import Limits
+from benchmark.planning.phantom_roots import phantom_root
+from benchmark.planning.plan import EVERYTHING, Plan, Selection, make_plan
+from benchmark.progress import duration, say, shown
+from contract.errors import UserError
+from datamodules.cache import PreparedSet, prepare
+from datamodules.checks.audit import suspects
+from datamodules.checks.twins import require_distinct
+from datamodules.preprocessing import Preprocessing
+from datamodules.sources import open_source
+
+FINISHED = ("done", "no_data")
+
+
+def data_root(given: Path | None, runs: Path, suite: str) -> Path:
+    """Return the data root, writing the suite's phantoms below the runs folder if none is given.
+
+    Raises:
+        UserError: if the given folder does not exist.
+    """
+    if given is None:
+        return phantom_root(runs, suite)
+    if not given.is_dir():
+        raise UserError(
+            given,
+            "no such folder",
+            "a data root that holds MontgomerySet/, ChinaSet_AllFiles/ …",
+            "check DATA_ROOT; leave it unset to try the suite on phantoms",
+        )
+    return given
+
+
+def run(
+    suite: str,
+    runs: Path,
+    root: Path | None = None,
+    *,
+    jobs: int | None = None,
+    devices: int = 1,
+    cells_per_gpu: int | None = None,
+    limits: Limits | None = None,
+    changes: Mapping[str, object] | None = None,
+    extra_systems: Sequence[str] = (),
+    selection: Selection = EVERYTHING,
+) -> int:
+    """Run a suite's unfinished cells on this machine and build the leaderboard.
+
+    Args:
+        suite: the suite's name or YAML file.
+        runs: the runs folder.
+        root: the data root; phantoms where none is given.
+        jobs: cells at a time; by default as many as the machine carries.
+        devices: GPUs (or CPU processes) a cell.
+        cells_per_gpu: cells that share a GPU.
+        limits: when a cell is given up.
+        changes: overrides of every system, by dotted key.
+        extra_systems: YAML files of systems that join the suite.
+        selection: the part of the suite to run; the leaderboard shows all that is done.
+
+    Returns:
+        0 if every cell that could run did, otherwise 1.
+
+    Raises:
+        UserError: if a YAML file or the data is faulty; nothing has been trained then.
+    """
+    started = time.monotonic()
+    root = data_root(root, runs, suite)
+    plan = make_plan(suite, runs, root, changes, extra_systems, shown, selection.protocols)
+    for notice in plan.notices:
+        say(notice)
+    selected = selection.of(plan)
+    tickets, remark = tickets_of(plan.folder)
+    if remark:
+        say(remark)
+    taken = (*FINISHED, "running", "queued")
+    todo = [cell for cell in selected if cell.state(tickets.get(cell.folder))[0] not in taken]
+    say(f"suite {plan.suite.name}: {len(selected)} cells, {len(todo)} to run")
+    for cell in plan.cells:
+        if cell.problem:
+            record_no_data(cell)
+    for reason in sorted({cell.problem for cell in plan.cells if cell.problem}):
+        say(f"no data: {reason}")
+    bury_lost(todo, tickets)
+    for cell in todo:
+        set_aside_stale(cell)
+    if todo:
+        prepare_caches(plan, todo, root, runs / "cache")
+        slots = slots_for(todo, devices, cells_per_gpu, jobs)
+        say(f"cells: {slots}")
+        run_cells(longest_first(todo), slots, limits, _taken(plan))
+    counts = Counter(cell.state(tickets.get(cell.folder))[0] for cell in selected)
+    told = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
+    say(f"{told} in {duration(time.monotonic() - started)}")
+    board = leaderboard_if_changed(plan, bool(todo), root, runs)
+    if not todo and counts["queued"]:
+        say("nothing to do here: the cells that are not done are in the cluster's queue")
+    elif not todo:
+        say("nothing to do: every cell that can run is done")
+    if board:
+        say(f"leaderboard: {board / 'leaderboard.html'}")
+    if counts["running"]:
+        say(f"{counts['running']} cells are being run by another process; it ends the leaderboard")
+    return 0 if all(state in taken for state in counts) else 1
+
+
+def record_no_data(cell: Cell) -> None:
+    """Record why a cell cannot run."""
+    record = read_record(cell.folder)
+    if record.get("state", "no_data") == "no_data" and record.get("reason") != cell.problem:
+        update_record(
+            cell.folder, suite=cell.suite, system=cell.system, protocol=cell.protocol,
+            seed=cell.seed, state="no_data", reason=cell.problem,
+        )  # fmt: skip
+
+
+def set_aside_stale(cell: Cell) -> None:
+    """Keep the results of another configuration under another name, out of every table."""
+    record = read_record(cell.folder)
+    if record.get("state") == "no_data":
+        (cell.folder / "cell.json").unlink(missing_ok=True)
+    elif cell.state()[0] == "stale":
+        aside = cell.folder.parent / f"stale-{cell.folder.name}-{record.get('config_hash')}"
+        shutil.rmtree(aside, ignore_errors=True)
+        try:
+            cell.folder.rename(aside)
+        except FileNotFoundError:  # another `run` was quicker
+            return
+        say(f"{cell.name}: results of another configuration kept in {aside}")
+
+
+def prepare_caches(plan: Plan, cells: Sequence[Cell], root: Path, cache: Path) -> None:
+    """Decode each data set once for each preprocessing, before any cell starts."""
+    wanted: dict[tuple[str, Preprocessing], None] = {}
+    for cell in cells:
+        assert cell.config is not None
+        arguments = cell.config["data"]["init_args"]
+        settings = dict(arguments["preprocessing"])
+        settings["value_range"] = tuple(settings.get("value_range", (-1, 1)))
+        rules = arguments["protocol"]
+        for name in dict.fromkeys((*rules["train"], *rules["test"])):
+            wanted[name, Preprocessing(**settings)] = None
+    prepared: dict[Preprocessing, dict[str, PreparedSet]] = defaultdict(dict)
+    for name, preprocessing in wanted:
+        source = open_source(name, root, cache)
+        prepared[preprocessing][source.name] = prepare(
+            source, source.cases(), preprocessing, cache, shown
+        )
+    for sets in prepared.values():
+        require_distinct(sets)
+
+
+def _taken(plan: Plan) -> list[tuple[Cell, float]]:
+    """Return the finished cells with the seconds that each took."""
+    records = [(cell, read_record(cell.folder)) for cell in plan.cells if cell.state()[0] == "done"]
+    return [(cell, float(record["wall_s"])) for cell, record in records if record.get("wall_s")]
+
+
+def leaderboard_if_changed(plan: Plan, changed: bool, root: Path, runs: Path) -> Path | None:
+    """Build the leaderboard where anything changed since the last one.
+
+    Args:
+        plan: the plan.
+        changed: whether cells ran just now.
+        root: the data root.
+        runs: the runs folder.
+
+    Returns:
+        The leaderboard's folder, or None where no cell is done.
+    """
+    folder = plan.folder / "leaderboard"
+    table = folder / "leaderboard.csv"
+    done = [cell for cell in plan.cells if cell.state()[0] == "done"]
+    if not done:
+        return None
+    newest = max((cell.folder / "cell.json").stat().st_mtime for cell in done)
+    if not changed and table.exists() and table.stat().st_mtime >= newest:
+        return folder
+    while True:
+        folder = build_suite_leaderboard(plan, root, runs)
+        shown_cells, done = done, [cell for cell in plan.cells if cell.state()[0] == "done"]
+        if len(done) == len(shown_cells):  # else another `run` ended a cell in the meantime
+            return folder
+
+
+def build_suite_leaderboard(plan: Plan, root: Path, runs: Path, gallery: bool = True) -> Path:
+    """Build the leaderboard of a planned suite from its cells' rows.
+
+    Args:
+        plan: the plan.
+        root: the data root, whose reference masks are audited for the ``clean`` columns.
+        runs: the runs folder, whose cache remembers the audit.
+        gallery: whether the page shows films.
+    """
+    from benchmark.foreign import external
+    from leaderboards.board import build_leaderboard
+
+    trained = {(c.system, c.protocol, c.seed): c.config_hash for c in plan.cells if c.config}
+    tested = {
+        name
+        for cell in plan.cells
+        if cell.config is not None
+        for name in cell.config["data"]["init_args"]["protocol"]["test"]
+    }
+    sources = [open_source(name, root) for name in sorted(tested)]
+    return build_leaderboard(
+        plan.folder,
+        suspects=suspects(sources, runs / "cache", shown),
+        protocols={name: p.get("title", name) for name, p in plan.protocols.items()},
+        current=trained | external.current(plan),
+        gallery=gallery,
+    )

@@ -1,0 +1,66 @@
+"""A suite's cells as a leaderboard's W&B run tells of them: their runs, splits and versions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmark.cell.cell import read_record
+
+SERVER = "https://wandb.ai"
+COLUMNS = (
+    "system", "protocol", "seed", "state", "reason", "external", "n_train", "n_test", "split_hash",
+    "config_hash", "commit", "device", "wall_s", "parameters", "wandb_id",
+)  # fmt: skip
+
+
+def read_cells(suite_folder: Path) -> pd.DataFrame:
+    """Return a row for each cell of a suite that has a record, with the id of its W&B run."""
+    records = [read_record(path.parent) for path in sorted(suite_folder.glob(
+        "cells/*/*/seed-*/cell.json"
+    ))]  # fmt: skip
+    return pd.DataFrame(
+        [{name: record.get(name) for name in COLUMNS} for record in records],
+        columns=list(COLUMNS),
+        dtype=object,
+    )
+
+
+def addresses(cells: pd.DataFrame, entity: str | None, project: str) -> list[str | None]:
+    """Return the address of each cell's run; None where there is none, or no entity is known."""
+    server = os.environ.get("WANDB_BASE_URL", SERVER).replace("//api.wandb.ai", "//wandb.ai")
+    home = f"{server.rstrip('/')}/{entity}/{project}/runs"
+    return [f"{home}/{run}" if run and entity else None for run in cells["wandb_id"]]
+
+
+def facts(suite_folder: Path) -> dict[str, Any]:
+    """Return what the finished cells were measured with.
+
+    ``splits`` names the division of each protocol, ``splits_digest`` all of them together;
+    ``commits`` and ``devices`` are sorted; ``phantom`` tells whether any data is synthetic.
+    """
+    records = [read_record(path.parent) for path in sorted(suite_folder.glob(
+        "cells/*/*/seed-*/cell.json"
+    ))]  # fmt: skip
+    done = [record for record in records if record.get("state") == "done"]
+    splits: dict[str, list[str]] = {}
+    for record in done:
+        found = splits.setdefault(record["protocol"], [])
+        found += [record["split_hash"]] if record["split_hash"] not in found else []
+    text = json.dumps(sorted((name, sorted(hashes)) for name, hashes in splits.items()))
+    versions = {name: v for record in done for name, v in (record.get("versions") or {}).items()}
+    return {
+        "n_cells": len(records),
+        "n_done": len(done),
+        "splits": {name: ", ".join(sorted(hashes)) for name, hashes in sorted(splits.items())},
+        "splits_digest": hashlib.blake2b(text.encode(), digest_size=5).hexdigest(),
+        "commits": sorted({str(record["commit"]) for record in done if record.get("commit")}),
+        "devices": sorted({str(record["device"]) for record in done if record.get("device")}),
+        "versions": versions,
+        "phantom": any(record.get("phantom") for record in done),
+    }

@@ -1,0 +1,210 @@
+"""Weights & Biases beside the folder: curves, pictures and results of a cell.
+
+Nothing that W&B does may stop a cell: the first fault is told once, and tracking ends there.
+"""
+
+from __future__ import annotations
+
+import uuid
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytorch_lightning as pl
+from lightning_utilities.core.rank_zero import rank_zero_only
+from numpy.typing import NDArray
+from pytorch_lightning.loggers import Logger, WandbLogger
+
+from benchmark.cell.cell import read_record, update_record
+from benchmark.progress import say
+from benchmark.tracking import wandb_place
+from lightning_modules.activations import hard_masks, lung_channels
+from lightning_modules.segmenter import Segmenter
+
+PICTURES = 4
+MEANS = (
+    "dice", "iou", "nsd", "hausdorff_px", "hausdorff95_px", "assd_px", "hausdorff95_mm", "assd_mm",
+)  # fmt: skip
+"""Metrics whose means a run records."""
+REFERENCE_COLOUR, PREDICTION_COLOUR = (0, 158, 115), (213, 94, 0)
+"""Bluish green and vermilion of Okabe and Ito's palette, apart for colour-blind readers too."""
+
+
+def make_tracker(out: Path, identity: Mapping[str, Any]) -> Tracker | None:
+    """Return a cell's tracker, or none where W&B is switched off (``WANDB_MODE=disabled``).
+
+    Args:
+        out: the cell's folder; its record keeps the run's id over all restarts.
+        identity: the cell's names.
+    """
+    if wandb_place.is_disabled():
+        return None
+    run_id = str(read_record(out).get("wandb_id") or uuid.uuid4().hex[:12])
+    return Tracker(out, run_id, identity)
+
+
+class Tracker(Logger):
+    """A W&B run that survives restarts and never raises.
+
+    Args:
+        out: the cell's folder; offline runs lie in its ``wandb``.
+        run_id: the run's id, the same over all restarts.
+        identity: the cell's names.
+    """
+
+    def __init__(self, out: Path, run_id: str, identity: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.run_id, self._out, self._identity = run_id, out, dict(identity)
+        self._logger: WandbLogger | None = None
+        self._broken = False
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        cell = self._identity
+        return f"{cell['system']} {cell['protocol']} seed-{cell['seed']}"
+
+    @property
+    def version(self) -> str:
+        """The run's id."""
+        return self.run_id
+
+    def _open(self) -> WandbLogger:
+        if self._logger is None:
+            import wandb
+
+            update_record(self._out, wandb_id=self.run_id)
+            self._logger = WandbLogger(
+                name=self.name,
+                save_dir=self._out,
+                id=self.run_id,
+                resume="allow",
+                group=self._identity["suite"],
+                project=wandb_place.project(),
+                entity=wandb_place.entity(),
+                offline=wandb_place.is_offline(),
+                log_model=False,
+                tags=[self._identity["system"], self._identity["protocol"]],
+                config=self._identity,
+                settings=wandb.Settings(silent=True, console="off", init_timeout=30),
+            )
+            self._logger.experiment  # noqa: B018  (starts the run)
+        return self._logger
+
+    def safely(self, act: Callable[[WandbLogger], object]) -> None:
+        """Do something with the run; its first fault ends tracking, not the cell."""
+        if self._broken:
+            return
+        try:
+            act(self._open())
+        except Exception as error:  # whatever W&B raises, the cell goes on
+            self._broken = True
+            say(f"W&B stopped ({type(error).__name__}: {error}); the cell goes on without it")
+
+    @rank_zero_only
+    def log_hyperparams(
+        self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any
+    ) -> None:
+        """Record hyperparameters."""
+        self.safely(lambda logger: logger.log_hyperparams(params))
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Record curves."""
+        self.safely(lambda logger: logger.log_metrics(metrics, step))
+
+    @rank_zero_only
+    def log_pictures(self, key: str, pictures: list[NDArray[np.uint8]], names: list[str]) -> None:
+        """Record RGB pictures ``(H, W, 3)`` with their captions."""
+        self.safely(lambda logger: logger.log_image(key, pictures, caption=names))
+
+    @rank_zero_only
+    def summarise(self, rows: list[dict[str, Any]]) -> None:
+        """Record the test's means over cases, by structure, and end the run."""
+
+        def write(logger: WandbLogger) -> None:
+            for name, mean in means(rows).items():
+                logger.experiment.summary[f"test/{name}"] = mean
+            logger.experiment.finish()
+
+        self.safely(write)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Leave the run open: testing and further folds go on in it."""
+
+
+def means(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Return ``structure/metric`` means over films and whole scans; scans lack pixel distances."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        for metric in MEANS:
+            if row["unit"] != "slice" and row.get(metric) is not None:
+                found.setdefault(f"{row['structure']}/{metric}", []).append(row[metric])
+    return {name: float(np.mean(values)) for name, values in sorted(found.items())}
+
+
+class Overlays(pl.Callback):
+    """Sends a few films with the contours of reference and prediction.
+
+    After five validations spread over training, and after the test.
+    """
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *parts: Any
+    ) -> None:
+        """Draw the first validation batch at a few epochs."""
+        every = max(1, (trainer.max_epochs or 1) // 5)
+        if parts[2] == 0 and (trainer.current_epoch + 1) % every == 0:
+            self._send(trainer, pl_module, parts[1], "validation")
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *parts: Any
+    ) -> None:
+        """Draw the first test batch."""
+        if parts[2] == 0:
+            self._send(trainer, pl_module, parts[1], "test")
+
+    def _send(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        batch: dict[str, Any],
+        key: str,
+    ) -> None:
+        tracker = trainer.logger
+        if not trainer.is_global_zero or not isinstance(tracker, Tracker):
+            return
+        assert isinstance(module, Segmenter)
+        images = batch["image"][:PICTURES]
+        channels = lung_channels(module.structures)
+        masks = hard_masks(module(images), module.activation)[:, channels].any(dim=1)
+        truth = (batch["target"][:PICTURES, channels] > 0.5).any(dim=1)
+        pictures = [
+            overlay(image[0].cpu().numpy(), reference.cpu().numpy(), mask.cpu().numpy())
+            for image, reference, mask in zip(images, truth, masks, strict=True)
+        ]
+        names = [cell["case_id"] for cell in batch["identity"][:PICTURES]]
+        tracker.log_pictures(f"{key}/overlays", pictures, names)
+
+
+def overlay(
+    image: NDArray[np.float32], reference: NDArray[np.bool_], prediction: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """Return an RGB picture ``(H, W, 3)``: reference green, prediction vermilion.
+
+    Args:
+        image: ``(H, W)``, any range.
+        reference: ``(H, W)``.
+        prediction: ``(H, W)``.
+    """
+    low, high = float(image.min()), float(image.max())
+    grey = ((image - low) / max(high - low, 1e-6) * 255).astype(np.uint8)
+    picture = np.ascontiguousarray(np.repeat(grey[..., None], 3, axis=2))
+    for mask, colour in ((reference, REFERENCE_COLOUR), (prediction, PREDICTION_COLOUR)):
+        lines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, lines, -1, colour, 1)
+    return picture

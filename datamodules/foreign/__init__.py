@@ -1,0 +1,1 @@
+"""Masks that another tool predicted, read from their folders onto the grid that is scored."""

@@ -1,0 +1,271 @@
+"""Masks that another tool predicted: each structure, on the grid that is scored.
+
+PNG, BMP and TIFF files hold labels or a binary mask, without loss. NIfTI files are read as nnU-Net
+writes them: axes (x, y) or (x, y, 1), x along the film's rows. The mask of a CT scan is a volume,
+named by the scan's SeriesInstanceUID, and lies where its header says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.errors import DataError, UserError
+from contract.words import BACKGROUND, STRUCTURES
+from datamodules.foreign.mask_files import VOLUMES
+from datamodules.preprocessing import resize_mask
+from datamodules.sources.base import check_sides
+from datamodules.sources.ct.lung_masks import read_volume_mask
+from datamodules.sources.ct.series import Series
+from datamodules.sources.files import EIGHT_BITS, SIXTEEN_BITS, open_image
+from datamodules.sources.own_description import Labels, nnunet_labels, read_dataset_json
+
+SHOWN = 5
+"""Values that a message lists; the others are counted."""
+
+Mask = NDArray[np.bool_]
+Shape = tuple[int, int]
+
+
+def parse_labels(pairs: Sequence[str]) -> Labels:
+    """Read ``structure=value`` pairs, several values joined by commas.
+
+    ``background`` takes values that no structure means.
+
+    Raises:
+        UserError: if a pair is none, a value stands twice, or no lungs are among them.
+    """
+    labels: dict[str, frozenset[int]] = {}
+    for pair in pairs:
+        name, _, values = pair.partition("=")
+        if name not in (*STRUCTURES, BACKGROUND) or name in labels:
+            raise UserError(
+                f"--labels {pair}", repr(name), f"each once: {', '.join((*STRUCTURES, BACKGROUND))}"
+            )
+        numbers = values.split(",")
+        if not all(number.isdecimal() and int(number) > 0 for number in numbers):
+            raise UserError(f"--labels {pair}", repr(values), "whole numbers above 0, as heart=3,4")
+        labels[name] = frozenset(map(int, numbers))
+    if "lungs" not in labels and not {"left_lung", "right_lung"} <= set(labels):
+        found = ", ".join(sorted(labels)) or "nothing"
+        raise UserError("--labels", found, "lungs, or left_lung and right_lung")
+    return labels
+
+
+def labels_of(folder: Path, stated: Sequence[str]) -> Labels | None:
+    """Return what the values in a folder of masks mean.
+
+    Args:
+        folder: the folder of masks; nnU-Net's ``dataset.json`` in it names the labels.
+        stated: ``structure=value`` pairs of the user, which go before ``dataset.json``.
+
+    Returns:
+        the values of each structure, or None where every mask is a binary mask of the lungs.
+    """
+    if stated:
+        return parse_labels(stated)
+    about = folder / "dataset.json"
+    if not about.is_file():
+        return None
+    content = read_dataset_json(about)
+    labels = dict(nnunet_labels(about, content))
+    known = frozenset().union(*labels.values())
+    others = _numbers(content["labels"]) - known - {0}
+    return {**labels, BACKGROUND: others} if others else labels
+
+
+def _numbers(stated: object) -> frozenset[int]:
+    """Return every whole number in nnU-Net's table of labels, whichever way round it is."""
+    if isinstance(stated, dict):
+        return frozenset().union(*(_numbers(part) for part in (*stated, *stated.values())))
+    if isinstance(stated, list):
+        return frozenset().union(*(_numbers(part) for part in stated))
+    whole = isinstance(stated, int) or (isinstance(stated, str) and stated.isdecimal())
+    return frozenset({int(str(stated))}) if whole else frozenset()
+
+
+def read_structures(path: Path, labels: Labels | None) -> dict[str, Mask]:
+    """Return the masks ``(H, W)`` of a file; ``lungs`` is always among them.
+
+    Args:
+        path: the file.
+        labels: the values of each structure; None for a binary mask of the lungs.
+
+    Raises:
+        DataError: if the file is damaged, lossy, coloured or no volume of one slice, or holds
+            values that mean nothing.
+    """
+    values = _read_values(path)
+    _require_known(path, values, labels)
+    if labels is None:
+        return {"lungs": values != 0}
+    masks = {name: np.isin(values, list(own)) for name, own in labels.items() if name != BACKGROUND}
+    if "lungs" not in masks:
+        masks["lungs"] = masks["left_lung"] | masks["right_lung"]
+    return masks
+
+
+def read_scan(path: Path, series: Series, labels: Labels | None) -> Mask:
+    """Return the lungs on a CT scan's grid ``(slices, H, W)``, as a volume's header places it.
+
+    Args:
+        path: a volume that SimpleITK reads.
+        series: the scan.
+        labels: the values of each structure; None for a binary mask of the lungs.
+
+    Raises:
+        DataError: if the file is damaged, its grid is not the scan's, or it holds values that mean
+            nothing.
+    """
+    if not path.name.lower().endswith(VOLUMES):
+        raise DataError(path, "a picture", "a volume of the whole scan", "save it as NIfTI")
+    _require_known(path, _volume(path), labels)
+    return read_volume_mask(path, series, None if labels is None else _lung_values(labels))
+
+
+def _lung_values(labels: Labels) -> frozenset[int]:
+    if "lungs" in labels:
+        return labels["lungs"]
+    return labels["left_lung"] | labels["right_lung"]
+
+
+def _require_known(path: Path, values: NDArray[np.integer], labels: Labels | None) -> None:
+    """Refuse values that mean nothing."""
+    present = np.unique(values).tolist()
+    if labels is None:
+        if len(present) > 2 or (len(present) == 2 and present[0] != 0):
+            todo = "say what they mean, e.g. --labels left_lung=1 right_lung=2 heart=3"
+            if len(present) > 20:
+                todo = "save hard masks of the lungs, 0 and 255"
+            raise DataError(path, _values(present), "0 and one other value, which is lung", todo)
+        return
+    known = frozenset().union(*labels.values())
+    unknown = [value for value in present if value != 0 and value not in known]
+    if unknown:
+        told = ", ".join(f"{name}={_join(own)}" for name, own in labels.items())
+        todo = f"add them to --labels, or background={_join(unknown[:SHOWN])} to leave them out"
+        raise DataError(path, _values(unknown), f"0 and the labels {told}", todo)
+
+
+def _values(values: Sequence[int]) -> str:
+    shown = ", ".join(map(str, values[:SHOWN]))
+    if len(values) > SHOWN:
+        return f"{len(values)} values: {shown} … {values[-1]}"
+    return f"the value{'s' if len(values) > 1 else ''} {shown}"
+
+
+def _join(values: Iterable[int]) -> str:
+    return ",".join(map(str, sorted(values)))
+
+
+def _read_values(path: Path) -> NDArray[np.integer]:
+    if path.name.lower().endswith(VOLUMES):
+        return _read_volume(path)
+    with open_image(path) as image:
+        if image.format == "JPEG":
+            raise DataError(path, "a JPEG file", "a lossless format", "save the masks as PNG")
+        if image.mode not in (*EIGHT_BITS, *SIXTEEN_BITS):
+            raise DataError(path, f"pixels of mode {image.mode}", "whole numbers", "save as PNG")
+        values = np.asarray(image)
+        values = values.astype(np.uint8) if values.dtype == np.bool_ else values
+    if values.ndim == 2:
+        return values
+    colours = values[..., :3] if image.mode.startswith("RGB") else values[..., :1]
+    if (colours != colours[..., :1]).any():
+        raise DataError(path, "colours", "grey values or a palette", "save the masks as grey PNG")
+    return colours[..., 0]
+
+
+def _read_volume(path: Path) -> NDArray[np.integer]:
+    """Return the one slice of a volume ``(H, W)``."""
+    values = _volume(path)
+    if values.ndim == 3 and values.shape[0] == 1:
+        values = values[0]
+    if values.ndim != 2:
+        found = " × ".join(map(str, values.shape[::-1]))
+        raise DataError(path, f"a volume of {found}", "one film: axes (x, y) or (x, y, 1)")
+    return values
+
+
+def _volume(path: Path) -> NDArray[np.integer]:
+    """Return a volume's whole numbers, axes (z, y, x)."""
+    import SimpleITK
+
+    try:
+        values = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+    except Exception as error:  # SimpleITK raises RuntimeError for whatever is wrong
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+        raise DataError(path, f"no readable volume ({reason})", "a whole mask") from None
+    if np.issubdtype(values.dtype, np.integer):
+        return np.asarray(values)
+    whole: NDArray[np.integer] = np.rint(values).astype(np.int32)
+    if (whole != values).any():
+        raise DataError(path, "fractions", "whole numbers", "save hard masks, no probabilities")
+    return whole
+
+
+def to_scored_grid(
+    path: Path, masks: Mapping[str, Mask], film: Shape, scored: Shape, resize: bool
+) -> dict[str, Mask]:
+    """Return a file's masks on the grid that is scored.
+
+    From the film's own grid they come as the reference does: pixels at least half covered.
+
+    Args:
+        path: the file, for messages.
+        masks: each structure's mask.
+        film: the film's (height, width).
+        scored: the scored grid's.
+        resize: take a mask of any other size for the whole film, stretched, and resize it too: by
+            area when shrinking, bilinearly when growing, pixels at least half covered.
+
+    Raises:
+        DataError: if the size is neither the film's nor the scored grid's, and not to be resized.
+    """
+    found = next(iter(masks.values())).shape
+    if found not in (film, scored) and not resize:
+        expected = f"the film's {_size(film)}"
+        expected += "" if scored == film else f", or {_size(scored)} as it is scored"
+        todo = "map the mask back to its film; --resize stretches it onto the film"
+        if film[0] != film[1] and found in (film[::-1], scored[::-1]):
+            todo = "transpose it: its rows and columns are exchanged"
+        raise DataError(path, f"a mask of {_size(found)}", expected, todo)
+    return {name: resize_mask(mask, scored) for name, mask in masks.items()}
+
+
+def _size(shape: Sequence[int]) -> str:
+    return f"{shape[1]}×{shape[0]} pixels"
+
+
+def require_sides(folder: Path, swapped: int, total: int) -> None:
+    """Refuse masks whose left and right are exchanged in most cases.
+
+    Args:
+        folder: the folder of masks.
+        swapped: cases with the left lung at the image's left.
+        total: cases with both lungs.
+
+    Raises:
+        DataError: if they are more than half.
+    """
+    if 2 * swapped > total:
+        raise DataError(
+            folder,
+            f"left_lung at the image's left in {swapped} of {total} masks",
+            "the patient's left lung at the image's right",
+            "exchange the labels of left_lung and right_lung, or mirror the masks back",
+        )
+
+
+def sides(masks: Mapping[str, Mask]) -> bool | None:
+    """Tell whether left and right stand where they should; None where a side is empty."""
+    if not all(side in masks and masks[side].any() for side in ("left_lung", "right_lung")):
+        return None
+    try:
+        check_sides(Path(), masks)
+    except DataError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""What a paper takes over: a LaTeX table, a methods paragraph, references."""

@@ -1,0 +1,117 @@
+"""Which figures the page draws, and what stands under them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from leaderboards.markdown import FLOOR, Meta
+from leaderboards.page import figures, forests
+from leaderboards.page.grids import sizes
+from leaderboards.page.parts import Panel
+from leaderboards.statistics.comparisons import PRACTICALLY_EQUAL
+from leaderboards.statistics.insights import Insight
+
+BEST = 6
+"""Systems whose train × test heat map is drawn."""
+
+
+def heats(transferred: pd.DataFrame) -> list[Panel]:
+    """Train × test heat maps of the systems measured on most pairs, the best first.
+
+    A single pair is no matrix: it stands in the figure beside.
+    """
+    if transferred.empty:
+        return []
+    scored = transferred[transferred["system"] != FLOOR]
+    pairs = scored.groupby("system").agg(n=("dice", "size"), dice=("dice", "mean"))
+    pairs = pairs.sort_values(["n", "dice"], ascending=False, kind="stable")
+    best = list(pairs.index[pairs["n"] > 1][:BEST])
+    shown = scored[scored["system"].isin(best)]
+    low, high = shown["dice"].min(), shown["dice"].max()
+    return [
+        Panel(
+            f"transfer-{place + 1}",
+            "",
+            figures.heat_map(name, shown[shown["system"] == name], low, high),
+        )
+        for place, name in enumerate(best)
+    ]
+
+
+def gaps(found: pd.DataFrame) -> list[Panel]:
+    """Each system inside and across data sets."""
+    svg = forests.gap_plot(found[found["system"] != FLOOR]) if len(found) else None
+    return [Panel("generalisation", "", svg)] if svg else []
+
+
+def published(values: Sequence[Mapping[str, Any]]) -> list[Panel]:
+    """Measured against published Dice, of the lungs alone."""
+    svg = forests.published_plot([row for row in values if row["structure"] == "lungs"])
+    return [Panel("published", "", svg)] if svg else []
+
+
+def distributions(identity: str, insight: Insight, systems: Sequence[str]) -> list[Panel]:
+    """Dice and Hausdorff distance over a table's cases."""
+    wanted = (("dice", "Dice", False), ("hausdorff95_px", "HD95 px (log scale)", True))
+    panels = []
+    for metric, label, logarithmic in wanted:
+        svg = figures.strips(insight.quantiles[metric], systems, label, logarithmic)
+        panels += [Panel(f"{identity}--{metric}", "", svg)] if svg else []
+    return panels
+
+
+def comparisons(identity: str, insight: Insight) -> list[Panel]:
+    """How firm a table's order is: rank intervals, all pairs."""
+    if insight.ranks is None or insight.pairs is None:
+        return []
+    systems = list(insight.ranks["system"])
+    ranks = (
+        "Rank by mean Dice (dot) and its 95 % interval over draws of patients and seeds; the share "
+        "of draws that a system leads; the mean of its ranks in single cases, and the rank that "
+        "follows from that mean."
+    )
+    behind = (
+        "Mean Dice minus the first's, with intervals that hold for all pairs of the table at once "
+        f"(max-T, 95 %). Inside the grey band (±{PRACTICALLY_EQUAL}) systems are practically "
+        "equal; an interval that crosses 0 cannot be told from the first."
+    )
+    pairs = (
+        "▲ the row's system is better than the column's, ▼ worse (Wilcoxon's signed-rank test over "
+        f"patients, Holm over all pairs, p < {figures.ALPHA}); ≈ practically equal (means differ "
+        f"by less than {PRACTICALLY_EQUAL}); ≠ the test favours the one with the lower mean, "
+        "which is better on most patients and far worse on some; blank: not told apart."
+    )
+    leader = forests.leader_plot(insight.pairs, systems)
+    return [
+        *([Panel(f"{identity}--behind", behind, leader)] if leader else []),
+        Panel(f"{identity}--ranks", ranks, figures.rank_plot(insight.ranks)),
+        Panel(f"{identity}--pairs", pairs, figures.significance_map(insight.pairs, systems)),
+    ]
+
+
+def costs(identity: str, keys: Mapping[str, Any], rows: pd.DataFrame, meta: Meta) -> list[Panel]:
+    """Accuracy against parameters, speed and hours; of the lungs alone."""
+    if keys["structure"] != "lungs":
+        return []
+    cells = [c for c in meta.cells if c.protocol == keys["protocol"] and c.system != FLOOR]
+    by_size = sizes(Meta(meta.suite, cells))
+    ranked = rows[rows["rank"].notna()]
+    dice = dict(zip(ranked["system"], ranked["dice_mean"], strict=True))
+
+    def by_system(name: str) -> dict[str, float]:
+        return {size["system"]: size[name] for size in by_size if size[name] is not None}
+
+    hours = figures.Cost("GPU-hours", by_system("gpu_hours"))
+    if not any(hours.values.values()):
+        wall = {name: seconds / 3600 for name, seconds in by_system("wall_s").items()}
+        hours = figures.Cost("hours on the CPU", wall)
+    costs = {
+        "parameters": figures.Cost("parameters", by_system("parameters")),
+        "speed": figures.Cost("training images/s", by_system("images_per_s"), True),
+        "hours": hours,
+    }
+    drawn = {name: figures.cost_plot(cost, dice) for name, cost in costs.items()}
+    return [Panel(f"{identity}--{name}", "", svg) for name, svg in drawn.items() if svg]

@@ -1,0 +1,72 @@
+"""Everything that is computed from the cases beside the leaderboard's own rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+import pyarrow as pa
+
+from leaderboards.statistics import (
+    endpoints,
+    generalisation,
+    insights,
+    intervals,
+    quality,
+    subgroups,
+)
+from leaderboards.statistics.insights import Insight, TableKey
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the page, its figures and the files beside it are made of.
+
+    Attributes:
+        insights: by table, quantiles, ranks and pairs.
+        transferred: ``generalisation.transfer``, phantoms apart from real films.
+        gaps: ``generalisation.gaps``.
+        served: ``subgroups.compare``.
+        agreed: ``endpoints.agree``.
+        flagged: ``quality.find_poor``.
+    """
+
+    insights: Mapping[TableKey, Insight]
+    transferred: pd.DataFrame
+    gaps: pd.DataFrame
+    served: pd.DataFrame
+    agreed: pd.DataFrame
+    flagged: pd.DataFrame
+
+    @classmethod
+    def of(cls, cases: pa.Table, draws: int = intervals.DRAWS) -> Findings:
+        """Compute all of it.
+
+        Args:
+            cases: rows in ``contract.rows.CASE_SCHEMA``.
+            draws: number of bootstrap draws; what needs fewer takes fewer.
+        """
+        transferred = generalisation.transfer(cases)
+        if not transferred.empty:
+            transferred = transferred[transferred["phantom"] == transferred["phantom"].all()]
+        return cls(
+            insights=insights.gather(cases, draws),
+            transferred=transferred,
+            gaps=generalisation.gaps(cases, transferred, min(draws, generalisation.DRAWS)),
+            served=subgroups.compare(cases, min(draws, subgroups.DRAWS)),
+            agreed=endpoints.agree(cases, min(draws, endpoints.DRAWS)),
+            flagged=quality.find_poor(cases, min(draws, quality.DRAWS)),
+        )
+
+    @property
+    def frames(self) -> dict[str, pd.DataFrame]:
+        """The tables that stand in files of their own, by name."""
+        return {
+            "comparisons": insights.all_pairs(self.insights),
+            "ranks": insights.all_ranks(self.insights),
+            "generalisation": self.gaps,
+            "subgroups": self.served,
+            "endpoints": self.agreed,
+            "quality": self.flagged,
+        }

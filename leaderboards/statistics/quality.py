@@ -1,0 +1,135 @@
+"""How well what is known without a reference finds poor masks: the quality flag's own score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import scipy.stats
+
+from contract.rows import RANKED_REFERENCES, RANKED_UNITS, TABLE_KEYS
+from leaderboards.statistics import intervals
+from leaderboards.statistics.intervals import Floats
+
+Mask = npt.NDArray[np.bool_]
+
+DRAWS = 2_000
+POOR = 0.90
+"""A mask with a Dice below this should have been flagged."""
+RATES = {
+    "sensitivity": ("true_positive", "false_negative"),
+    "specificity": ("true_negative", "false_positive"),
+    "ppv": ("true_positive", "false_positive"),
+}
+"""Each rate is the first count over the sum of both."""
+COLUMNS = (
+    *TABLE_KEYS, "system", "n_predictions", "n_poor", "n_flagged",
+    *(f"{rate}{suffix}" for rate in RATES for suffix in ("", "_ci_low", "_ci_high")),
+    "auroc", "average_precision",
+)  # fmt: skip
+_COUNTS = ("true_positive", "false_positive", "false_negative", "true_negative")
+
+
+def find_poor(cases: pa.Table, draws: int = DRAWS) -> pd.DataFrame:
+    """Score the flag, and the disagreement behind it, against the Dice of the same predictions.
+
+    A prediction is one case in one seed, since each mask is flagged by itself; it is poor with
+    a Dice below ``POOR``. Rates have 95 % percentile intervals over draws of patients and seeds.
+
+    Args:
+        cases: rows in ``contract.rows.CASE_SCHEMA``.
+        draws: number of bootstrap draws.
+
+    Returns:
+        one row a ranked table and system with flags, in ``COLUMNS``. A rate over nothing is null,
+        as are ``auroc`` and ``average_precision`` where no prediction is poor, or all are.
+    """
+    wanted = [*TABLE_KEYS, "system", "seed", "patient_id", *intervals.CASE_KEY]
+    told = cases.filter(cases["flagged"].is_valid())
+    columns = dict.fromkeys([*wanted, "dice", "disagreement", "flagged"])
+    frame: pd.DataFrame = told.select(list(columns)).to_pandas()
+    ranked = frame["reference"].isin(RANKED_REFERENCES) & frame["unit"].isin(RANKED_UNITS)
+    parts = [
+        dict(zip(TABLE_KEYS, key, strict=True)) | row
+        for key, rows in frame[ranked].groupby(list(TABLE_KEYS), sort=True)
+        for row in _one_table(rows, draws)
+    ]
+    return pd.DataFrame(parts, columns=list(COLUMNS))
+
+
+def _one_table(rows: pd.DataFrame, draws: int) -> Iterator[dict[str, Any]]:
+    poor = rows["dice"].round(12) < POOR
+    flagged = rows["flagged"].astype(bool)
+    rows = rows.assign(
+        poor=poor,
+        flagged=flagged,
+        true_positive=(poor & flagged).astype(float),
+        false_positive=(~poor & flagged).astype(float),
+        false_negative=(poor & ~flagged).astype(float),
+        true_negative=(~poor & ~flagged).astype(float),
+    )
+    scores = intervals.arrange(rows, _COUNTS)
+    drawn = dict(zip(_COUNTS, np.moveaxis(intervals.bootstrap_means(scores, draws), -1, 0),
+                     strict=True))  # fmt: skip
+    ranges = {
+        rate: intervals.percentile_interval(_share(drawn[hit], drawn[miss]))
+        for rate, (hit, miss) in RATES.items()
+    }
+    by_system = rows.groupby("system")
+    for k, system in enumerate(scores.systems):
+        own = by_system.get_group(system)
+        counts = {name: np.array([own[name].sum()]) for name in _COUNTS}
+        known = own[own["disagreement"].notna()]
+        positive, warning = known["poor"].to_numpy(bool), known["disagreement"].to_numpy(float)
+        found: dict[str, Any] = {
+            "system": system,
+            "n_predictions": len(own),
+            "n_poor": int(own["poor"].sum()),
+            "n_flagged": int(own["flagged"].sum()),
+            "auroc": auroc(warning, positive),
+            "average_precision": average_precision(warning, positive),
+        }
+        for rate, (hit, miss) in RATES.items():
+            value = float(_share(counts[hit], counts[miss])[0])
+            defined = not np.isnan(value)
+            found[rate] = value
+            found[f"{rate}_ci_low"] = ranges[rate][0][k] if defined else np.nan
+            found[f"{rate}_ci_high"] = ranges[rate][1][k] if defined else np.nan
+        yield found
+
+
+def _share(hit: Floats, miss: Floats) -> Floats:
+    share: Floats = np.divide(
+        hit, hit + miss, out=np.full(hit.shape, np.nan), where=hit + miss > 1e-12
+    )
+    return share
+
+
+def auroc(warning: Floats, positive: Mask) -> float:
+    """Area under the ROC curve: how often a positive is warned of more than a negative.
+
+    Mann and Whitney's U over the number of pairs, ties counting a half; NaN without both kinds.
+    """
+    if positive.all() or not positive.any():
+        return float("nan")
+    u = scipy.stats.mannwhitneyu(warning[positive], warning[~positive], method="asymptotic")
+    return float(u.statistic / (positive.sum() * (~positive).sum()))
+
+
+def average_precision(warning: Floats, positive: Mask) -> float:
+    """Mean precision at the recall steps, by falling warning; NaN without both kinds.
+
+    Equal warnings make one step, and nothing is interpolated, as in scikit-learn.
+    """
+    if positive.all() or not positive.any():
+        return float("nan")
+    order = np.argsort(-warning, kind="stable")
+    last = np.append(np.diff(warning[order]) != 0, True)
+    found = np.cumsum(positive[order])[last]
+    precision = found / (np.flatnonzero(last) + 1)
+    recall = found / positive.sum()
+    return float(np.sum(np.diff(recall, prepend=0.0) * precision))

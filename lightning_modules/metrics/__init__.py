@@ -1,0 +1,1 @@
+"""Masks to numbers: metrics of a case, distances between surfaces, scans, endpoints, quality."""
