@@ -5,7 +5,7 @@ from __future__ import annotations
 from datamodules.single import SingleDataset
 
 
-class QinLungCT(SingleDataset):
+class QINLungCT(SingleDataset):
     """QIN Lung CT's scans, with the user's own lung masks or computed ones."""
 
     dataset = "qin_lung_ct"

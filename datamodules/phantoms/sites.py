@@ -36,7 +36,7 @@ SHENZHEN = Manufacturer(
 )
 """Bright and flat, with the local contrast raised: ribs stand out in grey lungs."""
 
-JSRT = Manufacturer(
+JSRT_DIGITIZER = Manufacturer(
     window=(-0.01, 1.0),
     gamma=0.9,
     floor=0.06,

@@ -175,7 +175,7 @@ def write_jsrt(root: Path, count: int = 20, *, size: int = 2048, seed: int = 0) 
             view = sites.frame(
                 anatomy, (drawn, drawn), JSRT_FILM_MM, rng, zoom=0.03, shift_mm=6, angle=0.015
             )
-            film = expose(anatomy, view, sites.JSRT, rng)
+            film = expose(anatomy, view, sites.JSRT_DIGITIZER, rng)
             _save_raw(images / f"{case_id}.IMG", film, size, rng)
             fold = folds[1 - int(case_id[5:]) % 2]
             for structure, mask in _scr_masks(anatomy, view.resized(size // 2, size // 2)).items():
@@ -288,7 +288,7 @@ def _save_raw(path: Path, film: Film, size: int, rng: np.random.Generator) -> No
     grain: Film = np.zeros((1, 1), np.float32)
     if film.shape[0] != size:
         film = np.asarray(cv2.resize(film, (size, size), interpolation=cv2.INTER_CUBIC), np.float32)
-        grain = sites.JSRT.noise * rng.standard_normal(film.shape, np.float32)
+        grain = sites.JSRT_DIGITIZER.noise * rng.standard_normal(film.shape, np.float32)
     values = np.clip(np.rint((1 - film - grain) * 4095), 0, 4095)
     path.write_bytes(values.astype(">u2").tobytes())
 

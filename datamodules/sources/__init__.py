@@ -8,20 +8,22 @@ from pathlib import Path
 from contract.errors import UserError
 from datamodules.sources.base import Case, Source
 from datamodules.sources.ct.scan import CTSource
-from datamodules.sources.jsrt import JSRT
-from datamodules.sources.lidc_idri import LidcIdri
-from datamodules.sources.montgomery import Montgomery
+from datamodules.sources.jsrt import JSRTSource
+from datamodules.sources.lidc_idri import LIDCIDRISource
+from datamodules.sources.montgomery import MontgomerySource
 from datamodules.sources.official_source import OfficialSource
 from datamodules.sources.own_data import OwnData
-from datamodules.sources.qin_lung_ct import QinLungCT
-from datamodules.sources.shenzhen import Shenzhen
+from datamodules.sources.qin_lung_ct import QINLungCTSource
+from datamodules.sources.shenzhen import ShenzhenSource
 
 SOURCES: dict[str, type[OfficialSource]] = {
-    source.name: source for source in (Montgomery, Shenzhen, JSRT)
+    source.name: source for source in (MontgomerySource, ShenzhenSource, JSRTSource)
 }
 """Chest X-ray sets."""
 
-CT_SOURCES: dict[str, type[CTSource]] = {source.name: source for source in (LidcIdri, QinLungCT)}
+CT_SOURCES: dict[str, type[CTSource]] = {
+    source.name: source for source in (LIDCIDRISource, QINLungCTSource)
+}
 """CT sets, whose cases are scans."""
 
 __all__ = [

@@ -44,7 +44,7 @@ CLINICAL_FILES = ("clndat_en.txt", "cnndat_en.txt")
 SCR_FOLDERS = {"left_lung": "left lung", "right_lung": "right lung", "heart": "heart"}
 
 
-class JSRT(OfficialSource):
+class JSRTSource(OfficialSource):
     """``All247images/`` and ``scratch/``: 247 films (154 with a nodule, 93 without)."""
 
     name = "jsrt"
@@ -299,7 +299,7 @@ def _kind(path: Path) -> str:
 
 
 def _films(folder: Path) -> list[Path]:
-    known = frozenset(JSRT.released_ids())
+    known = frozenset(JSRTSource.released_ids())
     return [
         path for path in list_files(folder).values() if path.stem.upper() in known and _kind(path)
     ]
@@ -307,7 +307,7 @@ def _films(folder: Path) -> list[Path]:
 
 def _check_fold(folder: Path, fold: int) -> None:
     """Require that a fold's folder holds no film of the other fold."""
-    known = frozenset(JSRT.released_ids())
+    known = frozenset(JSRTSource.released_ids())
     for name in list_files(folder):
         case_id = Path(name).stem.upper()
         if case_id in known and scr_fold(case_id) != fold:

@@ -24,7 +24,7 @@ LUNA16_MASKS = Path("LUNA16") / "seg-lungs-LUNA16"
 _SERIES = re.compile(r"<SeriesInstanceUid>\s*([0-9.]+)\s*</SeriesInstanceUid>", re.IGNORECASE)
 
 
-class LidcIdri(CTSource):
+class LIDCIDRISource(CTSource):
     """``LIDC-IDRI/`` in TCIA's old or new tree, with LUNA16's masks beside it."""
 
     name = "lidc_idri"

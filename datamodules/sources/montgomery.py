@@ -17,7 +17,7 @@ FILM_SHAPES = {(4892, 4020), (4020, 4892)}
 """Shapes of the official films, portrait and landscape; resized copies lost their spacing."""
 
 
-class Montgomery(OfficialSource):
+class MontgomerySource(OfficialSource):
     """``MontgomerySet/``: 138 films (80 normal, 58 with tuberculosis)."""
 
     name = "montgomery"

@@ -14,7 +14,7 @@ from datamodules.sources.ct.pseudo_masks import pseudo_mask
 from datamodules.sources.ct.scan import CTSource, Scan
 
 
-class QinLungCT(CTSource):
+class QINLungCTSource(CTSource):
     """``QIN LUNG CT/``: one CT series a patient; DICOM-SEG series of nodules are left out."""
 
     name = "qin_lung_ct"

@@ -17,7 +17,7 @@ from datamodules.sources.official_source import OfficialSource
 MASK_FOLDERS = ("mask", "masks", "shcxr-lung-mask/mask/mask", "shcxr-lung-mask/mask")
 
 
-class Shenzhen(OfficialSource):
+class ShenzhenSource(OfficialSource):
     """``ChinaSet_AllFiles/``: 662 films, of which 566 have one mask file for both lungs."""
 
     name = "shenzhen"

@@ -14,7 +14,7 @@ from benchmark.planning.plan import make_plan
 from contract.errors import DataError
 from contract.rows import METRICS
 from datamodules.phantoms import write_ct_phantoms
-from datamodules.sources.lidc_idri import LidcIdri
+from datamodules.sources.lidc_idri import LIDCIDRISource
 from lightning_modules.metrics import scoring
 
 SUITE = {
@@ -63,7 +63,7 @@ def ours(tmp_path_factory):
     volumes: dict[str, list[np.ndarray]] = {}
     for scan, masks in zip(slices["scan_id"], seen, strict=True):
         volumes.setdefault(scan, []).append(masks["lungs"])
-    cases = {case.case_id: case for case in LidcIdri(folder / "data").cases()}
+    cases = {case.case_id: case for case in LIDCIDRISource(folder / "data").cases()}
     return plan, rows, {uid: np.stack(own) for uid, own in volumes.items()}, cases
 
 

@@ -16,11 +16,11 @@ from datamodules.cache import PLANES, prepare
 from datamodules.checks.integrity import check
 from datamodules.checks.twins import require_distinct
 from datamodules.digests import Digests
-from datamodules.lidc_idri import LidcIdri as LidcModule
+from datamodules.lidc_idri import LIDCIDRI
 from datamodules.phantoms import write_lidc, write_qin
 from datamodules.preprocessing import DEFAULT_HU_WINDOW, Preprocessing
 from datamodules.protocol import Protocol
-from datamodules.qin_lung_ct import QinLungCT as QinModule
+from datamodules.qin_lung_ct import QINLungCT
 from datamodules.samplers import ShardSampler
 from datamodules.sources import Case, open_source
 from datamodules.splits import make_split
@@ -155,7 +155,7 @@ def test_lung_slices_train_while_all_slices_validate_and_test(pristine, cache):
 
 
 def test_data_modules_of_single_sets(pristine, cache):
-    for module, reference in ((LidcModule, "automatic"), (QinModule, "pseudo")):
+    for module, reference in ((LIDCIDRI, "automatic"), (QINLungCT, "pseudo")):
         data = module(pristine, cache, SMALL, ("lungs",), 4, held_out=2, validation=1)
         data.setup("fit")
         batch = next(iter(data.train_dataloader()))

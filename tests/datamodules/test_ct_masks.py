@@ -18,8 +18,8 @@ from datamodules.phantoms.ct_files import Naming, uid, write_luna16_mask, write_
 from datamodules.sources.ct.lung_masks import read_segmentation_mask, read_volume_mask
 from datamodules.sources.ct.pseudo_masks import pseudo_mask
 from datamodules.sources.ct.series import read_series
-from datamodules.sources.lidc_idri import LUNA16_MASKS, LidcIdri
-from datamodules.sources.qin_lung_ct import QinLungCT
+from datamodules.sources.lidc_idri import LUNA16_MASKS, LIDCIDRISource
+from datamodules.sources.qin_lung_ct import QINLungCTSource
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def true_lungs(patient, size=64, slices=12):
 
 
 def test_flipped_masks_and_flipped_scans_align_with_the_unflipped_phantom(pristine):
-    source = LidcIdri(pristine)
+    source = LIDCIDRISource(pristine)
     by_patient = {case.patient_id: case for case in source.cases()}
     for number in range(4):
         patient = f"LIDC-IDRI-{number + 1:04d}"
@@ -77,7 +77,7 @@ def test_any_turn_of_a_mask_is_undone_exactly(pristine, tmp_path_factory, order,
 
 
 def luna16(root, patient):
-    source = LidcIdri(root)
+    source = LIDCIDRISource(root)
     (case,) = [c for c in source.cases() if c.patient_id == f"LIDC-IDRI-{patient:04d}"]
     return source, case, root / LUNA16_MASKS / f"{case.case_id}.mhd"
 
@@ -170,7 +170,7 @@ def test_missing_pixels_of_a_mask_are_told(root):
     _, _, path = luna16(root, 1)
     path.with_suffix(".zraw").unlink()
     with pytest.raises(DataError, match=r"no file .*zraw beside it"):
-        LidcIdri(root).cases()
+        LIDCIDRISource(root).cases()
 
 
 def test_an_empty_mask_is_an_error(root):
@@ -196,7 +196,7 @@ def test_a_segmentation_of_the_lungs_is_taken_for_the_scan_it_refers_to(root):
     path = folder.parent / "seg" / "1.dcm"
     naming = Naming(series.patient, slices[0].StudyInstanceUID, uid("seg"))
     write_segmentation(path, slices, mask, naming, lung=True)
-    source = LidcIdri(root)
+    source = LIDCIDRISource(root)
     case = next(c for c in source.cases() if c.case_id == series.uid)
     assert (case.reference, case.mask_files) == ("plain", (path,))
     assert np.array_equal(source.open(case).lungs, mask)
@@ -218,15 +218,15 @@ def test_two_segmentations_of_the_lungs_of_one_scan_are_refused(root):
         path = folder.parent / side / "1.dcm"
         write_segmentation(path, slices, mask, naming, lung=True)
     with pytest.raises(DataError, match=f"second lung segmentation of series {series.uid}") as told:
-        LidcIdri(root).cases()
+        LIDCIDRISource(root).cases()
     assert "left" in told.value.found and "right" in str(told.value.where)
 
 
 def test_a_segmentation_under_another_patients_name_belongs_to_the_series_it_was_drawn_on(root):
     path = next((root / "QIN LUNG CT").rglob("300*/1-1.dcm"))
-    before = [case.case_id for case in QinLungCT(root).cases()]
+    before = [case.case_id for case in QINLungCTSource(root).cases()]
     rewrite(path, PatientID="QIN-LUNG-01-0099")
-    assert [case.case_id for case in QinLungCT(root).cases()] == before
+    assert [case.case_id for case in QINLungCTSource(root).cases()] == before
 
 
 def test_a_damaged_segmentation_names_its_file(root):
@@ -235,7 +235,7 @@ def test_a_damaged_segmentation_names_its_file(root):
     del referred.SeriesInstanceUID
     rewrite(path, ReferencedSeriesSequence=[referred])
     with pytest.raises(DataError, match="no readable DICOM-SEG") as told:
-        QinLungCT(root).cases()
+        QINLungCTSource(root).cases()
     assert told.value.where == str(path)
 
 
@@ -248,7 +248,7 @@ def test_a_nodules_segmentation_is_no_lung_mask(pristine):
 def test_own_masks_come_before_public_and_computed_ones(root):
     mask = np.zeros((12, 64, 64), bool)
     mask[3:9, 20:40, 10:30] = True
-    for source, suffix in ((LidcIdri(root), ".nii.gz"), (QinLungCT(root), ".mhd")):
+    for source, suffix in ((LIDCIDRISource(root), ".nii.gz"), (QINLungCTSource(root), ".mhd")):
         case = source.cases()[0]
         write_mask(source.folder / "lung-masks" / f"{case.case_id}{suffix}", case.series, mask)
         again = type(source)(root)
@@ -261,11 +261,11 @@ def test_own_masks_come_before_public_and_computed_ones(root):
 def test_scans_without_a_mask_are_left_out_and_none_at_all_is_an_error(root):
     _, case, path = luna16(root, 1)
     path.unlink()
-    assert case.case_id not in {c.case_id for c in LidcIdri(root).cases()}
-    assert case.case_id in {scan.case_id for scan in LidcIdri(root).scans()}
+    assert case.case_id not in {c.case_id for c in LIDCIDRISource(root).cases()}
+    assert case.case_id in {scan.case_id for scan in LIDCIDRISource(root).scans()}
     shutil.rmtree(root / "LUNA16")
     with pytest.raises(DataError, match="no lung mask") as raised:
-        LidcIdri(root).cases()
+        LIDCIDRISource(root).cases()
     assert "seg-lungs-LUNA16" in raised.value.todo
 
 

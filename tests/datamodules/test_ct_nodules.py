@@ -19,7 +19,7 @@ from datamodules.sources.ct.headers import Header
 from datamodules.sources.ct.nodule_xml import Outline, ReaderNodule, Readings, read_readings
 from datamodules.sources.ct.nodules import consensus, fill
 from datamodules.sources.ct.series import assemble
-from datamodules.sources.lidc_idri import LidcIdri
+from datamodules.sources.lidc_idri import LIDCIDRISource
 
 SHAPE = (40, 50)
 XML = Path("readings.xml")
@@ -118,7 +118,7 @@ def test_points_and_slices_must_be_the_series():
 
 
 def test_phantom_nodules_come_back_from_their_files(pristine):
-    source = LidcIdri(pristine)
+    source = LIDCIDRISource(pristine)
     for case in source.cases():
         number = int(case.patient_id[-4:]) - 1
         assert ("tcia-lidc-xml" in str(case.readings)) == (number == SEPARATE_XML)
@@ -139,7 +139,7 @@ def test_phantom_nodules_come_back_from_their_files(pristine):
 def damage(root, text):
     (path,) = lidc_series(root, 1).glob("*.xml")
     path.write_text(text(path.read_text()) if callable(text) else text)
-    source = LidcIdri(root)
+    source = LIDCIDRISource(root)
     case = next(c for c in source.cases() if c.patient_id == "LIDC-IDRI-0001")
     with pytest.raises(DataError) as raised:
         source.open(case)
@@ -189,7 +189,7 @@ def test_two_readings_of_one_series_are_refused(root):
     (path,) = lidc_series(root, 1).glob("*.xml")
     shutil.copy(path, path.with_name("second.xml"))
     with pytest.raises(DataError, match="second XML"):
-        LidcIdri(root).cases()
+        LIDCIDRISource(root).cases()
 
 
 @given(

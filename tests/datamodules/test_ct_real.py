@@ -16,7 +16,7 @@ from benchmark.__main__ import main
 from contract.errors import DataError
 from datamodules.sources.ct.nodules import fill
 from datamodules.sources.ct.pseudo_masks import pseudo_mask
-from datamodules.sources.lidc_idri import LidcIdri
+from datamodules.sources.lidc_idri import LIDCIDRISource
 
 pytestmark = pytest.mark.skipif(
     not (REAL / "LIDC-IDRI").is_dir(), reason="no real LIDC-IDRI series on this machine"
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def scan():
-    (found,) = LidcIdri(REAL).scans()
+    (found,) = LIDCIDRISource(REAL).scans()
     return found
 
 
@@ -76,7 +76,7 @@ def test_nodule_outlines_are_those_of_its_xml(scan, volume):
                     mask = fill(contour, (512, 512), with_outline=False)
                     enclosed |= {(index, int(p)) for p in np.flatnonzero(mask)}
         votes.update(enclosed)
-    found = LidcIdri(REAL).nodules(scan)
+    found = LIDCIDRISource(REAL).nodules(scan)
     ours = {(i, int(p)) for n in found for i, pixels in n.pixels.items() for p in pixels}
     assert found and all(1 <= nodule.readers <= 4 for nodule in found)
     # What half of all four readers enclosed is in, whoever saw it; what nobody enclosed is not.
@@ -99,7 +99,7 @@ def test_data_check_accepts_it_and_says_that_it_has_no_lung_mask(capsys):
 
 def test_training_on_it_says_which_mask_is_missing():
     with pytest.raises(DataError, match="no lung mask") as raised:
-        LidcIdri(REAL).cases()
+        LIDCIDRISource(REAL).cases()
     assert REAL_SERIES in str(raised.value) and "LUNA16" in raised.value.todo
 
 

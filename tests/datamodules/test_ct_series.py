@@ -17,8 +17,8 @@ from datamodules.phantoms.ct_chest import sample_chest
 from datamodules.phantoms.ct_files import Naming, uid, write_series
 from datamodules.sources.ct.headers import Header, read_header
 from datamodules.sources.ct.series import AIR, assemble, read_series
-from datamodules.sources.lidc_idri import LidcIdri
-from datamodules.sources.qin_lung_ct import QinLungCT
+from datamodules.sources.lidc_idri import LIDCIDRISource
+from datamodules.sources.qin_lung_ct import QINLungCTSource
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_compressed_slices_decode_to_the_same_values(tmp_path, syntax):
 
 
 def test_trees_old_and_new_with_radiographs_and_segmentations_give_one_scan_a_patient(pristine):
-    lidc, qin = LidcIdri(pristine).cases(), QinLungCT(pristine).cases()
+    lidc, qin = LIDCIDRISource(pristine).cases(), QINLungCTSource(pristine).cases()
     assert sorted(case.patient_id for case in lidc) == [f"LIDC-IDRI-{i:04d}" for i in range(1, 5)]
     assert len({case.case_id for case in lidc}) == 4
     assert sorted(case.patient_id for case in qin) == [
@@ -142,7 +142,7 @@ def test_what_lies_beside_slices_is_left_aside(root):
     """And slices are DICOM files by their content: names without an ending are fine."""
 
     def found():
-        (case,) = (c for c in LidcIdri(root).cases() if c.patient_id == "LIDC-IDRI-0001")
+        (case,) = (c for c in LIDCIDRISource(root).cases() if c.patient_id == "LIDC-IDRI-0001")
         return case.series
 
     folder = lidc_series(root, 1)
@@ -158,7 +158,7 @@ def test_what_lies_beside_slices_is_left_aside(root):
     series = found()
     assert [path.read_bytes() for path in series.files] == before
     assert {path.name[:2] for path in series.files} == {"IM"}
-    (scan,) = (s for s in LidcIdri(root).scans() if s.case_id == series.uid)
+    (scan,) = (s for s in LIDCIDRISource(root).scans() if s.case_id == series.uid)
     assert scan.readings == folder / "068.xml"
     assert read_series(folder).files == series.files
 
@@ -177,14 +177,16 @@ def test_a_missing_slice_in_the_middle(root):
     files = in_order(folder)
     series = read_header(files[0]).series
     files[4].unlink()
-    expect(LidcIdri(root).cases, "missing slice", series, files[3].name, files[5].name)
+    expect(LIDCIDRISource(root).cases, "missing slice", series, files[3].name, files[5].name)
 
 
 def test_a_slice_at_an_uneven_position(root):
     files = in_order(lidc_series(root, 1))
     x, y, z = dcmread(files[7]).ImagePositionPatient
     rewrite(files[7], ImagePositionPatient=[x, y, float(z) - 12])
-    expect(LidcIdri(root).cases, "uneven position", read_header(files[0]).series, files[7].name)
+    expect(
+        LIDCIDRISource(root).cases, "uneven position", read_header(files[0]).series, files[7].name
+    )
 
 
 def test_duplicated_positions(root):
@@ -192,7 +194,7 @@ def test_duplicated_positions(root):
     again = files[2].with_name("again.dcm")
     shutil.copy(files[2], again)
     rewrite(again, SOPInstanceUID="1.2.3")
-    error = expect(LidcIdri(root).cases, "second slice", read_header(files[0]).series)
+    error = expect(LIDCIDRISource(root).cases, "second slice", read_header(files[0]).series)
     assert {error.where, *error.found.split("(")[1:]} & {str(again), str(files[2])}
     assert again.name in str(error) and files[2].name in str(error)
 
@@ -203,7 +205,7 @@ def test_two_series_mixed_in_one_folder(root):
     shutil.copy(stranger, here / "stranger.dcm")
     both = [read_header(path).series for path in (in_order(there)[0], in_order(there)[1])]
     own = next(read_header(p).series for p in in_order(here) if p.name != "stranger.dcm")
-    expect(LidcIdri(root).cases, "two series", here, both[0], own, "stranger.dcm")
+    expect(LIDCIDRISource(root).cases, "two series", here, both[0], own, "stranger.dcm")
     expect(lambda: read_series(here), "two series", "stranger.dcm")
 
 
@@ -215,7 +217,7 @@ def test_a_truncated_slice(root, kept):
     files[3].write_bytes(whole[:kept])
 
     def read_everything():
-        source = LidcIdri(root)
+        source = LIDCIDRISource(root)
         for case in source.cases():
             scan = source.open(case)
             for index in range(len(scan.series)):
@@ -232,7 +234,7 @@ def test_a_segmentation_where_a_ct_was_expected(root):
     uid_ = dcmread(segmentation).SeriesInstanceUID
     expect(lambda: read_series(segmentation.parent), "DICOM-SEG", uid_, segmentation)
     shutil.rmtree(next(home.glob("*41946")))
-    expect(QinLungCT(root).cases, "DICOM-SEG", uid_, segmentation, "no CT of patient")
+    expect(QINLungCTSource(root).cases, "DICOM-SEG", uid_, segmentation, "no CT of patient")
 
 
 @pytest.mark.parametrize(
@@ -248,26 +250,26 @@ def test_a_segmentation_where_a_ct_was_expected(root):
 def test_slices_that_differ_within_a_series(root, changes, told):
     files = in_order(lidc_series(root, 1))
     rewrite(files[5], **changes)
-    expect(LidcIdri(root).cases, told, files[5].name)
+    expect(LIDCIDRISource(root).cases, told, files[5].name)
 
 
 def test_no_ct_at_all(tmp_path):
     (tmp_path / "LIDC-IDRI" / "LIDC-IDRI-0001").mkdir(parents=True)
-    expect(LidcIdri(tmp_path).cases, "no CT series")
+    expect(LIDCIDRISource(tmp_path).cases, "no CT series")
     (tmp_path / "empty").mkdir()
     expect(lambda: read_series(tmp_path / "empty"), "no DICOM file")
 
 
 def test_remembered_headers_are_those_of_the_files_until_these_change(root, tmp_path):
     def headers():
-        source = LidcIdri(root)
+        source = LIDCIDRISource(root)
         source.memory = tmp_path / "cache"
         return {h.path: h for scan in source.scans() for h in scan.headers}
 
     first = headers()
     assert (tmp_path / "cache" / "headers-lidc_idri.json").is_file()
     assert headers() == first
-    assert headers() == {h.path: h for s in LidcIdri(root).scans() for h in s.headers}
+    assert headers() == {h.path: h for s in LIDCIDRISource(root).scans() for h in s.headers}
     changed = next(iter(first))
     rewrite(changed, PatientSex="F")
     assert headers()[changed].attributes == {"sex": "F"}

@@ -20,7 +20,7 @@ from datamodules.preprocessing import Preprocessing
 from datamodules.protocol import Protocol
 from datamodules.sources import open_source
 from datamodules.sources.base import Case
-from datamodules.sources.jsrt import JSRT, raw_to_grey, scr_fold
+from datamodules.sources.jsrt import JSRTSource, raw_to_grey, scr_fold
 from datamodules.targets import to_channels
 
 SIDE = 256
@@ -51,7 +51,7 @@ def same(one: Path, two: Path) -> bool:
     first, second = read(one), read(two)
     return set(first) == set(second) and all(
         np.array_equal(first[i][0], second[i][0])
-        and all(np.array_equal(first[i][1][s], second[i][1][s]) for s in JSRT.structures)
+        and all(np.array_equal(first[i][1][s], second[i][1][s]) for s in JSRTSource.structures)
         for i in first
     )
 
@@ -70,14 +70,14 @@ def convert(root: Path, suffix: str, depth: int = 8, invert: bool = False) -> No
         path.unlink()
 
 
-def first_case(root: Path) -> tuple[JSRT, Case]:
-    source = JSRT(root)
+def first_case(root: Path) -> tuple[JSRTSource, Case]:
+    source = JSRTSource(root)
     return source, source.cases()[0]
 
 
 def test_an_official_film_reads_back_to_the_exact_pixel(tmp_path: Path) -> None:
     write_jsrt(tmp_path, 1)
-    (case,) = (source := JSRT(tmp_path)).cases()
+    (case,) = (source := JSRTSource(tmp_path)).cases()
     values = np.random.default_rng(0).integers(0, 4096, (2048, 2048), dtype=np.uint16)
     values[0, :4] = (0, 4095, 1, 2048)
     case.image.write_bytes(b"".join(int(v).to_bytes(2, "big") for v in values[0]))
@@ -121,17 +121,21 @@ def test_reading_equalising_and_resizing_a_film_is_quick(tmp_path: Path) -> None
 
 
 def test_cases_tell_patient_stratum_fold_and_clinic(root: Path) -> None:
-    cases = JSRT(root).cases()
+    cases = JSRTSource(root).cases()
     assert [c.stratum for c in cases] == ["nodule"] * 3 + ["normal"] * 3
     assert all(c.attributes["sex"] in "FM" for c in cases)
     assert cases[0].attributes["finding"].startswith(("malignant", "benign"))
     assert cases[-1].attributes["finding"] == "non-nodule"
-    assert JSRT.patient("JPCNN036") == JSRT.patient("JPCNN012") != JSRT.patient("JPCNN013")
+    assert (
+        JSRTSource.patient("JPCNN036")
+        == JSRTSource.patient("JPCNN012")
+        != JSRTSource.patient("JPCNN013")
+    )
     assert (scr_fold("JPCLN001"), scr_fold("JPCNN092")) == (0, 1)
 
 
 def test_folds_divide_the_release_as_published() -> None:
-    folds = [scr_fold(case_id) for case_id in JSRT.released_ids()]
+    folds = [scr_fold(case_id) for case_id in JSRTSource.released_ids()]
     assert (folds.count(0), folds.count(1)) == (124, 123)
 
 
@@ -245,7 +249,7 @@ def test_two_kinds_of_films_are_an_error(root: Path) -> None:
     path = next((root / "All247images").glob("*.IMG"))
     Image.new("L", (SIDE, SIDE)).save(path.with_suffix(".png"))
     with pytest.raises(DataError, match="img, png"):
-        JSRT(root).cases()
+        JSRTSource(root).cases()
 
 
 @pytest.mark.parametrize("change", [-2, -1, 2, 1024])
@@ -263,14 +267,14 @@ def test_a_real_film_must_be_2048_pixels_wide(root: Path) -> None:
     _, case = first_case(root)
     (root / "All247images" / "PHANTOM_DATA.json").unlink()
     with pytest.raises(DataError, match="8388608"):
-        JSRT(root).read_image(case)
+        JSRTSource(root).read_image(case)
 
 
 def test_a_film_in_the_other_fold_is_an_error(root: Path) -> None:
     masks = root / "scratch"
     shutil.copy(masks / "fold1/masks/heart/JPCLN001.gif", masks / "fold2/masks/heart/JPCLN001.gif")
     with pytest.raises(DataError, match="odd numbers in fold 1"):
-        JSRT(root).cases()
+        JSRTSource(root).cases()
 
 
 def test_a_mask_of_another_size_is_an_error(root: Path) -> None:
@@ -286,44 +290,44 @@ def test_one_mask_in_two_files_is_an_error(root: Path) -> None:
     hearts = root / "scratch/fold1/masks/heart"
     shutil.copy(hearts / "JPCLN001.gif", hearts / "JPCLN001.GIF")
     with pytest.raises(DataError, match="the same mask as"):
-        JSRT(root).cases()
+        JSRTSource(root).cases()
 
 
 def test_clinical_tables_are_found_beside_the_films(root: Path) -> None:
-    expected = [case.attributes for case in JSRT(root).cases()]
+    expected = [case.attributes for case in JSRTSource(root).cases()]
     (root / "Clinical Information").mkdir()
     for name in ("CLNDAT_EN.txt", "CNNDAT_EN.TXT"):
         (root / "All247images" / name).rename(root / "Clinical Information" / name)
-    assert [case.attributes for case in JSRT(root).cases()] == expected
+    assert [case.attributes for case in JSRTSource(root).cases()] == expected
     shutil.rmtree(root / "Clinical Information")
-    assert [case.attributes for case in JSRT(root).cases()] == [{}] * len(expected)
+    assert [case.attributes for case in JSRTSource(root).cases()] == [{}] * len(expected)
 
 
 def test_a_missing_mask_is_named(root: Path) -> None:
     (root / "scratch/fold1/masks/heart/JPCLN003.gif").unlink()
     with pytest.raises(DataError, match="JPCLN003 mask \\(heart\\)"):
-        JSRT(root).cases()
+        JSRTSource(root).cases()
 
 
 def test_absent_masks_absent_films_and_two_copies(root: Path) -> None:
     shutil.copytree(root / "scratch", root / "scr")
     with pytest.raises(DataError, match="one copy"):
-        JSRT(root).cases()
+        JSRTSource(root).cases()
     shutil.rmtree(root / "scr")
     shutil.copytree(root / "All247images", root / "JSRT" / "All247images")
     with pytest.raises(DataError, match="one folder"):
-        JSRT(root).cases()
+        JSRTSource(root).cases()
     shutil.rmtree(root / "JSRT")
     shutil.rmtree(root / "scratch")
     with pytest.raises(DataError, match="films without masks"):
-        JSRT(root).cases()
+        JSRTSource(root).cases()
     shutil.rmtree(root / "All247images")
     with pytest.raises(MissingDataError, match="the data set jsrt"):
-        JSRT(root).cases()
+        JSRTSource(root).cases()
 
 
 def test_the_reference_grid_has_its_own_spacing(root: Path, tmp_path: Path) -> None:
-    source = JSRT(root)
+    source = JSRTSource(root)
     cases = source.cases()
     preprocessing = Preprocessing(size=64)
     prepared = prepare(source, cases, preprocessing, tmp_path / "cache")
@@ -335,8 +339,8 @@ def test_the_reference_grid_has_its_own_spacing(root: Path, tmp_path: Path) -> N
     assert item["references"]["heart"].shape == (SIDE // 2, SIDE // 2)
     film_mm = 2048 * 0.175
     assert item["spacing"] == pytest.approx((film_mm / (SIDE // 2),) * 2)
-    assert JSRT(root).spacing((SIDE, SIDE)) == pytest.approx((film_mm / SIDE,) * 2)
-    assert JSRT(root).spacing((100, 100)) is None
+    assert JSRTSource(root).spacing((SIDE, SIDE)) == pytest.approx((film_mm / SIDE,) * 2)
+    assert JSRTSource(root).spacing((100, 100)) is None
 
 
 @pytest.mark.parametrize(
@@ -364,7 +368,7 @@ def test_the_datamodule_divides_jsrt_by_itself(root: Path, tmp_path: Path) -> No
     (batch, *_) = data.train_dataloader()
     assert batch["target"].shape == (2, 4, 32, 32)
     (tested,) = data.test_dataloader()
-    assert set(tested["references"][0]) == set(JSRT.structures)
+    assert set(tested["references"][0]) == set(JSRTSource.structures)
 
 
 def test_the_datamodule_tests_every_film_once_over_the_folds(root: Path, tmp_path: Path) -> None:
@@ -376,7 +380,7 @@ def test_the_datamodule_tests_every_film_once_over_the_folds(root: Path, tmp_pat
         )
         data.setup("test")
         tested += [i["case_id"] for b in data.test_dataloader() for i in b["identity"]]
-    assert sorted(tested) == list(JSRT(root).official_ids)
+    assert sorted(tested) == list(JSRTSource(root).official_ids)
 
 
 def test_seeds_train_on_their_draws(root: Path, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from datamodules.phantoms import (
     write_phantoms,
     write_shenzhen,
 )
-from datamodules.sources.montgomery import Montgomery
-from datamodules.sources.shenzhen import Shenzhen
+from datamodules.sources.montgomery import MontgomerySource
+from datamodules.sources.shenzhen import ShenzhenSource
 
 SIZE, JSRT_SIZE = 128, 256
 SCR = ("left lung", "right lung", "heart", "left clavicle", "right clavicle")
@@ -295,7 +295,7 @@ def test_mean_shape_is_neither_useless_nor_enough(root: Path) -> None:
 
 
 def test_the_real_readers_accept_the_phantoms(root: Path) -> None:
-    for source, count in ((Montgomery(root), 12), (Shenzhen(root), 16)):
+    for source, count in ((MontgomerySource(root), 12), (ShenzhenSource(root), 16)):
         cases = source.cases()
         assert len(cases) == count
         for case in cases:
