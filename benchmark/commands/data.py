@@ -126,12 +126,12 @@ def _audit(root: Path, datasets: Sequence[str] | None, out: Path) -> int:
     from rich.table import Table
 
     from benchmark.progress import console, say, shown
-    from datamodules.checks.audit import FINDINGS, audit, write_table
+    from datamodules.checks.audit import FINDINGS, audit, write_audit
     from datamodules.checks.contact_sheets import write_contact_sheets
 
     sources = _present_sources(root, datasets)
     rows = audit(sources, progress=shown)
-    write_table(rows, out / "audit.csv")
+    write_audit(rows, out / "audit.csv")
     table = Table(title=f"reference masks below {root}", title_justify="left")
     for column in ("data set", "masks", *FINDINGS, "suspect"):
         table.add_column(column, no_wrap=True, justify="left" if column == "data set" else "right")

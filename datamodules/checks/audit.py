@@ -19,7 +19,7 @@ from typing import cast
 
 import numpy as np
 
-from datamodules.checks.mask_geometry import MaskMeasures, measure
+from datamodules.checks.mask_geometry import MaskMeasures, measure_shape
 from datamodules.digests import Digests, Progress, combined, no_progress, write_atomically
 from datamodules.sources import Case, Source
 
@@ -159,7 +159,7 @@ def _measures(
 def _measure_all(source: Source, cases: Sequence[Case], progress: Progress) -> list[MaskMeasures]:
     def measure_case(case: Case) -> MaskMeasures:
         film = source.read_image(case)
-        return measure(source.read_masks(case, (film.shape[0], film.shape[1])))
+        return measure_shape(source.read_masks(case, (film.shape[0], film.shape[1])))
 
     with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)))) as pool:
         done = pool.map(measure_case, cases)
@@ -167,7 +167,7 @@ def _measure_all(source: Source, cases: Sequence[Case], progress: Progress) -> l
         return list(cast("Iterable[MaskMeasures]", shown))
 
 
-def write_table(rows: Sequence[AuditRow], path: Path) -> None:
+def write_audit(rows: Sequence[AuditRow], path: Path) -> None:
     """Write one CSV line a case.
 
     Columns: ``dataset case_id suspect findings`` (names apart by blanks), a 0/1 column

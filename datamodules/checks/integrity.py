@@ -35,7 +35,7 @@ from datamodules.splits import Key, make_split
 
 __all__ = ["Problem", "Report", "check"]
 
-PICTURES = (".png", ".gif", ".img", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
+FILM_ENDINGS = (".png", ".gif", ".img", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
 
 
 @dataclass
@@ -215,7 +215,7 @@ def _odd_names(source: Source, cases: Sequence[Case]) -> list[Problem]:
     for folder in sorted({path.parent for path in used}):
         for name, path in list_files(folder).items():
             case_id = path.stem.upper().removesuffix("_MASK")
-            if path not in used and path.suffix.lower() in PICTURES and case_id not in known:
+            if path not in used and path.suffix.lower() in FILM_ENDINGS and case_id not in known:
                 problems.append(
                     Problem(
                         "odd_name",
