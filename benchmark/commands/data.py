@@ -80,16 +80,13 @@ def _check(root: Path, datasets: Sequence[str] | None, as_json: bool) -> int:
 
 def _protocols() -> dict[str, Protocol]:
     """Return all protocols that come with the benchmark, by name."""
-    from benchmark.planning.compose import DESCRIPTIVE
+    from benchmark.planning.compose import without_description
     from benchmark.planning.library import load
     from datamodules.protocol import Protocol
 
     folder = Path(__file__).parents[1] / "protocols"
     loaded = [load("protocols", path.stem) for path in sorted(folder.glob("*.yaml"))]
-    return {
-        settings["name"]: Protocol(**{k: v for k, v in settings.items() if k not in DESCRIPTIVE})
-        for settings in loaded
-    }
+    return {settings["name"]: Protocol(**without_description(settings)) for settings in loaded}
 
 
 def _print(root: Path, reports: Sequence[Report]) -> None:

@@ -17,7 +17,7 @@ from benchmark.prediction.pictures import as_jpeg, as_png, overlay
 from benchmark.prediction.segmentation import Segmentation, segment
 from benchmark.progress import say, shown
 from contract.errors import DataError, UserError
-from datamodules.digests import write_atomically
+from contract.files import write_atomically
 from datamodules.sources.files import DICOM_ENDINGS
 from datamodules.sources.films import FORMATS, Film, has_dicom_mark, read_film
 from datamodules.sources.own_data import PICTURE_ENDINGS
@@ -231,7 +231,7 @@ def write_table(path: Path, rows: Sequence[Row], networks: Networks) -> None:
     writer.writeheader()
     for row in rows:
         writer.writerow({key: _shown(value) for key, value in row.items()})
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue())
 
 
 def _shown(value: object) -> object:

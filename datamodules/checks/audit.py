@@ -19,8 +19,9 @@ from typing import cast
 
 import numpy as np
 
+from contract.files import write_atomically
 from datamodules.checks.mask_geometry import MaskMeasures, measure_shape
-from datamodules.digests import Digests, Progress, combined, no_progress, write_atomically
+from datamodules.digests import Digests, Progress, combined, no_progress
 from datamodules.sources import Case, Source
 
 AUDIT_FORMAT = 1
@@ -152,7 +153,7 @@ def _measures(
         return [MaskMeasures(**entry) for entry in json.loads(stored.read_text())]
     except (OSError, ValueError, TypeError):
         measured = _measure_all(source, cases, progress)
-        write_atomically(stored, json.dumps([asdict(m) for m in measured]).encode())
+        write_atomically(stored, json.dumps([asdict(m) for m in measured]))
         return measured
 
 

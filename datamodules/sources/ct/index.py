@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.errors import DataError
+from contract.files import write_atomically
 from datamodules.sources.ct.headers import SliceHeader, is_dicom_image, read_slice_header
 
 INDEX_FORMAT = 2
@@ -61,12 +62,9 @@ class HeaderIndex:
     def save(self) -> None:
         """Write the index if it changed and can be written."""
         if self._changed and self._path is not None:
-            # Imported here: digests know of cases, and cases of this room.
-            from datamodules.digests import write_atomically
-
             text = json.dumps({"format": INDEX_FORMAT, "folders": self._known})
             with suppress(OSError):  # it only saves time; `status` works on a read-only folder
-                write_atomically(self._path, text.encode())
+                write_atomically(self._path, text)
             self._changed = False
 
 
