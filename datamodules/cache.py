@@ -8,7 +8,6 @@ finish wins and the others use its folder.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 import uuid
@@ -23,11 +22,11 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.arrays import Spacing
+from contract.machine import cores
 from datamodules.decoding import PLANES, Decoded, decode_all, from_png, slices_of, total
 from datamodules.digests import Digests, Progress, combined, no_progress
 from datamodules.preprocessing import DEFAULT_HU_WINDOW, Preprocessing
-from datamodules.sources.base import Case, Source
+from datamodules.sources.base import Case, Source, Spacing
 from datamodules.sources.ct.pseudo_masks import PSEUDO_MASK_FORMAT
 from datamodules.sources.ct.scan import Scan
 
@@ -178,7 +177,7 @@ def _build(
         new_array = partial(np.lib.format.open_memmap, mode="w+", dtype=np.uint8, shape=shape)
         images, masks = new_array(beside / "images.npy"), new_array(beside / "masks.npy")
         entries, offset = [], 0
-        workers = max(1, len(os.sched_getaffinity(0)))
+        workers = cores()
         with (
             ThreadPoolExecutor(workers) as pool,
             (beside / "references.bin").open("wb") as references,

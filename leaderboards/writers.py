@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from contract.files import replacing, write_atomically
 from contract.rows import LEADERBOARD_SCHEMA
 from leaderboards import columns, markdown
 from leaderboards.manuscript import paper
@@ -42,12 +43,12 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     findings = Findings.of(cases, meta.draws)
     page = html.prepare(table, meta, findings, album)
-    _write_rows(folder / "cases.parquet", cases)
+    replace(folder / "cases.parquet", lambda path: pq.write_table(cases, path))
     rows = pa.Table.from_pandas(table, schema=LEADERBOARD_SCHEMA, preserve_index=False)
-    _write_rows(folder / "leaderboard.parquet", rows)
+    replace(folder / "leaderboard.parquet", lambda path: pq.write_table(rows, path))
     frames = {"leaderboard": table, "published": differences.compare(table), **findings.frames}
     for name, frame in frames.items():
-        write_atomically(folder / f"{name}.csv", frame.to_csv(index=False, float_format="%.10g"))
+        _write_text(folder / f"{name}.csv", frame.to_csv(index=False, float_format="%.10g"))
     data = paper.DataSets.of(
         (row["train_on"], row["test_on"])
         for row in cases.group_by(["train_on", "test_on"]).aggregate([]).to_pylist()
@@ -65,14 +66,13 @@ def write(
     else:
         (folder / html.PAGE_TO_SHARE).unlink(missing_ok=True)
     for name, content in texts.items():
-        write_atomically(folder / name, content)
+        _write_text(folder / name, content)
     _figures(folder / "figures", page)
     return folder
 
 
-def _write_rows(path: Path, table: pa.Table) -> None:
-    with replacing(path) as file:
-        pq.write_table(table, file)
+def _write_text(path: Path, content: str) -> None:
+    replace(path, lambda beside: beside.write_text(content, "utf-8"))
 
 
 def _figures(folder: Path, page: html.Page) -> None:
@@ -87,4 +87,16 @@ def _figures(folder: Path, page: html.Page) -> None:
         if old.name not in wanted:
             old.unlink()
     for name, content in wanted.items():
-        write_atomically(folder / name, content)
+        _write_text(folder / name, content)
+
+
+def replace(path: Path, write_to: Callable[[Path], object]) -> None:
+    """Write a file beside its place and move it there, so that readers never see half of it."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write_to(beside)
+        with beside.open("rb") as written:
+            os.fsync(written.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

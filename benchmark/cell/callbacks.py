@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import signal
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 
 from benchmark.progress import ProgressFile, duration
+from contract.machine import peak_memory_mib
 
 
 class Reporter(pl.Callback):
@@ -116,11 +116,7 @@ class Meter(pl.Callback):
     def measured(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Any]:
         """Return what ``cell.json`` records of the run's cost."""
         on_gpu = module.device.type == "cuda" or trainer.accelerator.name() == "cuda"
-        peak = (
-            torch.cuda.max_memory_allocated()
-            if on_gpu
-            else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        )
+        peak = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else peak_memory_mib()
         return {
             "device": torch.cuda.get_device_name() if on_gpu else "cpu",
             "processes": trainer.world_size,
@@ -131,5 +127,5 @@ class Meter(pl.Callback):
                 p.numel() for name, p in module.named_parameters() if not name.startswith("critic.")
             ),
             "images_per_s": round(self.images / self.seconds, 3) if self.seconds else None,
-            "peak_memory_mib": round(peak / 2**20, 1),
+            "peak_memory_mib": None if peak is None else round(peak, 1),
         }

@@ -13,6 +13,7 @@ warnings.filterwarnings("ignore", message=".*torch.jit.*")
 warnings.filterwarnings("ignore", message=".*srun. command is available.*")
 
 import pytorch_lightning as pl  # noqa: E402
+import torch  # noqa: E402
 import yaml  # noqa: E402
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment  # noqa: E402
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment  # noqa: E402
@@ -128,6 +129,8 @@ class CellCLI(LightningCLI):
         }
         if given.get("deterministic") is None:
             kwargs["deterministic"] = "warn"
+        if given.get("accelerator") in (None, "auto") and not torch.cuda.is_available():
+            kwargs["accelerator"] = "cpu"  # never MPS by itself: its results were never checked
         if given.get("devices") in (None, "auto"):
             kwargs["devices"] = 1
         elif given["devices"] not in (1, "1") or given.get("num_nodes", 1) > 1:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
 import shutil
 import threading
 import time
@@ -96,7 +97,7 @@ class Owner:
 
     def _signature(self) -> str:
         said = {
-            "host": os.uname().nodename,
+            "host": platform.node(),
             "pid": os.getpid(),
             "born": _birth(os.getpid()),
             "job": slurm_job(),
@@ -160,7 +161,7 @@ def _dead(folder: Path) -> str | None:
     token = str(said.get("token") or f"unnamed-{stat.st_ino}")
     if said.get("job") and said["job"] == slurm_job() and said["starts"] < _slurm_starts():
         return token  # SLURM starts a requeued job only after its predecessor's death
-    if said["host"] == os.uname().nodename and said["born"] is not None:
+    if said["host"] == platform.node() and said["born"] is not None:
         return None if _birth(said["pid"]) == said["born"] else token
     return None if silent < DEAD_AFTER_S else token
 

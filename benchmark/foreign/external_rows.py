@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,10 +11,10 @@ from typing import Any, cast
 import numpy as np
 
 from benchmark.progress import shown
+from contract.machine import cores
 from contract.words import BACKGROUND
 from datamodules.cache import prepare
 from datamodules.datasets import CaseList, EvaluationSet
-from datamodules.division import DividedProtocol
 from datamodules.foreign.predicted_masks import (
     read_scan,
     read_structures,
@@ -23,6 +22,7 @@ from datamodules.foreign.predicted_masks import (
     sides,
     to_scored_grid,
 )
+from datamodules.grounding import GroundedProtocol
 from datamodules.preprocessing import Preprocessing
 from datamodules.sources.ct.scan import Scan
 from datamodules.sources.own_description import Labels
@@ -62,7 +62,7 @@ class ScoredCases:
 
     def __init__(
         self,
-        protocol: DividedProtocol,
+        protocol: GroundedProtocol,
         keys: Sequence[Key],
         preprocessing: Preprocessing,
         cache: Path,
@@ -94,7 +94,7 @@ class ScoredCases:
             return self._film(path, group.start, reading)
 
         count = len(self.keys)
-        with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)))) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             scored = shown(pool.map(one, range(count)), count, "scoring masks")
             found = cast("list[tuple[bool | None, Rows]]", list(scored))
         standing = [right for right, _ in found if right is not None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,10 +20,11 @@ from benchmark.cell.cell import INTERRUPTED, Cell, read_record, update_record
 from benchmark.cell.ownership import BusyError, Owner
 from benchmark.failures import explain, explain_exit
 from benchmark.launchers.display import Board
-from benchmark.launchers.slots import Slot, Slots, machine_cores, share_out, visible_gpus
+from benchmark.launchers.slots import Slot, Slots, share_out, visible_gpus
 from benchmark.launchers.watch import Limits, Pulse
 from benchmark.progress import duration, say
-from contract.files import write_atomically
+from contract.machine import cores
+from datamodules.digests import write_atomically
 
 GRACE_S = 10.0
 """What an interrupted cell gets to end by itself."""
@@ -37,7 +39,7 @@ def slots_for(
     """Divide this machine for cells; see ``share_out``. Cells told to use the CPU get no GPUs."""
     accelerators = {(cell.config or {}).get("trainer", {}).get("accelerator") for cell in cells}
     gpus = [] if accelerators == {"cpu"} else visible_gpus()
-    return share_out(gpus, machine_cores(), devices, cells_per_gpu, jobs)
+    return share_out(gpus, cores(), devices, cells_per_gpu, jobs)
 
 
 def run_cells(
@@ -86,15 +88,19 @@ def run_cells(
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let SIGTERM, and a closed terminal unless it is ignored, do what Ctrl-C does."""
+    """Let SIGTERM, and a closed terminal unless it is ignored, do what Ctrl-C does.
+
+    Windows knows no closed terminal (SIGHUP).
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     before = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) == signal.SIG_DFL:
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
                 before[number] = signal.signal(number, interrupt)
     try:
         yield
@@ -133,7 +139,7 @@ def _hold_and_run(cell: Cell, slot: Slot, limits: Limits, stop: threading.Event)
             return "done", "by another process meanwhile"
         config = cell.folder / "config.yaml"
         text = yaml.safe_dump(cell.config, sort_keys=False, allow_unicode=True)
-        write_atomically(config, text)
+        write_atomically(config, text.encode())
         command = [sys.executable, "-m", "benchmark", "fit", "--config", str(config)]
         command += ["--out", str(cell.folder)]
         if "devices" not in cell.config["trainer"]:
@@ -190,6 +196,9 @@ def _record_death(cell: Cell, owner: Owner, given_up: str, code: int) -> tuple[s
 
 def _end(process: subprocess.Popen[bytes], grace_s: float) -> None:
     """End a process and all its children, after some grace where it may help."""
+    if not hasattr(os, "killpg"):
+        _end_without_group(process)
+        return
     try:
         if process.poll() is None and grace_s:
             os.killpg(process.pid, signal.SIGTERM)
@@ -198,4 +207,14 @@ def _end(process: subprocess.Popen[bytes], grace_s: float) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
+    process.wait()
+
+
+def _end_without_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process where the system has no process groups (Windows); it gets no grace there."""
+    program = shutil.which("taskkill")
+    if program is not None and process.poll() is None:
+        words = [program, "/F", "/T", "/PID", str(process.pid)]  # with all its children
+        subprocess.run(words, capture_output=True, check=False)
+    process.kill()
     process.wait()

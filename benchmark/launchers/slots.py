@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -73,7 +74,9 @@ class Slots:
         first = self.all[0]
         gpus = len({gpu for slot in self.all for gpu in slot.gpus})
         of = f"{first.devices} of {gpus} GPUs" if gpus else f"{first.devices} CPU process(es)"
-        return f"{len(self.all)} at a time, each on {of} with {first.threads} threads a process"
+        told = f"{len(self.all)} at a time, each on {of} with {first.threads} threads a process"
+        unused = "" if gpus else unused_gpu()
+        return f"{told}; {unused}" if unused else told
 
 
 def share_out(
@@ -119,11 +122,11 @@ def share_out(
     return Slots([Slot(group, threads, devices) for group in shared])
 
 
-def machine_cores() -> int:
-    """Return how many CPU cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def unused_gpu() -> str:
+    """Return in words which GPU of this machine is left unused, if one is."""
+    if platform.system() == "Darwin" and platform.machine() == "arm64":
+        return "Apple's GPU (MPS) is not used: no result was ever checked on it"
+    return ""
 
 
 def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -51,6 +52,18 @@ def is_available() -> bool:
     if "SLURM_JOB_ID" in os.environ or shutil.which("sbatch") is None:
         return False
     return ask(["sinfo", "--noheader", "--format=%P"])[0] == 0
+
+
+def require_sbatch() -> None:
+    """Refuse to submit where nothing can be submitted, before anything is prepared.
+
+    Raises:
+        UserError: if there is no ``sbatch``.
+    """
+    if shutil.which("sbatch") is None:
+        found = f"no sbatch on this machine ({platform.system()})"
+        todo = "submit from there, or run here with --launcher local"
+        raise UserError("SLURM", found, "a login node of a cluster, which has it", todo)
 
 
 def require_divisible(cells: Sequence[Cell], site: Site, devices: int) -> None:

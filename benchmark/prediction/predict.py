@@ -17,10 +17,11 @@ from benchmark.prediction.pictures import as_jpeg, as_png, overlay
 from benchmark.prediction.segmentation import Segmentation, segment
 from benchmark.progress import say, shown
 from contract.errors import DataError, UserError
-from contract.files import write_atomically
-from datamodules.sources.files import DICOM_ENDINGS
-from datamodules.sources.films import FORMATS, Film, has_dicom_mark, read_film
-from datamodules.sources.own_data import PICTURE_ENDINGS
+from contract.machine import cores
+from datamodules.digests import write_atomically
+from datamodules.sources.dicom import SUFFIXES
+from datamodules.sources.films import FORMATS, Film, is_dicom, read_film
+from datamodules.sources.own_data import PICTURES
 
 TABLE = "predictions.csv"
 AT_ONCE = 4
@@ -71,7 +72,7 @@ def predict(
     told = f"{cells.name}: {len(networks)} network{'s' if len(networks) > 1 else ''}"
     say(f"{told}, trained on PHANTOM DATA: synthetic films" if cells.phantom else told)
     rows: list[Row] = []
-    pool = ThreadPoolExecutor(min(AT_ONCE, len(os.sched_getaffinity(0))))
+    pool = ThreadPoolExecutor(min(AT_ONCE, cores()))
     try:
         done = pool.map(lambda job: _one(job, networks, cells, out, bits), jobs)
         for row in shown(done, len(jobs), "segmenting"):
@@ -133,7 +134,7 @@ def _output_names(names: Sequence[PurePosixPath]) -> list[PurePosixPath]:
 
 
 def _has_film_ending(path: PurePath) -> bool:
-    return path.suffix.lower() in (*PICTURE_ENDINGS, *DICOM_ENDINGS)
+    return path.suffix.lower() in (*PICTURES, *SUFFIXES)
 
 
 def _files(folder: Path, out: Path) -> Iterator[Path]:
@@ -150,7 +151,7 @@ def _may_be_film(path: Path) -> bool:
         return True
     # Names that scanners give, such as IM0001 or 1.2.840.113, have no ending to go by.
     try:
-        return path.is_file() and has_dicom_mark(path)
+        return path.is_file() and is_dicom(path)
     except DataError:
         return False
 
@@ -231,7 +232,7 @@ def write_table(path: Path, rows: Sequence[Row], networks: Networks) -> None:
     writer.writeheader()
     for row in rows:
         writer.writerow({key: _shown(value) for key, value in row.items()})
-    write_atomically(path, text.getvalue())
+    write_atomically(path, text.getvalue().encode())
 
 
 def _shown(value: object) -> object:

@@ -35,6 +35,7 @@ from benchmark.running.run import (
     set_aside_stale,
 )
 from contract.errors import UserError
+from contract.machine import be_modest
 
 LOGIN_CORES = 4
 """Images are prepared on the node that submits; it has other users too."""
@@ -115,11 +116,12 @@ def submit_suite(request: Request, dry_run: bool = False, jobs: int | None = Non
                 record_no_data(cell)
         if not todo:
             return _nothing_to_submit(request, plan, root, queue)
+        slurm.require_sbatch()
         slurm.require_divisible(todo, site, order.devices)
         bury_lost(todo, queue.tickets)
         for cell in todo:
             set_aside_stale(cell)
-        _be_modest()
+        be_modest(LOGIN_CORES)
         prepare_caches(plan, todo, root, request.runs / "cache")
         made = slurm.submit(order, longest_first(todo))
     _tell_submitted(request, site, made, len(todo))
@@ -256,12 +258,6 @@ def _nothing_to_submit(request: Request, plan: Plan, root: Path, queue: Queue) -
     if board:
         say(f"leaderboard: {board / 'leaderboard.html'}")
     return 0
-
-
-def _be_modest() -> None:
-    """Leave most of this node to its other users."""
-    os.nice(5)
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:LOGIN_CORES])
 
 
 def _tell_submitted(request: Request, site: Site, made: Submission, count: int) -> None:

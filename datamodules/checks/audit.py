@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
@@ -19,9 +18,9 @@ from typing import cast
 
 import numpy as np
 
-from contract.files import write_atomically
-from datamodules.checks.mask_geometry import MaskMeasures, measure_shape
-from datamodules.digests import Digests, Progress, combined, no_progress
+from contract.machine import cores
+from datamodules.checks.mask_geometry import MaskMeasures, measure
+from datamodules.digests import Digests, Progress, combined, no_progress, write_atomically
 from datamodules.sources import Case, Source
 
 AUDIT_FORMAT = 1
@@ -153,22 +152,22 @@ def _measures(
         return [MaskMeasures(**entry) for entry in json.loads(stored.read_text())]
     except (OSError, ValueError, TypeError):
         measured = _measure_all(source, cases, progress)
-        write_atomically(stored, json.dumps([asdict(m) for m in measured]))
+        write_atomically(stored, json.dumps([asdict(m) for m in measured]).encode())
         return measured
 
 
 def _measure_all(source: Source, cases: Sequence[Case], progress: Progress) -> list[MaskMeasures]:
     def measure_case(case: Case) -> MaskMeasures:
         film = source.read_image(case)
-        return measure_shape(source.read_masks(case, (film.shape[0], film.shape[1])))
+        return measure(source.read_masks(case, (film.shape[0], film.shape[1])))
 
-    with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)))) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         done = pool.map(measure_case, cases)
         shown = progress(done, len(cases), f"auditing {source.name}")
         return list(cast("Iterable[MaskMeasures]", shown))
 
 
-def write_audit(rows: Sequence[AuditRow], path: Path) -> None:
+def write_table(rows: Sequence[AuditRow], path: Path) -> None:
     """Write one CSV line a case.
 
     Columns: ``dataset case_id suspect findings`` (names apart by blanks), a 0/1 column

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
 from contract.errors import DataError, MissingDataError
+from contract.machine import cores
 from datamodules.checks.problems import Problem, Report
 from datamodules.digests import Progress, combined
 from datamodules.sources import Case, CTSource, Source
@@ -48,7 +48,7 @@ def check_scans(source: Source, progress: Progress) -> Found:
     report.problems += _absent(source, scans, report)
     digests: list[tuple[Key, str]] = []
     whole: list[Case] = []
-    with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)))) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         shown = progress(scans, len(scans), f"checking {source.name}")
         for scan in cast("Iterable[Scan]", shown):
             problems, digest = _examine(source, scan, pool)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from contract.arrays import Mask
+Mask = NDArray[np.bool_]
 
 LUNG_SHARE = 0.02
 """A part smaller than this share of the largest one is no lung: collapsed lungs keep a tenth."""
@@ -56,7 +57,7 @@ class MaskMeasures:
     ripple: float
 
 
-def measure_shape(masks: Mapping[str, Mask]) -> MaskMeasures:
+def measure(masks: Mapping[str, Mask]) -> MaskMeasures:
     """Measure a case's masks.
 
     Args:

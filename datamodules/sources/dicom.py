@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.arrays import Spacing
 from contract.errors import DataError
+from datamodules.sources.base import Spacing
 from datamodules.sources.clinical import years
 from datamodules.sources.files import MAX_PIXELS
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+SUFFIXES = (".dcm", ".dicom")
+
 
 @dataclass(frozen=True)
-class FilmHeader:
+class Header:
     """What a DICOM header tells of a film.
 
     Attributes:
@@ -37,7 +39,7 @@ class FilmHeader:
     attributes: dict[str, str] = field(default_factory=dict)
 
 
-def read_film_header(path: Path) -> FilmHeader:
+def read_header(path: Path) -> Header:
     """Return what a file's header tells.
 
     Raises:
@@ -52,7 +54,7 @@ def read_film_header(path: Path) -> FilmHeader:
             "view": str(header.get("ViewPosition") or "").strip().upper(),
             "age": _age(str(header.get("PatientAge") or "")),
         }
-        return FilmHeader(
+        return Header(
             spacing=_spacing(path, spacing) if spacing else None,
             patient=_digest(patient) if patient else None,
             attributes={key: value for key, value in found.items() if value},

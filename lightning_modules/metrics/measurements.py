@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
-from contract.arrays import Mask
+Mask = NDArray[np.bool_]
 
 
-def measure_structure(
+def measure(
     masks: Mapping[str, Mask], structure: str, spacing: tuple[float, float] | None
 ) -> dict[str, float | None]:
     """Measure one structure of one film.

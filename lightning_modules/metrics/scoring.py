@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from contract.arrays import Mask
 from lightning_modules.activations import (
     Activation,
     foreground_channels,
@@ -19,9 +18,11 @@ from lightning_modules.activations import (
     lung_channels,
 )
 from lightning_modules.metrics.case_metrics import case_metrics, overlap_metrics
-from lightning_modules.metrics.measurements import measure_structure
+from lightning_modules.metrics.measurements import measure
 from lightning_modules.metrics.quality import assess, components, disagreement
 from lightning_modules.metrics.scan_metrics import hausdorff_rowvector
+
+Mask = NDArray[np.bool_]
 
 
 def to_reference_grid(
@@ -158,8 +159,8 @@ def score_masks(
             {
                 "structure": name,
                 **case_metrics(mask, reference, probability, spacing),
-                **measure_structure(masks, name, spacing),
-                **_of_reference(measure_structure(references, name, spacing)),
+                **measure(masks, name, spacing),
+                **_of_reference(measure(references, name, spacing)),
                 "components": components(mask),
                 "empty_prediction": not mask.any(),
                 "empty_reference": not reference.any(),

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import KDTree
 
-from contract.arrays import Mask
-
+Mask = NDArray[np.bool_]
 Distances = NDArray[np.float64]
 
 NSD_TOLERANCE_MM = 2.0

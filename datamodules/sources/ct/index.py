@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.errors import DataError
-from contract.files import write_atomically
-from datamodules.sources.ct.headers import SliceHeader, is_dicom_image, read_slice_header
+from datamodules.sources.ct.headers import Header, is_dicom, read_header
 
 INDEX_FORMAT = 2
 """Raised whenever the same files would give other headers."""
@@ -41,7 +40,7 @@ class HeaderIndex:
         except (OSError, ValueError):
             pass
 
-    def headers(self, folder: Path, files: Sequence[Path]) -> list[SliceHeader]:
+    def headers(self, folder: Path, files: Sequence[Path]) -> list[Header]:
         """Return the headers of a folder's DICOM files; files of other kinds are left out.
 
         Raises:
@@ -52,7 +51,7 @@ class HeaderIndex:
         state = _state(files)
         known = self._known.pop(str(folder), None)
         if known is None or known["state"] != state:
-            read = [read_slice_header(path) for path in files if is_dicom_image(path)]
+            read = [read_header(path) for path in files if is_dicom(path)]
             known = {"state": state, **_packed(read)}
             self._changed = True
         if self._path is not None:
@@ -62,9 +61,12 @@ class HeaderIndex:
     def save(self) -> None:
         """Write the index if it changed and can be written."""
         if self._changed and self._path is not None:
+            # Imported here: digests know of cases, and cases of this room.
+            from datamodules.digests import write_atomically
+
             text = json.dumps({"format": INDEX_FORMAT, "folders": self._known})
             with suppress(OSError):  # it only saves time; `status` works on a read-only folder
-                write_atomically(self._path, text)
+                write_atomically(self._path, text.encode())
             self._changed = False
 
 
@@ -82,7 +84,7 @@ def _state(files: Sequence[Path]) -> str:
     return state.hexdigest()
 
 
-def _packed(headers: Sequence[SliceHeader]) -> dict[str, Any]:
+def _packed(headers: Sequence[Header]) -> dict[str, Any]:
     shared: dict[str, int] = {}
     files = []
     for header in headers:
@@ -92,15 +94,13 @@ def _packed(headers: Sequence[SliceHeader]) -> dict[str, Any]:
     return {"shared": [json.loads(common) for common in shared], "files": files}
 
 
-def _unpacked(folder: Path, known: dict[str, Any]) -> list[SliceHeader]:
+def _unpacked(folder: Path, known: dict[str, Any]) -> list[Header]:
     shared = []
     for values in known["shared"]:
         told = dict(zip(SHARED, values, strict=True))
         told |= {key: tuple(told[key]) for key in ("orientation", "spacing", "shape")}
         shared.append(told)
     return [
-        SliceHeader(
-            path=folder / name, instance=instance, position=tuple(position), **shared[number]
-        )
+        Header(path=folder / name, instance=instance, position=tuple(position), **shared[number])
         for name, number, instance, position in known["files"]
     ]

@@ -1,0 +1,38 @@
+"""What this machine offers, on every system that Python runs on."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+try:
+    import resource
+except ImportError:  # Windows has none
+    resource = None  # type: ignore[assignment]
+
+
+def cores() -> int:
+    """Return how many CPU cores this process may use, at least 1."""
+    if hasattr(os, "sched_getaffinity"):  # Linux alone: what a job or a container was given
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def peak_memory_mib() -> float | None:
+    """Return the most memory that this process has held, None where the system does not tell."""
+    if resource is None:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, Linux KiB
+
+
+def be_modest(most: int) -> None:
+    """Leave most of this machine to its other users, as far as the system lets a process.
+
+    Args:
+        most: CPU cores to use.
+    """
+    if hasattr(os, "nice"):
+        os.nice(5)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:most])
