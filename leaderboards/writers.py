@@ -14,7 +14,7 @@ from contract.rows import LEADERBOARD_SCHEMA
 from leaderboards import columns, markdown
 from leaderboards.manuscript import paper
 from leaderboards.markdown import Meta
-from leaderboards.page import html, svg
+from leaderboards.page import html, pdf, svg
 from leaderboards.page.galleries import Album
 from leaderboards.published import differences
 from leaderboards.statistics.findings import Findings
@@ -72,22 +72,24 @@ def write(
 
 
 def _write_text(path: Path, content: str) -> None:
-    replace(path, lambda beside: beside.write_text(content, "utf-8"))
+    _write_bytes(path, content.encode())
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    replace(path, lambda beside: beside.write_bytes(content))
 
 
 def _figures(folder: Path, page: html.Page) -> None:
-    """Write every figure of the page, and remove those of an earlier one."""
+    """Write every figure of the page as SVG and PDF, and remove those of an earlier one."""
     folder.mkdir(exist_ok=True)
     phantom = page.phantom_panels
-    wanted = {
-        f"{name}.svg": svg.standalone(drawing, "PHANTOM DATA" if name in phantom else "")
-        for name, drawing in page.panels.items()
-    }
-    for old in folder.glob("*.svg"):
-        if old.name not in wanted:
+    for old in (*folder.glob("*.svg"), *folder.glob("*.pdf")):
+        if old.stem not in page.panels:
             old.unlink()
-    for name, content in wanted.items():
-        _write_text(folder / name, content)
+    for name, drawing in page.panels.items():
+        alone = svg.standalone(drawing, "PHANTOM DATA" if name in phantom else "")
+        _write_text(folder / f"{name}.svg", alone)
+        _write_bytes(folder / f"{name}.pdf", pdf.from_svg(alone))
 
 
 def replace(path: Path, write_to: Callable[[Path], object]) -> None:

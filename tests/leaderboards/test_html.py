@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from pypdf import PdfReader
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
@@ -29,12 +30,13 @@ from contract.rows import CASE_SCHEMA
 from leaderboards.board import build_leaderboard
 from leaderboards.collect import CellRecord
 from leaderboards.markdown import Meta
-from leaderboards.page import board_tables, figures
+from leaderboards.page import board_tables, figures, pdf, svg
 from leaderboards.page.galleries import read_galleries
 from leaderboards.statistics import insights
 from leaderboards.tables import Split, build
 from leaderboards.writers import write
 
+SVG = "{http://www.w3.org/2000/svg}"
 EVIL = "<img src=x onerror=alert(1)>"
 SYSTEMS = ["unet", "gan_unet", "scan", EVIL, "mean_shape"]
 TERMS = {"shenzhen": f"cite the authors {EVIL}"}
@@ -285,13 +287,38 @@ def test_only_firm_gaps_of_subgroups_are_bold(page: Path) -> None:
 
 
 def test_figures_are_files_that_parse(page: Path) -> None:
-    found = sorted(path.name for path in page.with_name("figures").iterdir())
+    folder = page.with_name("figures")
+    found = sorted(path.name for path in folder.glob("*.svg"))
     assert {"generalisation.svg", "transfer-1.svg"} < set(found)
     kinds = ("dice", "hausdorff95_px", "behind", "ranks", "pairs", "parameters", "speed", "hours")
     assert {f"m_to_s--lungs--plain--image--{kind}.svg" for kind in kinds} < set(found)
-    for path in page.with_name("figures").iterdir():
+    for path in folder.glob("*.svg"):
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
         assert "PHANTOM" not in path.read_text("utf-8")
+
+
+def test_every_figure_is_a_pdf_too_in_vectors_with_its_fonts_inside(page: Path) -> None:
+    folder = page.with_name("figures")
+    drawn = {path.stem: path for path in folder.glob("*.svg")}
+    assert {path.stem for path in folder.glob("*.pdf")} == set(drawn)
+    for name, path in drawn.items():
+        (sheet,) = PdfReader(folder / f"{name}.pdf").pages
+        fonts = [font.get_object() for font in sheet["/Resources"]["/Font"].values()]
+        inner = [font["/DescendantFonts"][0].get_object()["/FontDescriptor"] for font in fonts]
+        assert fonts and all(font.keys() & {"/FontFile2", "/FontFile3"} for font in inner)
+        assert not sheet.images
+        shown = [e.text for e in ElementTree.parse(path).iter(f"{SVG}text") if not len(e)]
+        said = "".join(sheet.extract_text().split())
+        assert all("".join(text.split()) in said for text in shown if text)
+
+
+def test_a_figure_for_papers_has_the_light_colours_and_is_the_same_every_time() -> None:
+    drawing = svg.drawing(80, 20, [svg.text(4, 14, "lungs & heart")], "a < b")
+    alone = svg.standalone(drawing, "PHANTOM DATA")
+    assert "var(--ink)" in alone and "prefers-color-scheme" in alone
+    plain = pdf.on_paper(alone)
+    assert "fill: #1b1f24" in plain and "var(" not in plain and "@media" not in plain
+    assert pdf.from_svg(alone) == pdf.from_svg(alone)
 
 
 def test_phantoms_say_so_on_top_and_on_every_table(tmp_path: Path) -> None:
@@ -302,10 +329,11 @@ def test_phantoms_say_so_on_top_and_on_every_table(tmp_path: Path) -> None:
     head, *tables = text.split("<article")
     assert "PHANTOM DATA" in head.split("<main>")[0]
     assert all("PHANTOM DATA" in table.split("<table")[0] for table in tables)
-    figures = list(page.with_name("figures").iterdir())
+    figures = list(page.with_name("figures").glob("*.svg"))
     assert len(figures) > 5
     for path in figures:
         assert "PHANTOM DATA" in "".join(ElementTree.parse(path).getroot().itertext())
+        assert "PHANTOM DATA" in PdfReader(path.with_suffix(".pdf")).pages[0].extract_text()
     assert pd.read_csv(page.with_name("generalisation.csv"))["phantom"].all()
 
 
@@ -313,11 +341,12 @@ def test_a_rebuilt_page_leaves_no_old_figure(
     make_rows: Callable[..., pd.DataFrame], write_cell: Callable[..., Path]
 ) -> None:
     suite = write_cell(make_rows("unet", {"c1": 0.9, "c2": 0.96}))
-    old = suite / "leaderboard" / "figures" / "old.svg"
-    old.parent.mkdir(parents=True)
-    old.write_text("<svg/>")
+    figures = suite / "leaderboard" / "figures"
+    figures.mkdir(parents=True)
+    for kind in ("svg", "pdf"):
+        (figures / f"old.{kind}").write_text("an earlier figure")
     folder = build_leaderboard(suite, draws=20)
-    assert not old.exists()
+    assert not list(figures.glob("old.*"))
     assert (folder / "leaderboard.html").stat().st_size > 0
 
 
