@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/installed
 ROOT := $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup benchmark test lint perf
+.PHONY: help setup benchmark test lint perf docs
 
 help:  ## print this help
 	@echo "make TARGET [VARIABLE=value]"
@@ -44,3 +44,6 @@ lint: setup  ## check style, docstrings and types
 
 perf: setup  ## time the hot paths: decoding, scoring, a training step
 	@$(BIN)/python -m benchmark perf $(ARGS)
+
+docs: setup  ## build the documentation site into site/; a link that leads nowhere is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict $(ARGS) && echo site/index.html

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -20,6 +19,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from contract.files import replacing
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
 
@@ -80,9 +81,9 @@ class ProgressFile:
         """
         if now or time.monotonic() - self._written >= 2:
             self._written = time.monotonic()
-            beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-            beside.write_text(json.dumps({"done": done, "total": total, "what": what}))
-            beside.replace(self._path)
+            text = json.dumps({"done": done, "total": total, "what": what})
+            with replacing(self._path, durable=False) as file:
+                file.write(text.encode())
 
 
 def read_progress(path: Path) -> dict[str, Any] | None:

@@ -15,11 +15,12 @@ from datamodules.augmentation import Augmentation
 from datamodules.cache import PreparedSet, prepare
 from datamodules.datasets import CaseList, EvaluationSet, TrainingSet, collate
 from datamodules.digests import Progress, no_progress
+from datamodules.division import DividedProtocol, OpenedSet
 from datamodules.preprocessing import Preprocessing
 from datamodules.protocol import Protocol
 from datamodules.samplers import EpochSampler, ShardSampler
 from datamodules.sources import Source, open_sources
-from datamodules.splits import Split, make_split
+from datamodules.splits import Split
 
 
 class ProtocolDataModule(pl.LightningDataModule):
@@ -80,10 +81,9 @@ class ProtocolDataModule(pl.LightningDataModule):
         sources = open_sources(self.protocol.datasets, self._root, self._cache)
         self.sources = {source.name: source for source in sources.values()}
         cases = {name: source.cases() for name, source in sources.items()}
-        share = sum(s.official_share for s in sources.values()) / len(sources)
-        self.phantom = any(source.phantom is not None for source in sources.values())
-        draw = self.protocol.draw(self._seed)
-        self.split = make_split(self.protocol, cases, share, draw, self._fold)
+        opened = {name: OpenedSet(source, cases[name]) for name, source in sources.items()}
+        divided = DividedProtocol(self.protocol, opened)
+        self.phantom, self.split = divided.phantom, divided.split(self._seed, self._fold)
         self._cases = {
             sources[name].name: {c.case_id: c for c in found} for name, found in cases.items()
         }

@@ -22,11 +22,12 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.arrays import Spacing
 from contract.machine import cores
 from datamodules.decoding import PLANES, Decoded, decode_all, from_png, slices_of, total
 from datamodules.digests import Digests, Progress, combined, no_progress
 from datamodules.preprocessing import DEFAULT_HU_WINDOW, Preprocessing
-from datamodules.sources.base import Case, Source, Spacing
+from datamodules.sources.base import Case, Source
 from datamodules.sources.ct.pseudo_masks import PSEUDO_MASK_FORMAT
 from datamodules.sources.ct.scan import Scan
 

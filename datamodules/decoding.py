@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.arrays import Spacing
 from contract.words import STRUCTURES
 from datamodules.preprocessing import Preprocessing
 from datamodules.sources import CTSource
-from datamodules.sources.base import Case, Source, Spacing
+from datamodules.sources.base import Case, Source
 from datamodules.sources.ct.scan import OpenScan, Scan
 
 PLANES = {structure: 1 << bit for bit, structure in enumerate(STRUCTURES)}

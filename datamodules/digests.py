@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
 from contract.errors import DataError
+from contract.files import write_atomically
 from datamodules.sources.base import Case
 
 FEW_FILES = 16
@@ -28,20 +27,6 @@ Progress = Callable[[Iterable[object], int, str], Iterable[object]]
 def no_progress(items: Iterable[object], total: int, title: str) -> Iterable[object]:
     """Show nothing."""
     return items
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader or a crash never meets half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 class Digests:
@@ -106,7 +91,7 @@ class Digests:
     def save(self) -> None:
         """Write the index if it changed."""
         if self._changed:
-            write_atomically(self._path, json.dumps(self._known).encode())
+            write_atomically(self._path, json.dumps(self._known))
             self._changed = False
 
 

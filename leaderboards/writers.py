@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from contract.files import replacing, write_atomically
 from contract.rows import LEADERBOARD_SCHEMA
 from leaderboards import columns, markdown
 from leaderboards.manuscript import paper
@@ -43,12 +42,12 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     findings = Findings.of(cases, meta.draws)
     page = html.prepare(table, meta, findings, album)
-    replace(folder / "cases.parquet", lambda path: pq.write_table(cases, path))
+    _write_rows(folder / "cases.parquet", cases)
     rows = pa.Table.from_pandas(table, schema=LEADERBOARD_SCHEMA, preserve_index=False)
-    replace(folder / "leaderboard.parquet", lambda path: pq.write_table(rows, path))
+    _write_rows(folder / "leaderboard.parquet", rows)
     frames = {"leaderboard": table, "published": differences.compare(table), **findings.frames}
     for name, frame in frames.items():
-        _write_text(folder / f"{name}.csv", frame.to_csv(index=False, float_format="%.10g"))
+        write_atomically(folder / f"{name}.csv", frame.to_csv(index=False, float_format="%.10g"))
     data = paper.DataSets.of(
         (row["train_on"], row["test_on"])
         for row in cases.group_by(["train_on", "test_on"]).aggregate([]).to_pylist()
@@ -66,17 +65,14 @@ def write(
     else:
         (folder / html.PAGE_TO_SHARE).unlink(missing_ok=True)
     for name, content in texts.items():
-        _write_text(folder / name, content)
+        write_atomically(folder / name, content)
     _figures(folder / "figures", page)
     return folder
 
 
-def _write_text(path: Path, content: str) -> None:
-    _write_bytes(path, content.encode())
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    replace(path, lambda beside: beside.write_bytes(content))
+def _write_rows(path: Path, table: pa.Table) -> None:
+    with replacing(path) as file:
+        pq.write_table(table, file)
 
 
 def _figures(folder: Path, page: html.Page) -> None:
@@ -88,17 +84,5 @@ def _figures(folder: Path, page: html.Page) -> None:
             old.unlink()
     for name, drawing in page.panels.items():
         alone = svg.standalone(drawing, "PHANTOM DATA" if name in phantom else "")
-        _write_text(folder / f"{name}.svg", alone)
-        _write_bytes(folder / f"{name}.pdf", pdf.from_svg(alone))
-
-
-def replace(path: Path, write_to: Callable[[Path], object]) -> None:
-    """Write a file beside its place and move it there, so that readers never see half of it."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write_to(beside)
-        with beside.open("rb") as written:
-            os.fsync(written.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+        write_atomically(folder / f"{name}.svg", alone)
+        write_atomically(folder / f"{name}.pdf", pdf.from_svg(alone))

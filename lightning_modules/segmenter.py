@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import MeanMetric
 
+from contract.arrays import Mask
 from lightning_modules.activations import (
     Activation,
     activate,
@@ -22,7 +23,7 @@ from lightning_modules.activations import (
     lung_channels,
 )
 from lightning_modules.metrics.scans import ScanRows, slice_masks
-from lightning_modules.metrics.scoring import Mask, batch_dice, lung_masks, score_case
+from lightning_modules.metrics.scoring import batch_dice, lung_masks, score_case
 
 
 class Segmenter(pl.LightningModule):

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmark.cell.ownership import describe, is_owned, owner_job
 from benchmark.planning.library import Settings
-from datamodules.digests import write_atomically
+from contract.files import write_atomically
 
 INTERRUPTED = "interrupted; will resume"
 
@@ -115,5 +115,5 @@ def read_record(folder: Path) -> dict[str, Any]:
 def update_record(folder: Path, **changes: Any) -> dict[str, Any]:
     """Change entries of ``cell.json`` atomically and return the whole."""
     record = {**read_record(folder), **changes}
-    write_atomically(folder / "cell.json", json.dumps(record, indent=1).encode())
+    write_atomically(folder / "cell.json", json.dumps(record, indent=1))
     return record

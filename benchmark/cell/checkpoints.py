@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import time
-import uuid
 import zipfile
 from pathlib import Path
 from typing import Any, Literal
@@ -16,22 +14,15 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from contract.errors import UserError
+from contract.files import replacing
 
 Selection = Literal["best", "last"]
 
 
 def save_atomically(content: dict[str, Any], path: Path) -> None:
-    """Write beside the target, flush to the disk and replace in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with beside.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    """Write a checkpoint so that a kill at any moment leaves the old file or the new one."""
+    with replacing(path) as file:
+        torch.save(content, file)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

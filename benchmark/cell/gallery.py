@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from benchmark.cell.checkpoints import load_weights
 from benchmark.progress import say
+from contract.files import write_atomically
 from datamodules.base import ProtocolDataModule
 from datamodules.datasets import CaseList
-from datamodules.digests import write_atomically
 from datamodules.preprocessing import Preprocessing, resize
 from datamodules.sources import Case, Source
 from datamodules.sources.ct.scan import Scan
@@ -249,7 +249,7 @@ def write_gallery(folder: Path, gallery: tuple[Mapping[str, Any], Mapping[str, b
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
         write_atomically(folder / name, picture)
-    write_atomically(folder / "gallery.json", json.dumps(content, allow_nan=False).encode())
+    write_atomically(folder / "gallery.json", json.dumps(content, allow_nan=False))
     for old in folder.glob("*.webp"):
         if old.name not in pictures:
             old.unlink()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from importlib import metadata
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 import pytorch_lightning as pl
 import torch
 
+from contract.files import replacing
 from contract.rows import CASE_SCHEMA
 from datamodules.splits import Split
 
@@ -76,9 +76,8 @@ def _require_slices(rows: list[dict[str, Any]]) -> None:
 def write_rows(out: Path, rows: list[dict[str, Any]], **columns: Any) -> None:
     """Write ``cases.parquet`` atomically, the same ``columns`` in each row."""
     table = pa.Table.from_pylist([{**columns, **row} for row in rows], schema=CASE_SCHEMA)
-    beside = out / f".cases.parquet.{os.getpid()}"
-    pq.write_table(table, beside)
-    beside.replace(out / "cases.parquet")
+    with replacing(out / "cases.parquet") as file:
+        pq.write_table(table, file)
 
 
 def versions() -> dict[str, str]:

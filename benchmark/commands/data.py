@@ -80,16 +80,13 @@ def _check(root: Path, datasets: Sequence[str] | None, as_json: bool) -> int:
 
 def _protocols() -> dict[str, Protocol]:
     """Return all protocols that come with the benchmark, by name."""
-    from benchmark.planning.compose import DESCRIPTIVE
+    from benchmark.planning.compose import without_description
     from benchmark.planning.library import load
     from datamodules.protocol import Protocol
 
     folder = Path(__file__).parents[1] / "protocols"
     loaded = [load("protocols", path.stem) for path in sorted(folder.glob("*.yaml"))]
-    return {
-        settings["name"]: Protocol(**{k: v for k, v in settings.items() if k not in DESCRIPTIVE})
-        for settings in loaded
-    }
+    return {settings["name"]: Protocol(**without_description(settings)) for settings in loaded}
 
 
 def _print(root: Path, reports: Sequence[Report]) -> None:
@@ -126,12 +123,12 @@ def _audit(root: Path, datasets: Sequence[str] | None, out: Path) -> int:
     from rich.table import Table
 
     from benchmark.progress import console, say, shown
-    from datamodules.checks.audit import FINDINGS, audit, write_table
+    from datamodules.checks.audit import FINDINGS, audit, write_audit
     from datamodules.checks.contact_sheets import write_contact_sheets
 
     sources = _present_sources(root, datasets)
     rows = audit(sources, progress=shown)
-    write_table(rows, out / "audit.csv")
+    write_audit(rows, out / "audit.csv")
     table = Table(title=f"reference masks below {root}", title_justify="left")
     for column in ("data set", "masks", *FINDINGS, "suspect"):
         table.add_column(column, no_wrap=True, justify="left" if column == "data set" else "right")

@@ -16,6 +16,7 @@ from benchmark.planning.plan import Plan
 from benchmark.progress import say
 from contract.errors import UserError
 from datamodules.digests import Digests, combined
+from datamodules.division import DividedProtocol, split_hash
 from datamodules.foreign.mask_files import find_masks
 from datamodules.foreign.predicted_masks import labels_of
 from datamodules.grounding import GroundedProtocol
@@ -120,7 +121,7 @@ def current(plan: Plan) -> dict[tuple[str, str, int], str]:
     return found
 
 
-def identify(protocol: GroundedProtocol, seed: int, about: Mapping[str, Any]) -> str:
+def identify(protocol: DividedProtocol, seed: int, about: Mapping[str, Any]) -> str:
     """Return the hash of what decides on the rows: the masks, their reading, split and data.
 
     Args:
@@ -175,7 +176,7 @@ def _preprocessing(plan: Plan, protocol: GroundedProtocol) -> Preprocessing:
 
 
 def _rows(
-    protocol: GroundedProtocol, seed: int, by_case: Mapping[Key, list[dict[str, Any]]]
+    protocol: DividedProtocol, seed: int, by_case: Mapping[Key, list[dict[str, Any]]]
 ) -> list[dict[str, Any]]:
     """Return the rows in the order of the splits, every test case once."""
     from benchmark.cell.results import in_order
@@ -190,7 +191,7 @@ def _rows(
 def _write(
     folder: Path,
     plan: Plan,
-    protocol: GroundedProtocol,
+    protocol: DividedProtocol,
     given: Predictions,
     rows: list[dict[str, Any]],
     identity: str,
@@ -221,7 +222,7 @@ def _write(
         n_validation=None,
         n_test=sum(len(split.test) for split in splits),
         folds=len(splits),
-        split_hash="+".join(split.digest for split in splits),
+        split_hash=split_hash(splits),
         phantom=protocol.phantom,
         versions=versions(),
         commit=commit(),

@@ -15,6 +15,7 @@ from contract.machine import cores
 from contract.words import BACKGROUND
 from datamodules.cache import prepare
 from datamodules.datasets import CaseList, EvaluationSet
+from datamodules.division import DividedProtocol
 from datamodules.foreign.predicted_masks import (
     read_scan,
     read_structures,
@@ -22,7 +23,6 @@ from datamodules.foreign.predicted_masks import (
     sides,
     to_scored_grid,
 )
-from datamodules.grounding import GroundedProtocol
 from datamodules.preprocessing import Preprocessing
 from datamodules.sources.ct.scan import Scan
 from datamodules.sources.own_description import Labels
@@ -62,7 +62,7 @@ class ScoredCases:
 
     def __init__(
         self,
-        protocol: GroundedProtocol,
+        protocol: DividedProtocol,
         keys: Sequence[Key],
         preprocessing: Preprocessing,
         cache: Path,

@@ -23,8 +23,8 @@ from benchmark.launchers.display import Board
 from benchmark.launchers.slots import Slot, Slots, share_out, visible_gpus
 from benchmark.launchers.watch import Limits, Pulse
 from benchmark.progress import duration, say
+from contract.files import write_atomically
 from contract.machine import cores
-from datamodules.digests import write_atomically
 
 GRACE_S = 10.0
 """What an interrupted cell gets to end by itself."""
@@ -139,7 +139,7 @@ def _hold_and_run(cell: Cell, slot: Slot, limits: Limits, stop: threading.Event)
             return "done", "by another process meanwhile"
         config = cell.folder / "config.yaml"
         text = yaml.safe_dump(cell.config, sort_keys=False, allow_unicode=True)
-        write_atomically(config, text.encode())
+        write_atomically(config, text)
         command = [sys.executable, "-m", "benchmark", "fit", "--config", str(config)]
         command += ["--out", str(cell.folder)]
         if "devices" not in cell.config["trainer"]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmark.cell.cell import Cell, Ticket
 from benchmark.cell.ownership import bury
 from contract.errors import UserError
-from datamodules.digests import write_atomically
+from contract.files import write_atomically
 
 RECORD = "submission.json"
 RUNNING = ("RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT")
@@ -51,7 +51,7 @@ class Submission:
     def save(self) -> None:
         """Write the record atomically."""
         content = {name: value for name, value in asdict(self).items() if name != "folder"}
-        write_atomically(self.folder / RECORD, json.dumps(content).encode())
+        write_atomically(self.folder / RECORD, json.dumps(content))
 
     def job_of(self, row: int) -> str:
         """Return the job id of a row's task, or nothing where it was not submitted."""

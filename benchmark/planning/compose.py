@@ -22,6 +22,11 @@ DESCRIPTIVE = ("name", "folder", "title", "paper", "notes")
 """Keys that do not change what is trained."""
 
 
+def without_description(settings: Settings) -> Settings:
+    """Return what a YAML file rules, without what it only tells people."""
+    return {key: value for key, value in settings.items() if key not in DESCRIPTIVE}
+
+
 def choose_structures(system: Settings, available: Sequence[set[str]]) -> list[str]:
     """Return the first of the system's outputs that every training set has masks for.
 
@@ -77,7 +82,7 @@ def compose(
         "$seed": seed,
         "$epochs": system["trainer"].get("max_epochs"),
     }
-    settings = _fill({k: v for k, v in system.items() if k not in DESCRIPTIVE}, values)
+    settings = _fill(without_description(system), values)
     model = settings["model"]
     model.setdefault("init_args", {}).setdefault("structures", list(structures))
     config = {

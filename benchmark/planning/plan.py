@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.cell.cell import Cell
-from benchmark.planning.compose import choose_structures, compose, place
+from benchmark.planning.compose import choose_structures, compose, place, without_description
 from benchmark.planning.library import Settings, Suite, load, load_suite, override
 from benchmark.planning.pairs import cross
 from contract.errors import DataError, UserError
 from datamodules.digests import Progress, no_progress
+from datamodules.division import split_hash
 from datamodules.grounding import DataRoot, GroundedProtocol, ground
 
 
@@ -122,7 +123,8 @@ def make_plan(
     _require_known(plan)
     for name, protocol in plan.protocols.items():
         try:
-            plan.grounded[name] = ground(protocol, data)
+            rules, folder = without_description(protocol), Path(protocol["folder"])
+            plan.grounded[name] = ground(name, rules, folder, data)
         except DataError as error:
             if not wanted or name in wanted:
                 raise
@@ -218,6 +220,6 @@ def _cell(
             len(splits[0].validation),
             sum(len(split.test) for split in splits),
         ),
-        split_hash="+".join(split.digest for split in splits),
+        split_hash=split_hash(splits),
         phantom=protocol.phantom,
     )

@@ -17,11 +17,11 @@ from benchmark.prediction.pictures import as_jpeg, as_png, overlay
 from benchmark.prediction.segmentation import Segmentation, segment
 from benchmark.progress import say, shown
 from contract.errors import DataError, UserError
+from contract.files import write_atomically
 from contract.machine import cores
-from datamodules.digests import write_atomically
-from datamodules.sources.dicom import SUFFIXES
-from datamodules.sources.films import FORMATS, Film, is_dicom, read_film
-from datamodules.sources.own_data import PICTURES
+from datamodules.sources.files import DICOM_ENDINGS
+from datamodules.sources.films import FORMATS, Film, has_dicom_mark, read_film
+from datamodules.sources.own_data import PICTURE_ENDINGS
 
 TABLE = "predictions.csv"
 AT_ONCE = 4
@@ -134,7 +134,7 @@ def _output_names(names: Sequence[PurePosixPath]) -> list[PurePosixPath]:
 
 
 def _has_film_ending(path: PurePath) -> bool:
-    return path.suffix.lower() in (*PICTURES, *SUFFIXES)
+    return path.suffix.lower() in (*PICTURE_ENDINGS, *DICOM_ENDINGS)
 
 
 def _files(folder: Path, out: Path) -> Iterator[Path]:
@@ -151,7 +151,7 @@ def _may_be_film(path: Path) -> bool:
         return True
     # Names that scanners give, such as IM0001 or 1.2.840.113, have no ending to go by.
     try:
-        return path.is_file() and is_dicom(path)
+        return path.is_file() and has_dicom_mark(path)
     except DataError:
         return False
 
@@ -232,7 +232,7 @@ def write_table(path: Path, rows: Sequence[Row], networks: Networks) -> None:
     writer.writeheader()
     for row in rows:
         writer.writerow({key: _shown(value) for key, value in row.items()})
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue())
 
 
 def _shown(value: object) -> object:

@@ -7,12 +7,12 @@ from itertools import combinations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmark.prediction.networks import Networks
+from contract.arrays import Mask
 from datamodules.sources.films import Film
-from lightning_modules.metrics.measurements import measure
+from lightning_modules.metrics.measurements import measure_structure
 from lightning_modules.metrics.quality import Quality, assess, disagreement
 from lightning_modules.metrics.scoring import (
     film_part,
@@ -20,8 +20,6 @@ from lightning_modules.metrics.scoring import (
     structure_masks,
     to_reference_grid,
 )
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def segment(networks: Networks, film: Film) -> Segmentation:
     masks = {name: mask.cpu().numpy() for name, (mask, _) in found.items()}
     return Segmentation(
         masks=masks,
-        measured={name: measure(masks, name, film.spacing) for name in masks},
+        measured={name: measure_structure(masks, name, film.spacing) for name in masks},
         mirrored=differs,
         networks=between,
         quality=assess(masks["lungs"], max(differs, between or 0.0)),

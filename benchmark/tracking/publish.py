@@ -21,7 +21,7 @@ from benchmark.progress import say
 from benchmark.running.rebuild import suite_of
 from benchmark.tracking import cell_runs, wandb_place
 from contract.errors import UserError
-from datamodules.digests import write_atomically
+from contract.files import write_atomically
 
 if TYPE_CHECKING:
     import wandb
@@ -220,4 +220,4 @@ def _read_state(folder: Path) -> dict[str, Any]:
 
 
 def _write_state(folder: Path, **state: Any) -> None:
-    write_atomically(folder / STATE, json.dumps(state, indent=1).encode())
+    write_atomically(folder / STATE, json.dumps(state, indent=1))

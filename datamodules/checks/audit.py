@@ -18,9 +18,10 @@ from typing import cast
 
 import numpy as np
 
+from contract.files import write_atomically
 from contract.machine import cores
-from datamodules.checks.mask_geometry import MaskMeasures, measure
-from datamodules.digests import Digests, Progress, combined, no_progress, write_atomically
+from datamodules.checks.mask_geometry import MaskMeasures, measure_shape
+from datamodules.digests import Digests, Progress, combined, no_progress
 from datamodules.sources import Case, Source
 
 AUDIT_FORMAT = 1
@@ -152,14 +153,14 @@ def _measures(
         return [MaskMeasures(**entry) for entry in json.loads(stored.read_text())]
     except (OSError, ValueError, TypeError):
         measured = _measure_all(source, cases, progress)
-        write_atomically(stored, json.dumps([asdict(m) for m in measured]).encode())
+        write_atomically(stored, json.dumps([asdict(m) for m in measured]))
         return measured
 
 
 def _measure_all(source: Source, cases: Sequence[Case], progress: Progress) -> list[MaskMeasures]:
     def measure_case(case: Case) -> MaskMeasures:
         film = source.read_image(case)
-        return measure(source.read_masks(case, (film.shape[0], film.shape[1])))
+        return measure_shape(source.read_masks(case, (film.shape[0], film.shape[1])))
 
     with ThreadPoolExecutor(cores()) as pool:
         done = pool.map(measure_case, cases)
@@ -167,7 +168,7 @@ def _measure_all(source: Source, cases: Sequence[Case], progress: Progress) -> l
         return list(cast("Iterable[MaskMeasures]", shown))
 
 
-def write_table(rows: Sequence[AuditRow], path: Path) -> None:
+def write_audit(rows: Sequence[AuditRow], path: Path) -> None:
     """Write one CSV line a case.
 
     Columns: ``dataset case_id suspect findings`` (names apart by blanks), a 0/1 column

@@ -15,7 +15,7 @@ from datamodules.preprocessing import resize, resize_mask
 from datamodules.sources import Case, Source
 
 TILE = 280
-COLUMNS = 6
+FILMS_A_ROW = 6
 ROWS = 5
 OUTLINE = (255, 220, 0)
 
@@ -41,8 +41,8 @@ def write_contact_sheets(
     written = []
     for finding in FINDINGS:
         found = [row for row in own if finding in row.findings]
-        for page, start in enumerate(range(0, len(found), COLUMNS * ROWS), 1):
-            shown = found[start : start + COLUMNS * ROWS]
+        for page, start in enumerate(range(0, len(found), FILMS_A_ROW * ROWS), 1):
+            shown = found[start : start + FILMS_A_ROW * ROWS]
             for row in shown:
                 if row.case_id not in drawn:
                     drawn[row.case_id] = draw_case(source, cases[row.case_id], tile)
@@ -66,11 +66,11 @@ def draw_case(source: Source, case: Case, side: int = TILE) -> NDArray[np.uint8]
 def _page(
     rows: Sequence[AuditRow], drawn: Mapping[str, NDArray[np.uint8]], tile: int
 ) -> Image.Image:
-    lines = -(-len(rows) // COLUMNS)
-    page = Image.new("RGB", (COLUMNS * tile, lines * tile))
+    lines = -(-len(rows) // FILMS_A_ROW)
+    page = Image.new("RGB", (FILMS_A_ROW * tile, lines * tile))
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(size=max(9, tile // 20))
     for index, row in enumerate(rows):
-        corner = (index % COLUMNS * tile, index // COLUMNS * tile)
+        corner = (index % FILMS_A_ROW * tile, index // FILMS_A_ROW * tile)
         page.paste(Image.fromarray(drawn[row.case_id]), corner)
         text = f"{row.case_id}\n{' '.join(row.findings)}"
         pen.text((corner[0] + 4, corner[1] + 3), text, (0, 255, 0), font, stroke_width=1,

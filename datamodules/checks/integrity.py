@@ -20,6 +20,7 @@ from datamodules.checks.ct_integrity import check_scans
 from datamodules.checks.problems import Problem, Report
 from datamodules.checks.twins import pixel_digest, sides_of, twins
 from datamodules.digests import Progress, no_progress
+from datamodules.division import DividedProtocol, OpenedSet
 from datamodules.protocol import Protocol
 from datamodules.sources import (
     CT_SOURCES,
@@ -31,11 +32,11 @@ from datamodules.sources import (
     open_source,
 )
 from datamodules.sources.files import list_files, read_mask
-from datamodules.splits import Key, make_split
+from datamodules.splits import Key
 
 __all__ = ["Problem", "Report", "check"]
 
-PICTURES = (".png", ".gif", ".img", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
+FILM_ENDINGS = (".png", ".gif", ".img", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
 
 
 @dataclass
@@ -64,16 +65,15 @@ def check(
         UserError: if a data set's name is unknown or its YAML file is wrong.
     """
     reports: dict[str, Report] = {}
-    cases: dict[str, list[Case]] = {}
+    opened: dict[str, OpenedSet] = {}
     digests: list[tuple[Key, str]] = []
-    share: dict[str, float] = {}
     for name in (*SOURCES, *CT_SOURCES) if datasets is None else datasets:
         source = open_source(name, root)
         examine = check_scans if isinstance(source, CTSource) else _check_source
-        reports[source.name], cases[name], seen = examine(source, progress)
+        reports[source.name], cases, seen = examine(source, progress)
         digests += seen
-        if cases[name]:
-            share[name] = source.official_share
+        if cases:
+            opened[name] = OpenedSet(source, cases)
     groups = twins(digests)
     for group in groups:
         for first, second in ((group[0], other) for other in group[1:]):
@@ -87,9 +87,9 @@ def check(
                 )
             )
     for name, protocol in (protocols or {}).items():
-        if all(cases.get(dataset) for dataset in protocol.datasets):
-            scale = sum(share[dataset] for dataset in protocol.datasets) / len(protocol.datasets)
-            for problem, dataset in _leaks(name, protocol, cases, scale, groups):
+        if set(protocol.datasets) <= set(opened):
+            divided = DividedProtocol(protocol, {s: opened[s] for s in protocol.datasets})
+            for problem, dataset in _leaks(name, divided, groups):
                 reports[dataset].problems.append(problem)
     return list(reports.values())
 
@@ -215,7 +215,7 @@ def _odd_names(source: Source, cases: Sequence[Case]) -> list[Problem]:
     for folder in sorted({path.parent for path in used}):
         for name, path in list_files(folder).items():
             case_id = path.stem.upper().removesuffix("_MASK")
-            if path not in used and path.suffix.lower() in PICTURES and case_id not in known:
+            if path not in used and path.suffix.lower() in FILM_ENDINGS and case_id not in known:
                 problems.append(
                     Problem(
                         "odd_name",
@@ -230,20 +230,15 @@ def _odd_names(source: Source, cases: Sequence[Case]) -> list[Problem]:
 
 
 def _leaks(
-    name: str,
-    protocol: Protocol,
-    cases: Mapping[str, Sequence[Case]],
-    scale: float,
-    groups: Sequence[tuple[Key, ...]],
+    name: str, protocol: DividedProtocol, groups: Sequence[tuple[Key, ...]]
 ) -> list[tuple[Problem, str]]:
     """Return what stands on two sides of a protocol's split, with the data set to be told."""
-    chosen = {dataset: cases[dataset] for dataset in protocol.datasets}
     problems = []
-    for fold in range(protocol.fold_count):
+    for fold in range(protocol.rules.fold_count):
         try:
-            split = make_split(protocol, chosen, scale, fold=fold)
+            split = protocol.split(seed=0, fold=fold)
         except DataError as error:
-            dataset = chosen[protocol.datasets[0]][0].dataset
+            dataset = protocol.data[protocol.rules.datasets[0]].source.name
             problems.append((Problem.of("leaking", error), dataset))
             continue
         except UserError:

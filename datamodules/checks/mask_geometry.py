@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Mask = NDArray[np.bool_]
+from contract.arrays import Mask
 
 LUNG_SHARE = 0.02
 """A part smaller than this share of the largest one is no lung: collapsed lungs keep a tenth."""
@@ -57,7 +56,7 @@ class MaskMeasures:
     ripple: float
 
 
-def measure(masks: Mapping[str, Mask]) -> MaskMeasures:
+def measure_shape(masks: Mapping[str, Mask]) -> MaskMeasures:
     """Measure a case's masks.
 
     Args:

@@ -1,8 +1,8 @@
 """Masks that another tool predicted: which file is whose.
 
-A file is a case's if its name is the case id, with one of ``SUFFIXES`` or without, and an ending
-out of ``ENDINGS``. nnU-Net's folders of predictions are such folders. Where two test sets have a
-case id in common, each set's masks lie in a folder of the set's name inside the folder.
+A file is a case's if its name is the case id, with one of ``NAME_ENDINGS`` or without, and an
+ending out of ``ENDINGS``. nnU-Net's folders of predictions are such folders. Where two test sets
+have a case id in common, each set's masks lie in a folder of the set's name inside the folder.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from datamodules.splits import Key
 VOLUMES = (".nii.gz", ".nii", ".mhd", ".mha", ".nrrd")
 ENDINGS = (*VOLUMES, ".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")
 """JPEG files are found, so that their refusal can say why."""
-SUFFIXES = ("", "_mask", "-mask", "_masks", "_seg", "_segmentation", "_pred", "_prediction",
-            "_label", "_labels", "_lung", "_lungs")  # fmt: skip
+NAME_ENDINGS = ("", "_mask", "-mask", "_masks", "_seg", "_segmentation", "_pred", "_prediction",
+                "_label", "_labels", "_lung", "_lungs")  # fmt: skip
 COMPANIONS = (".json", ".npz", ".npy", ".raw", ".zraw", ".pkl", ".csv", ".txt", ".log", ".md")
 """Files that tools leave beside their masks; they are no masks, and nothing is said of them."""
-SHOWN = 5
+NAMES_SHOWN = 5
 """Names that a message lists; the others are counted."""
 
 
@@ -94,7 +94,9 @@ def _masks_in(folder: Path) -> dict[str, Path]:
 
 def _of(case_id: str, files: Mapping[str, Path], ids: Mapping[str, object]) -> list[Path]:
     """Return a case's files: a name that is itself another case's id is that case's."""
-    stems = [case_id + suffix for suffix in SUFFIXES if not suffix or case_id + suffix not in ids]
+    stems = [
+        case_id + suffix for suffix in NAME_ENDINGS if not suffix or case_id + suffix not in ids
+    ]
     names = (stem + ending for stem in stems for ending in _spelled(ENDINGS))
     return [files[name] for name in names if name in files]
 
@@ -104,6 +106,6 @@ def _spelled(endings: Iterable[str]) -> list[str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    more = len(names) - SHOWN
+    more = len(names) - NAMES_SHOWN
     counted = f"{len(names)} cases: " if len(names) > 1 else ""
-    return counted + ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return counted + ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

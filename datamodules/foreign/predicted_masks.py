@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.arrays import Mask
 from contract.errors import DataError, UserError
 from contract.words import BACKGROUND, STRUCTURES
 from datamodules.foreign.mask_files import VOLUMES
@@ -23,10 +24,9 @@ from datamodules.sources.ct.series import Series
 from datamodules.sources.files import EIGHT_BITS, SIXTEEN_BITS, open_image
 from datamodules.sources.own_description import Labels, nnunet_labels, read_dataset_json
 
-SHOWN = 5
+VALUES_SHOWN = 5
 """Values that a message lists; the others are counted."""
 
-Mask = NDArray[np.bool_]
 Shape = tuple[int, int]
 
 
@@ -146,13 +146,15 @@ def _require_known(path: Path, values: NDArray[np.integer], labels: Labels | Non
     unknown = [value for value in present if value != 0 and value not in known]
     if unknown:
         told = ", ".join(f"{name}={_join(own)}" for name, own in labels.items())
-        todo = f"add them to --labels, or background={_join(unknown[:SHOWN])} to leave them out"
+        todo = (
+            f"add them to --labels, or background={_join(unknown[:VALUES_SHOWN])} to leave them out"
+        )
         raise DataError(path, _values(unknown), f"0 and the labels {told}", todo)
 
 
 def _values(values: Sequence[int]) -> str:
-    shown = ", ".join(map(str, values[:SHOWN]))
-    if len(values) > SHOWN:
+    shown = ", ".join(map(str, values[:VALUES_SHOWN]))
+    if len(values) > VALUES_SHOWN:
         return f"{len(values)} values: {shown} … {values[-1]}"
     return f"the value{'s' if len(values) > 1 else ''} {shown}"
 

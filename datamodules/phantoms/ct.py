@@ -137,7 +137,7 @@ def write_qin(
     replace_folders(root, ["QIN LUNG CT"], fill)
 
 
-def lungs_of(chest: Chest) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def lungs_of_chest(chest: Chest) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     """Return both lungs ``(slices, size, size)``."""
     return np.isin(chest.labels, (LEFT, RIGHT))
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.arrays import Mask
+
 LEFT, RIGHT, TRACHEA = 3, 4, 5
 """Labels as LUNA16 has them; which of 3 and 4 is left does not matter to the readers."""
 
@@ -15,7 +17,6 @@ WIDTH_MM, HEIGHT_MM = 340.0, 240.0
 """The field of view, and the length of the scan."""
 
 Volume = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -244,7 +244,7 @@ def readings_xml(
                 continue
             mask = chest.ball(nodule, nodule.radius + chest.spacing * rng.uniform(-0.6, 0.6))
             regions = "".join(
-                _region(naming, index, outline(drawn[::-1, ::-1] if flipped else drawn), chest)
+                _region(naming, index, ring_of(drawn[::-1, ::-1] if flipped else drawn), chest)
                 for index, drawn in enumerate(mask)
                 if drawn.any()
             )
@@ -272,7 +272,7 @@ def readings_xml(
     )
 
 
-def outline(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def ring_of(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Return the first ring of pixels around a mask without holes, as (column, row)."""
     grown = cv2.dilate(mask.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)))
     contours, _ = cv2.findContours(grown, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)

@@ -9,14 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.arrays import Mask
 from datamodules.phantoms.anatomy import Anatomy
 from datamodules.phantoms.outlines import Points
 
-Film = NDArray[np.float32]
+FloatImage = NDArray[np.float32]
 """Grey values ``(H, W)`` in [0, 1], bone bright."""
-Mask = NDArray[np.bool_]
-"""``(H, W)``."""
-
 _SUBPIXEL_BITS = 4
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -55,13 +53,13 @@ class View:
         """Draw open lines of a width in mm, 0-255; thinner than a pixel means fainter."""
         return self._ink(self._pixels(lines), width_mm)
 
-    def tubes(self, lines: Sequence[Points], width_mm: float, hollow: float) -> Film:
+    def tubes(self, lines: Sequence[Points], width_mm: float, hollow: float) -> FloatImage:
         """Draw open lines as tubes: 1 at their walls, ``1 - hollow`` inside, 0 around them."""
         pixels = self._pixels(lines)
         outer, inner = (self._ink(pixels, width) for width in (width_mm, 0.55 * width_mm))
         return outer * np.float32(1 / 255) - inner * np.float32(hollow / 255)
 
-    def millimetres(self) -> tuple[Film, Film]:
+    def millimetres(self) -> tuple[FloatImage, FloatImage]:
         """Return the ``x`` and ``y`` of every pixel in mm, each ``(H, W)``."""
         scale = np.float32(1 / self.px_per_mm)
         u = (np.arange(self.width, dtype=np.float32) - np.float32(self.width / 2))[None] * scale
@@ -123,14 +121,14 @@ class Manufacturer:
     vignette: float
 
 
-def lung_masks(anatomy: Anatomy, view: View) -> tuple[Mask, Mask]:
+def draw_lungs(anatomy: Anatomy, view: View) -> tuple[Mask, Mask]:
     """Return the anatomical right and left lung, the heart's core left out, each ``(H, W)``."""
     core = view.fill([anatomy.heart_core]) > 0
     right, left = (view.fill([lung]) > 0 for lung in (anatomy.right_lung, anatomy.left_lung))
     return right & ~core, left & ~core
 
 
-def blur(image: Film, sigma_px: float) -> Film:
+def blur(image: FloatImage, sigma_px: float) -> FloatImage:
     """Blur with a Gaussian; below a third of a pixel nothing happens.
 
     Wide blurs run on a grid as much coarser as leaves them three pixels wide.
@@ -147,7 +145,7 @@ def blur(image: Film, sigma_px: float) -> Film:
     return np.asarray(cv2.resize(small, (width, height)), np.float32)
 
 
-def attenuation(anatomy: Anatomy, view: View, bone: float) -> Film:
+def attenuation(anatomy: Anatomy, view: View, bone: float) -> FloatImage:
     """Project the chest: attenuation ``(H, W)``, 0 for air to about 1 for the abdomen.
 
     Args:
@@ -158,10 +156,10 @@ def attenuation(anatomy: Anatomy, view: View, bone: float) -> Film:
     mm = view.px_per_mm
     share = np.float32(1 / 255)
 
-    def soft(outlines: Sequence[Points], sigma_mm: float) -> Film:
+    def soft(outlines: Sequence[Points], sigma_mm: float) -> FloatImage:
         return blur(view.fill(outlines, smooth=True) * share, sigma_mm * mm)
 
-    def line(lines: Sequence[Points], width_mm: float) -> Film:
+    def line(lines: Sequence[Points], width_mm: float) -> FloatImage:
         return view.stroke(lines, width_mm) * share
 
     x, y = view.millimetres()
@@ -198,7 +196,9 @@ def attenuation(anatomy: Anatomy, view: View, bone: float) -> Film:
     return np.asarray(total, np.float32)
 
 
-def expose(anatomy: Anatomy, view: View, machine: Manufacturer, rng: np.random.Generator) -> Film:
+def expose(
+    anatomy: Anatomy, view: View, machine: Manufacturer, rng: np.random.Generator
+) -> FloatImage:
     """Take the film: ``(H, W)`` in [0, 1], bone bright.
 
     Args:

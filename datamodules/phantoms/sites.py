@@ -5,8 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from contract.arrays import Mask
 from datamodules.phantoms.anatomy import Anatomy
-from datamodules.phantoms.film import Manufacturer, Mask, View, blur, lung_masks
+from datamodules.phantoms.film import Manufacturer, View, blur, draw_lungs
 
 MONTGOMERY = Manufacturer(
     window=(0.02, 0.86),
@@ -81,7 +82,7 @@ def frame(
 
 def draw_montgomery(anatomy: Anatomy, view: View) -> tuple[Mask, Mask]:
     """Return (right, left) as Montgomery's annotators draw: smooth, opacities included."""
-    right, left = lung_masks(anatomy, view)
+    right, left = draw_lungs(anatomy, view)
     return _redraw(right, view, 3.0), _redraw(left, view, 3.0)
 
 
@@ -92,7 +93,7 @@ def draw_shenzhen(anatomy: Anatomy, view: View, rng: np.random.Generator) -> Mas
     scalloped by the ribs, a tenth count the heart's shadow as left lung, and of the films with
     opacities two fifths leave the densest of them out.
     """
-    right, left = lung_masks(anatomy, view)
+    right, left = draw_lungs(anatomy, view)
     manner = rng.random(3)
     if manner[0] < 0.10:
         left |= view.fill([anatomy.left_lung]) > 0

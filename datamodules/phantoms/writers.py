@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from contract.arrays import Mask
 from contract.errors import DataError
 from datamodules.phantoms import sites
 from datamodules.phantoms.anatomy import Anatomy, sample_anatomy
-from datamodules.phantoms.film import Film, Mask, View, expose, lung_masks, print_label
+from datamodules.phantoms.film import FloatImage, View, draw_lungs, expose, print_label
 from datamodules.sources.base import PHANTOM_MARKER
 
 MONTGOMERY_FILM_MM = 412.0
@@ -217,7 +218,7 @@ def _make(home: Path, places: Sequence[str]) -> list[Path]:
     return folders
 
 
-def _collimate(film: Film, lungs: Mask, rng: np.random.Generator) -> None:
+def _collimate(film: FloatImage, lungs: Mask, rng: np.random.Generator) -> None:
     """Blacken borders in place, below the lungs and at one side of them: unexposed film."""
     height, width = film.shape
     rows, columns = np.flatnonzero(lungs.any(axis=1)), np.flatnonzero(lungs.any(axis=0))
@@ -227,7 +228,7 @@ def _collimate(film: Film, lungs: Mask, rng: np.random.Generator) -> None:
         film[:, : min(round(width * rng.uniform(0.0, 0.05)), columns[0])] = 0
 
 
-def _to_8_bit(film: Film) -> NDArray[np.uint8]:
+def _to_8_bit(film: FloatImage) -> NDArray[np.uint8]:
     return np.rint(film * 255).astype(np.uint8)
 
 
@@ -276,7 +277,7 @@ def replace_folders(root: Path, names: Sequence[str], fill: Callable[[Path], Non
 
 
 def _scr_masks(anatomy: Anatomy, view: View) -> dict[str, Mask]:
-    right, left = lung_masks(anatomy, view)
+    right, left = draw_lungs(anatomy, view)
     right_clavicle, left_clavicle = (view.stroke([line], 11) > 0 for line in anatomy.clavicles)
     heart = view.fill([anatomy.heart]) > 0
     return dict(
@@ -284,8 +285,8 @@ def _scr_masks(anatomy: Anatomy, view: View) -> dict[str, Mask]:
     )
 
 
-def _save_raw(path: Path, film: Film, size: int, rng: np.random.Generator) -> None:
-    grain: Film = np.zeros((1, 1), np.float32)
+def _save_raw(path: Path, film: FloatImage, size: int, rng: np.random.Generator) -> None:
+    grain: FloatImage = np.zeros((1, 1), np.float32)
     if film.shape[0] != size:
         film = np.asarray(cv2.resize(film, (size, size), interpolation=cv2.INTER_CUBIC), np.float32)
         grain = sites.JSRT_DIGITIZER.noise * rng.standard_normal(film.shape, np.float32)

@@ -13,14 +13,12 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.arrays import Spacing
 from contract.errors import DataError, MissingDataError
 from datamodules.sources.files import read_mask, read_pixels
 
 PHANTOM_MARKER = "PHANTOM_DATA.json"
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
-
-Spacing = tuple[float, float]
-"""Millimetres from one pixel to the next: (down a column, along a row)."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-MAX_BYTES = 1_000_000
+LONGEST_TEXT = 1_000_000
 """No clinical file is near as long; a longer one is something else."""
 
 OLDEST = 120
@@ -86,7 +86,7 @@ def parse_jsrt_table(text: str) -> dict[str, dict[str, str]]:
     return table
 
 
-def read_readings(folder: Path) -> dict[str, dict[str, str]]:
+def read_clinical_texts(folder: Path) -> dict[str, dict[str, str]]:
     """Return the attributes of each ``<case id>.txt`` of a folder; none where it is absent."""
     try:
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".txt")
@@ -99,7 +99,7 @@ def read_text(path: Path) -> str:
     """Return a clinical file's text, undecodable bytes replaced; empty where it is unreadable."""
     try:
         with path.open("rb") as file:
-            return file.read(MAX_BYTES).decode("utf-8-sig", "replace").replace("\0", "")
+            return file.read(LONGEST_TEXT).decode("utf-8-sig", "replace").replace("\0", "")
     except OSError:
         return ""
 

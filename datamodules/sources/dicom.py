@@ -13,19 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.arrays import Spacing
 from contract.errors import DataError
-from datamodules.sources.base import Spacing
 from datamodules.sources.clinical import years
 from datamodules.sources.files import MAX_PIXELS
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-SUFFIXES = (".dcm", ".dicom")
-
 
 @dataclass(frozen=True)
-class Header:
+class FilmHeader:
     """What a DICOM header tells of a film.
 
     Attributes:
@@ -39,7 +37,7 @@ class Header:
     attributes: dict[str, str] = field(default_factory=dict)
 
 
-def read_header(path: Path) -> Header:
+def read_film_header(path: Path) -> FilmHeader:
     """Return what a file's header tells.
 
     Raises:
@@ -54,7 +52,7 @@ def read_header(path: Path) -> Header:
             "view": str(header.get("ViewPosition") or "").strip().upper(),
             "age": _age(str(header.get("PatientAge") or "")),
         }
-        return Header(
+        return FilmHeader(
             spacing=_spacing(path, spacing) if spacing else None,
             patient=_digest(patient) if patient else None,
             attributes={key: value for key, value in found.items() if value},

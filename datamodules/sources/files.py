@@ -18,6 +18,7 @@ MAX_SIDE = 16_384
 """Larger images are refused before they are decoded, since damaged headers state any size;
 official films have up to 20 million pixels and sides of up to 4892."""
 
+DICOM_ENDINGS = (".dcm", ".dicom")
 EIGHT_BITS = ("L", "RGB", "P", "1", "LA", "RGBA")
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I")
 PHOTOMETRIC = 262

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.arrays import Spacing
 from contract.errors import DataError
-from datamodules.sources.base import Spacing
-from datamodules.sources.dicom import SUFFIXES, read_dicom, read_header
-from datamodules.sources.files import read_deep_pixels
+from datamodules.sources.dicom import read_dicom, read_film_header
+from datamodules.sources.files import DICOM_ENDINGS, read_deep_pixels
 
 SMALLEST_SIDE = 32
 """A side of fewer pixels shows no chest."""
@@ -50,7 +50,7 @@ class Film:
         return (self.pixels.shape[0], self.pixels.shape[1])
 
 
-def is_dicom(path: Path) -> bool:
+def has_dicom_mark(path: Path) -> bool:
     """Tell whether a file has DICOM's mark.
 
     Raises:
@@ -76,8 +76,8 @@ def read_film(path: Path, bits: int | None = None) -> Film:
         raise DataError(path, "an empty file", f"a film as {FORMATS}", "export it again")
     if other is not None:
         raise DataError(path, other, f"a film as {FORMATS}", "unpack or convert it")
-    if head[128:] == b"DICM" or path.suffix.lower() in SUFFIXES:
-        film = Film(read_dicom(path), read_header(path).spacing)
+    if head[128:] == b"DICM" or path.suffix.lower() in DICOM_ENDINGS:
+        film = Film(read_dicom(path), read_film_header(path).spacing)
     elif head.startswith(_PICTURES):
         pixels = read_deep_pixels(path, twelve_bits=bits is None, bits=bits, upright=True)
         film = Film(pixels, None)

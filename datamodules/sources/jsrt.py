@@ -28,8 +28,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.arrays import Spacing
 from contract.errors import DataError
-from datamodules.sources.base import Case, Spacing, check_sides
+from datamodules.sources.base import Case, check_sides
 from datamodules.sources.clinical import merge_attributes, parse_jsrt_table, read_text
 from datamodules.sources.files import list_files, list_folders, read_deep_pixels
 from datamodules.sources.official_source import OfficialSource

@@ -15,7 +15,7 @@ from pathlib import Path
 from contract.errors import DataError
 from datamodules.sources.ct.headers import walk
 from datamodules.sources.ct.lung_masks import find_volume, volume_files
-from datamodules.sources.ct.nodule_xml import CT_ROOT, read_readings
+from datamodules.sources.ct.nodule_xml import CT_ROOT, read_nodule_readings
 from datamodules.sources.ct.nodules import Nodule, consensus
 from datamodules.sources.ct.scan import CTSource, Scan
 
@@ -74,7 +74,7 @@ class LIDCIDRISource(CTSource):
         """
         if scan.readings is None:
             return ()
-        readings = read_readings(scan.readings)
+        readings = read_nodule_readings(scan.readings)
         if readings is None:
             raise DataError(
                 scan.readings,

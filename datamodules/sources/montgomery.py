@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from datamodules.sources.base import Spacing
+from contract.arrays import Spacing
 from datamodules.sources.files import list_files
 from datamodules.sources.official_source import OfficialSource
 

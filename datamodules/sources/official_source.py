@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from contract.errors import DataError
 from datamodules.sources.base import PHANTOM_MARKER, Case, Gap, Source
-from datamodules.sources.clinical import read_readings
+from datamodules.sources.clinical import read_clinical_texts
 from datamodules.sources.files import list_files
 
 
@@ -127,4 +127,4 @@ class OfficialSource(Source):
 
     def _attributes(self) -> Mapping[str, Mapping[str, str]]:
         """Return what the clinical files tell of each case id, where they are present."""
-        return read_readings(self.folder / "ClinicalReadings")
+        return read_clinical_texts(self.folder / "ClinicalReadings")

@@ -49,16 +49,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.arrays import Spacing
 from contract.errors import DataError
 from contract.words import STRUCTURES
-from datamodules.sources.base import Case, Source, Spacing, check_sides, read_marker
-from datamodules.sources.dicom import SUFFIXES as DICOM
-from datamodules.sources.dicom import Header, read_dicom, read_header
-from datamodules.sources.files import list_files, read_deep_pixels, read_labels, read_mask
+from datamodules.sources.base import Case, Source, check_sides, read_marker
+from datamodules.sources.dicom import FilmHeader, read_dicom, read_film_header
+from datamodules.sources.files import (
+    DICOM_ENDINGS,
+    list_files,
+    read_deep_pixels,
+    read_labels,
+    read_mask,
+)
 from datamodules.sources.own_description import read_description
-from datamodules.sources.own_table import Row, read_table
+from datamodules.sources.own_table import CaseEntry, read_case_table
 
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
 class OwnData(Source):
@@ -100,7 +106,7 @@ class OwnData(Source):
 
     @cached_property
     def _images(self) -> Mapping[str, Path]:
-        images = _by_id(self.folder, self._about.image_name, (*PICTURES, *DICOM))
+        images = _by_id(self.folder, self._about.image_name, (*PICTURE_ENDINGS, *DICOM_ENDINGS))
         if not images:
             raise DataError(
                 self.folder,
@@ -117,20 +123,20 @@ class OwnData(Source):
             DataError: if an image, a mask or a line of the table lacks its counterparts.
         """
         masks = {
-            structure: _by_id(folder, self._about.mask_name, PICTURES)
+            structure: _by_id(folder, self._about.mask_name, PICTURE_ENDINGS)
             for structure, folder in self._about.masks.items()
         }
         for structure, folder in self._about.masks.items():
             self._require_same(folder, set(masks[structure]), "mask")
-        rows: Mapping[str, Row] = {}
+        rows: Mapping[str, CaseEntry] = {}
         if self._about.table is not None:
-            rows = read_table(self._about.table)
+            rows = read_case_table(self._about.table)
             self._require_same(self._about.table, set(rows), "line")
         return [
             self._case(
                 case_id,
                 {structure: files[case_id] for structure, files in masks.items()},
-                rows.get(case_id, Row()),
+                rows.get(case_id, CaseEntry()),
             )
             for case_id in self.official_ids
         ]
@@ -147,9 +153,9 @@ class OwnData(Source):
                     f"complete the data, or mend the patterns in {self._about.file}",
                 )
 
-    def _case(self, case_id: str, masks: Mapping[str, Path], row: Row) -> Case:
+    def _case(self, case_id: str, masks: Mapping[str, Path], row: CaseEntry) -> Case:
         image = self._images[case_id]
-        header = read_header(image) if image.suffix.lower() in DICOM else Header()
+        header = read_film_header(image) if image.suffix.lower() in DICOM_ENDINGS else FilmHeader()
         files: dict[str, tuple[Path, ...]]
         if "" in masks:
             files = dict.fromkeys(self.structures, (masks[""],))
@@ -175,7 +181,7 @@ class OwnData(Source):
         Raises:
             DataError: if the file is damaged or of an unknown kind.
         """
-        if case.image.suffix.lower() in DICOM:
+        if case.image.suffix.lower() in DICOM_ENDINGS:
             return read_dicom(case.image)
         return read_deep_pixels(case.image, bits=self._about.bits)
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import yaml
 
+from contract.arrays import Spacing
 from contract.errors import DataError, UserError
 from contract.words import STRUCTURES
-from datamodules.sources.base import Spacing
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 NNUNET_CHANNEL = "_0000"
-KEYS = {
+OWN_KEYS = {
     "name", "title", "notes", "images", "masks", "image_name", "mask_name", "nnunet", "labels",
     "table", "spacing_mm", "bits",
 }  # fmt: skip
@@ -73,7 +73,7 @@ def read_description(file: Path, root: Path) -> Description:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(file, f"no readable YAML ({error})", todo="mend the file") from None
     if not isinstance(keys, dict):
-        raise UserError(file, "no mapping of keys to values", f"the keys {sorted(KEYS)}")
+        raise UserError(file, "no mapping of keys to values", f"the keys {sorted(OWN_KEYS)}")
     return _Reader(file, root, keys).description()
 
 
@@ -83,8 +83,9 @@ class _Reader:
 
     def description(self) -> Description:
         for key in self._keys:
-            if key not in KEYS:
-                raise self._fault(str(key), "an unknown key", f"one of {', '.join(sorted(KEYS))}")
+            if key not in OWN_KEYS:
+                known = ", ".join(sorted(OWN_KEYS))
+                raise self._fault(str(key), "an unknown key", f"one of {known}")
         name = self._keys.get("name", self._file.stem)
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise self._fault("name", repr(name), "letters, digits, _ . or -")

@@ -7,14 +7,14 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from contract.arrays import Spacing
 from contract.errors import DataError
-from datamodules.sources.base import Spacing
 
 NO_STRATUM = "all"
 
 
 @dataclass(frozen=True)
-class Row:
+class CaseEntry:
     """What a table tells of a case.
 
     Attributes:
@@ -30,7 +30,7 @@ class Row:
     spacing: Spacing | None = None
 
 
-def read_table(path: Path) -> dict[str, Row]:
+def read_case_table(path: Path) -> dict[str, CaseEntry]:
     """Return the rows by case id.
 
     The first line names the columns; ``,``, ``;`` or a tab separates them.
@@ -48,7 +48,7 @@ def read_table(path: Path) -> dict[str, Row]:
     columns = [name.strip().lower() for name in numbered[0][1]] if numbered else []
     if "case_id" not in columns or len(set(columns)) < len(columns):
         raise DataError(path, f"columns {columns}", "case_id among them, each name once")
-    rows: dict[str, Row] = {}
+    rows: dict[str, CaseEntry] = {}
     for number, cells in numbered[1:]:
         if not any(cell.strip() for cell in cells):
             continue
@@ -63,11 +63,11 @@ def read_table(path: Path) -> dict[str, Row]:
     return rows
 
 
-def _row(where: str, found: dict[str, str]) -> Row:
+def _row(where: str, found: dict[str, str]) -> CaseEntry:
     spacing = _spacing(where, found)
     patient = found.pop("patient_id", None)
     stratum = found.pop("stratum", None) or found.get("subgroup", NO_STRATUM)
-    return Row(patient, stratum, found, spacing)
+    return CaseEntry(patient, stratum, found, spacing)
 
 
 def _spacing(where: str, found: dict[str, str]) -> Spacing | None:

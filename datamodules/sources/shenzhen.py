@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from contract.arrays import Spacing
 from contract.errors import DataError
-from datamodules.sources.base import Spacing
 from datamodules.sources.files import list_files
 from datamodules.sources.official_source import OfficialSource
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def join(image: Tensor, mask: Tensor, mask_only: bool) -> Tensor:
+def join_mask(image: Tensor, mask: Tensor, mask_only: bool) -> Tensor:
     """Concatenate image ``(N, I, H, W)`` and mask ``(N, C, H, W)``, or return the mask alone.
 
     Raises:

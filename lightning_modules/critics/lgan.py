@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.critics.inputs import join, require_same_grid
+from lightning_modules.critics.inputs import join_mask, require_same_grid
 from lightning_modules.generators.blocks import ConvNormAct, Norm, initialise
 
 Layers = tuple[tuple[int, int], ...]
@@ -133,7 +133,7 @@ class LganBasicCritic(LganCritic):
         Raises:
             ValueError: for sizes that differ, or that the critic was not built for.
         """
-        return self.judge(join(image, mask, mask_only=True))
+        return self.judge(join_mask(image, mask, mask_only=True))
 
 
 class LganProductCritic(LganCritic):
@@ -192,7 +192,7 @@ class LganEarlyFusionCritic(LganCritic):
         Raises:
             ValueError: for sizes that differ, or that the critic was not built for.
         """
-        return self.judge(join(image, mask, mask_only=False))
+        return self.judge(join_mask(image, mask, mask_only=False))
 
 
 class LganLateFusionCritic(LganCritic):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from lightning_modules.critics.inputs import join
-from lightning_modules.generators.blocks import Activation, ConvNormAct, Norm, initialise
+from lightning_modules.critics.inputs import join_mask
+from lightning_modules.generators.blocks import ConvNormAct, Nonlinearity, Norm, initialise
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class PatchDesign:
     kernel: int
     strides: tuple[int, ...]
     norm_first: bool
-    activation: Activation
+    activation: Nonlinearity
 
     @property
     def padding(self) -> int:
@@ -93,7 +93,7 @@ class PatchCritic(nn.Module):
         mask_only: bool = False,
         image_level: bool = False,
         norm: Norm = "batch",
-        activation: Activation | None = None,
+        activation: Nonlinearity | None = None,
     ) -> None:
         super().__init__()
         if design not in DESIGNS:
@@ -133,7 +133,7 @@ class PatchCritic(nn.Module):
         Raises:
             ValueError: where the two differ in size or are too small for one logit.
         """
-        x = join(image, mask, self.mask_only)
+        x = join_mask(image, mask, self.mask_only)
         height, width = x.shape[-2:]
         if min(self.design.output_size(height), self.design.output_size(width)) < 1:
             raise ValueError(

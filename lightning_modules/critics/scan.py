@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from lightning_modules.critics.inputs import join
+from lightning_modules.critics.inputs import join_mask
 from lightning_modules.generators.blocks import require_multiple
 from lightning_modules.generators.scan import SCAN_WIDTHS, ScanTrunk
 
@@ -52,7 +52,7 @@ class ScanCritic(nn.Module):
             ValueError: where the two differ in size or H or W is no multiple of
                 ``self.multiple``.
         """
-        x = join(image, mask, self.mask_only)
+        x = join_mask(image, mask, self.mask_only)
         require_multiple(x, self.multiple, type(self).__name__)
         logits: Tensor = self.score(self.trunk(x)).mean(dim=(2, 3))
         return logits

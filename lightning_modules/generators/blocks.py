@@ -14,7 +14,7 @@ from torch.nn import functional
 Norm = Literal["batch", "keras_batch", "instance", "none"]
 """``keras_batch`` is batch normalisation with Keras's constants (eps 1e-3, decay 0.99)."""
 
-Activation = Literal["relu", "leaky_relu", "none"]
+Nonlinearity = Literal["relu", "leaky_relu", "none"]
 
 UpsamplingKind = Literal["deconv", "nearest", "bilinear", "nearest_conv", "bilinear_conv"]
 
@@ -61,7 +61,7 @@ def make_norm(norm: Norm, channels: int) -> nn.Module:
     raise ValueError(f"unknown norm {norm!r}: expected batch, keras_batch, instance or none")
 
 
-def make_activation(activation: Activation, negative_slope: float = 0.2) -> nn.Module:
+def make_activation(activation: Nonlinearity, negative_slope: float = 0.2) -> nn.Module:
     """Build an activation that works in place; only ``leaky_relu`` has a ``negative_slope``.
 
     Raises:
@@ -133,7 +133,7 @@ class ConvNormAct(nn.Sequential):
         stride: int = 1,
         padding: int | None = None,
         norm: Norm = "batch",
-        activation: Activation = "relu",
+        activation: Nonlinearity = "relu",
         negative_slope: float = 0.2,
     ) -> None:
         padding = kernel // 2 if padding is None else padding

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from lightning_modules.generators.blocks import (
-    Activation,
     ConvNormAct,
     DoubleConv,
     Initialisation,
+    Nonlinearity,
     Norm,
     Upsampling,
     UpsamplingKind,
@@ -47,7 +47,7 @@ class UNet(UShapedNetwork):
         classes: int = 2,
         widths: Sequence[int] = UNET_WIDTHS,
         norm: Norm = "batch",
-        activation: Activation = "relu",
+        activation: Nonlinearity = "relu",
         negative_slope: float = 0.2,
         upsampling: UpsamplingKind = "deconv",
         initialisation: Initialisation = "torch",

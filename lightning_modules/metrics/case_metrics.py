@@ -15,9 +15,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.arrays import Mask, Spacing
 from lightning_modules.metrics.surfaces import (
     NSD_TOLERANCE_MM,
-    Mask,
     Surface,
     boundaries,
     check_masks,
@@ -27,8 +27,6 @@ from lightning_modules.metrics.surfaces import (
     empty_surface,
     summary,
 )
-
-Spacing = tuple[float, float]
 
 NSD_TOLERANCE_SHARE = NSD_TOLERANCE_MM / (2048 * 0.175 * math.sqrt(2))
 """Tolerance of ``nsd`` elsewhere, as a share of the image diagonal: what 2 mm are on a JSRT film

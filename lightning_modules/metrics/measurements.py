@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-Mask = NDArray[np.bool_]
+from contract.arrays import Mask
 
 
-def measure(
+def measure_structure(
     masks: Mapping[str, Mask], structure: str, spacing: tuple[float, float] | None
 ) -> dict[str, float | None]:
     """Measure one structure of one film.

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from contract.arrays import Mask
 from lightning_modules.metrics.case_metrics import overlap_metrics
-
-Mask = NDArray[np.bool_]
 
 SPECK_SHARE = 0.001
 """Parts below this share of the film are not counted: about 12 × 12 mm of a 35 × 43 cm film, less

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from contract.arrays import Mask
 from lightning_modules.metrics.case_metrics import overlap_metrics
-from lightning_modules.metrics.surfaces import Mask, inner_edge, squares_in_plane, volume_surface
+from lightning_modules.metrics.surfaces import inner_edge, squares_in_plane, volume_surface
 
 PLEURAL_MM = 2.0
 """A nodule this near to the outer boundary of the lungs is called pleural."""
@@ -82,7 +83,7 @@ def hausdorff_rowvector(prediction: Mask, reference: Mask) -> float:
 
 
 @dataclass
-class Nodule:
+class NoduleTally:
     """An annotated nodule, gathered slice by slice.
 
     Attributes:
@@ -145,7 +146,7 @@ def fill_holes(mask: Mask, largest: float) -> Mask:
     return filled
 
 
-def nodule_coverage(nodules: Iterable[Nodule]) -> dict[str, float | None]:
+def nodule_coverage(nodules: Iterable[NoduleTally]) -> dict[str, float | None]:
     """Say how much of a scan's nodules the predicted lungs hold.
 
     Args:

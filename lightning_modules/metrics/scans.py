@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from contract.arrays import Mask
 from lightning_modules.activations import Activation
 from lightning_modules.metrics.case_metrics import overlap_metrics
-from lightning_modules.metrics.scan_metrics import Nodule, nodule_coverage, volume_metrics
+from lightning_modules.metrics.scan_metrics import NoduleTally, nodule_coverage, volume_metrics
 from lightning_modules.metrics.scoring import structure_masks, to_reference_grid
-from lightning_modules.metrics.surfaces import Mask
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class _Scan:
     grid: tuple[float, float, float]
     identity: dict[str, Any]
     structures: dict[str, _Structure]
-    nodules: dict[str, Nodule] = field(default_factory=dict)
+    nodules: dict[str, NoduleTally] = field(default_factory=dict)
     slices: int = 0
 
 
@@ -172,7 +172,7 @@ class ScanRows:
             current.structures[name].append(parts)
         for name, nodule in nodules:
             lungs = masks["lungs"]
-            seen = current.nodules.setdefault(name, Nodule())
+            seen = current.nodules.setdefault(name, NoduleTally())
             seen.add(nodule, lungs.prediction, lungs.reference, spacing)
         current.slices += 1
         if current.slices < current.n_slices:

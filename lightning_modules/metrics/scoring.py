@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from contract.arrays import Mask
 from lightning_modules.activations import (
     Activation,
     foreground_channels,
@@ -18,11 +19,9 @@ from lightning_modules.activations import (
     lung_channels,
 )
 from lightning_modules.metrics.case_metrics import case_metrics, overlap_metrics
-from lightning_modules.metrics.measurements import measure
+from lightning_modules.metrics.measurements import measure_structure
 from lightning_modules.metrics.quality import assess, components, disagreement
 from lightning_modules.metrics.scan_metrics import hausdorff_rowvector
-
-Mask = NDArray[np.bool_]
 
 
 def to_reference_grid(
@@ -159,8 +158,8 @@ def score_masks(
             {
                 "structure": name,
                 **case_metrics(mask, reference, probability, spacing),
-                **measure(masks, name, spacing),
-                **_of_reference(measure(references, name, spacing)),
+                **measure_structure(masks, name, spacing),
+                **_of_reference(measure_structure(references, name, spacing)),
                 "components": components(mask),
                 "empty_prediction": not mask.any(),
                 "empty_reference": not reference.any(),

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import KDTree
 
-Mask = NDArray[np.bool_]
+from contract.arrays import Mask
+
 Distances = NDArray[np.float64]
 
 NSD_TOLERANCE_MM = 2.0

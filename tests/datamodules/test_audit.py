@@ -16,19 +16,19 @@ from datamodules.checks.audit import (
     judge,
     modified_z,
     suspects,
-    write_table,
+    write_audit,
 )
 from datamodules.checks.contact_sheets import write_contact_sheets
 from datamodules.checks.mask_geometry import (
     hole_areas,
-    measure,
+    measure_shape,
     medial_flare,
     part_areas,
     split_sides,
 )
 from datamodules.phantoms import write_montgomery, write_shenzhen
 from datamodules.phantoms.anatomy import sample_anatomy
-from datamodules.phantoms.film import View, lung_masks
+from datamodules.phantoms.film import View, draw_lungs
 from datamodules.sources import open_source
 
 REAL_DATA = os.environ.get("LUNGBENCH_REAL_DATA")
@@ -39,7 +39,7 @@ def chest(seed=0, size=256):
     """Return the left lung, the right lung, and the left lung with the heart's shadow."""
     anatomy = sample_anatomy(np.random.default_rng(seed), abnormal=False)
     view = View(size, size, size / 380, (0.0, anatomy.lung_height * 0.52), 0.0)
-    right, left = lung_masks(anatomy, view)
+    right, left = draw_lungs(anatomy, view)
     shadowed = left | (view.fill([anatomy.left_lung]) > 0)
     return left, right, shadowed
 
@@ -84,7 +84,7 @@ def test_touching_lungs_are_cut_between_them():
 
 def test_a_clean_mask_has_no_finding():
     left, right, _ = chest()
-    measured = measure(union(left, right))
+    measured = measure_shape(union(left, right))
     assert (measured.specks, measured.holes, measured.border_px) == (0, 0, 0)
     assert judge([measured]) == [()]
 
@@ -95,7 +95,7 @@ def test_a_speck_is_found_with_its_size(separate):
     left = left.copy()
     left[2:4, 2:5] = True
     masks = union(left, right) | ({"left_lung": left, "right_lung": right} if separate else {})
-    measured = measure(masks)
+    measured = measure_shape(masks)
     assert (measured.specks, measured.largest_speck_px) == (1, 6)
     assert "specks" in judge([measured])[0]
 
@@ -105,7 +105,7 @@ def test_a_hole_is_found_with_its_size():
     rows, columns = np.nonzero(cv2.erode(right.astype(np.uint8), np.ones((9, 9))))
     right = right.copy()
     right[rows[0] : rows[0] + 2, columns[0] : columns[0] + 2] = False
-    measured = measure(union(left, right))
+    measured = measure_shape(union(left, right))
     assert (measured.holes, measured.holes_px) == (1, 4)
     assert "holes" in judge([measured])[0]
 
@@ -121,7 +121,7 @@ def test_a_notch_that_opens_at_a_corner_is_no_hole():
 
 def test_contact_with_the_border_is_found():
     lungs = square(rows=slice(0, 5)) | square(rows=slice(20, 25), columns=slice(35, 40))
-    measured = measure({"lungs": lungs})
+    measured = measure_shape({"lungs": lungs})
     assert measured.border_px == 20 + 5
     assert "border" in judge([measured])[0]
 
@@ -131,8 +131,8 @@ def test_the_heart_shadow_is_found_and_little_else_is_taken_for_it():
     found, false = 0, 0
     for seed in range(30):
         left, right, shadowed = chest(seed, size=128)
-        false += "heart_shadow" in judge([measure(union(left, right))])[0]
-        found += "heart_shadow" in judge([measure(union(shadowed, right))])[0]
+        false += "heart_shadow" in judge([measure_shape(union(left, right))])[0]
+        found += "heart_shadow" in judge([measure_shape(union(shadowed, right))])[0]
     assert found >= 27
     assert false <= 3
 
@@ -150,7 +150,7 @@ def test_no_left_lung_beside_the_heart_is_no_heart_shadow():
     left, right = np.zeros((100, 100), bool), np.zeros((100, 100), bool)
     left[:40, 60:], right[:, :40] = True, True
     assert np.isnan(medial_flare(left, right))
-    assert "heart_shadow" not in judge([measure(union(left, right))])[0]
+    assert "heart_shadow" not in judge([measure_shape(union(left, right))])[0]
 
 
 def test_a_collapsed_lung_is_an_outlier_of_its_set():
@@ -159,7 +159,7 @@ def test_a_collapsed_lung_is_an_outlier_of_its_set():
     half = left.copy()
     half[: int(np.flatnonzero(left.any(1)).mean())] = False
     chests[3] = (half, right)
-    found = judge([measure(union(*lungs)) for lungs in chests])
+    found = judge([measure_shape(union(*lungs)) for lungs in chests])
     assert [index for index, names in enumerate(found) if "side_ratio" in names] == [3]
 
 
@@ -169,7 +169,7 @@ def test_a_rippled_outline_is_an_outlier_of_its_set():
     waves = np.rint(4 * np.sin(np.arange(256) * 2 * np.pi / 16)).astype(int)
     rippled = np.stack([np.roll(row, shift) for row, shift in zip(left, waves, strict=True)])
     chests[5] = (rippled, right)
-    found = judge([measure(union(*lungs)) for lungs in chests])
+    found = judge([measure_shape(union(*lungs)) for lungs in chests])
     assert "scalloped" in found[5]
 
 
@@ -182,7 +182,7 @@ def test_modified_z_by_hand():
 
 def test_an_empty_mask_has_no_measures():
     with pytest.raises(ValueError, match="empty"):
-        measure({"lungs": np.zeros((8, 8), bool)})
+        measure_shape({"lungs": np.zeros((8, 8), bool)})
 
 
 @pytest.fixture
@@ -227,7 +227,7 @@ def test_suspects_are_those_with_findings_that_count(planted_root):
 
 def test_the_table_has_a_line_a_case_and_a_column_a_finding(planted_root, tmp_path):
     rows = audit([open_source("shenzhen", planted_root)])
-    write_table(rows, tmp_path / "audit.csv")
+    write_audit(rows, tmp_path / "audit.csv")
     with (tmp_path / "audit.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert [line["case_id"] for line in lines] == [row.case_id for row in rows]

@@ -12,7 +12,7 @@ from pydicom import dcmread
 
 from contract.errors import DataError
 from datamodules.phantoms import write_lidc, write_qin
-from datamodules.phantoms.ct import FLIPPED_MASK, FLIPPED_SCAN, _patient, lungs_of
+from datamodules.phantoms.ct import FLIPPED_MASK, FLIPPED_SCAN, _patient, lungs_of_chest
 from datamodules.phantoms.ct_chest import sample_chest
 from datamodules.phantoms.ct_files import Naming, uid, write_luna16_mask, write_segmentation
 from datamodules.sources.ct.lung_masks import read_segmentation_mask, read_volume_mask
@@ -41,7 +41,7 @@ def dice(one, other):
 
 def true_lungs(patient, size=64, slices=12):
     """Draw the patient again, as the writer did."""
-    return lungs_of(_patient(patient, 0, size, slices)[1])
+    return lungs_of_chest(_patient(patient, 0, size, slices)[1])
 
 
 def test_flipped_masks_and_flipped_scans_align_with_the_unflipped_phantom(pristine):
@@ -273,7 +273,7 @@ def test_scans_without_a_mask_are_left_out_and_none_at_all_is_an_error(root):
 def test_computed_masks_are_the_lungs_without_trachea(seed):
     chest = sample_chest(np.random.default_rng(seed), 128, 30)
     mask = pseudo_mask(np.maximum(chest.hu, -1024), (chest.spacing, chest.spacing), chest.slice_mm)
-    truth = lungs_of(chest)
+    truth = lungs_of_chest(chest)
     assert dice(mask, truth) >= 0.98
     trachea = chest.labels == 5
     assert (mask & trachea).sum() < 0.02 * trachea.sum()

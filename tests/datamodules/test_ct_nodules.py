@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from contract.errors import DataError
 from datamodules.phantoms import write_lidc
 from datamodules.phantoms.ct import SEPARATE_XML, _patient
-from datamodules.phantoms.ct_files import outline
-from datamodules.sources.ct.headers import Header
-from datamodules.sources.ct.nodule_xml import Outline, ReaderNodule, Readings, read_readings
+from datamodules.phantoms.ct_files import ring_of
+from datamodules.sources.ct.headers import SliceHeader
+from datamodules.sources.ct.nodule_xml import Outline, ReaderNodule, Readings, read_nodule_readings
 from datamodules.sources.ct.nodules import consensus, fill
 from datamodules.sources.ct.series import assemble
 from datamodules.sources.lidc_idri import LIDCIDRISource
@@ -40,7 +40,7 @@ def root(pristine, tmp_path):
 def a_series(slices=4):
     return assemble(
         [
-            Header(Path(str(i)), "CT", "1.2", f"1.2.{i}", "p", (0.0, 0.0, float(i)),
+            SliceHeader(Path(str(i)), "CT", "1.2", f"1.2.{i}", "p", (0.0, 0.0, float(i)),
                    (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), (1.0, 1.0), SHAPE)
             for i in range(slices)
         ]
@@ -53,7 +53,7 @@ def disc(row, column, radius):
 
 
 def ring(mask):
-    return tuple(outline(mask))
+    return tuple(ring_of(mask))
 
 
 def marked(reader, *masks, slice_=0, holes=()):
@@ -205,6 +205,6 @@ def test_damaged_bytes_are_read_or_refused_but_never_crash(
     damaged = tmp_path_factory.getbasetemp() / "damaged.xml"
     damaged.write_bytes(whole[:cut] + inserted + whole[cut + len(inserted) :])
     try:
-        read_readings(damaged)
+        read_nodule_readings(damaged)
     except DataError as error:
         assert str(damaged) in str(error)

@@ -15,7 +15,7 @@ from contract.errors import DataError
 from datamodules.phantoms import write_lidc, write_qin
 from datamodules.phantoms.ct_chest import sample_chest
 from datamodules.phantoms.ct_files import Naming, uid, write_series
-from datamodules.sources.ct.headers import Header, read_header
+from datamodules.sources.ct.headers import SliceHeader, read_slice_header
 from datamodules.sources.ct.series import AIR, assemble, read_series
 from datamodules.sources.lidc_idri import LIDCIDRISource
 from datamodules.sources.qin_lung_ct import QINLungCTSource
@@ -40,7 +40,7 @@ def header(path, z, **changes):
         "position": (-10.0, -20.0, z), "orientation": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
         "spacing": (0.7, 0.8), "shape": (4, 5),
     }  # fmt: skip
-    return Header(**{**values, **changes})
+    return SliceHeader(**{**values, **changes})
 
 
 @given(
@@ -175,7 +175,7 @@ def expect(call, *told):
 def test_a_missing_slice_in_the_middle(root):
     folder = lidc_series(root, 1)
     files = in_order(folder)
-    series = read_header(files[0]).series
+    series = read_slice_header(files[0]).series
     files[4].unlink()
     expect(LIDCIDRISource(root).cases, "missing slice", series, files[3].name, files[5].name)
 
@@ -184,9 +184,8 @@ def test_a_slice_at_an_uneven_position(root):
     files = in_order(lidc_series(root, 1))
     x, y, z = dcmread(files[7]).ImagePositionPatient
     rewrite(files[7], ImagePositionPatient=[x, y, float(z) - 12])
-    expect(
-        LIDCIDRISource(root).cases, "uneven position", read_header(files[0]).series, files[7].name
-    )
+    series = read_slice_header(files[0]).series
+    expect(LIDCIDRISource(root).cases, "uneven position", series, files[7].name)
 
 
 def test_duplicated_positions(root):
@@ -194,7 +193,7 @@ def test_duplicated_positions(root):
     again = files[2].with_name("again.dcm")
     shutil.copy(files[2], again)
     rewrite(again, SOPInstanceUID="1.2.3")
-    error = expect(LIDCIDRISource(root).cases, "second slice", read_header(files[0]).series)
+    error = expect(LIDCIDRISource(root).cases, "second slice", read_slice_header(files[0]).series)
     assert {error.where, *error.found.split("(")[1:]} & {str(again), str(files[2])}
     assert again.name in str(error) and files[2].name in str(error)
 
@@ -203,8 +202,8 @@ def test_two_series_mixed_in_one_folder(root):
     here, there = lidc_series(root, 1), lidc_series(root, 3)
     stranger = in_order(there)[0]
     shutil.copy(stranger, here / "stranger.dcm")
-    both = [read_header(path).series for path in (in_order(there)[0], in_order(there)[1])]
-    own = next(read_header(p).series for p in in_order(here) if p.name != "stranger.dcm")
+    both = [read_slice_header(path).series for path in (in_order(there)[0], in_order(there)[1])]
+    own = next(read_slice_header(p).series for p in in_order(here) if p.name != "stranger.dcm")
     expect(LIDCIDRISource(root).cases, "two series", here, both[0], own, "stranger.dcm")
     expect(lambda: read_series(here), "two series", "stranger.dcm")
 
@@ -212,7 +211,7 @@ def test_two_series_mixed_in_one_folder(root):
 @pytest.mark.parametrize("kept", [0, 90, 300, 700, -100])
 def test_a_truncated_slice(root, kept):
     files = in_order(lidc_series(root, 1))
-    series = read_header(files[0]).series
+    series = read_slice_header(files[0]).series
     whole = files[3].read_bytes()
     files[3].write_bytes(whole[:kept])
 

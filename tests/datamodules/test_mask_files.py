@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from contract.errors import DataError
-from datamodules.foreign.mask_files import SUFFIXES, find_masks
+from datamodules.foreign.mask_files import NAME_ENDINGS, find_masks
 from datamodules.foreign.predicted_masks import labels_of, read_structures
 from datamodules.sources.base import Case
 
@@ -26,7 +26,7 @@ def touch(folder, *names):
 
 
 @pytest.mark.parametrize("ending", [".png", ".PNG", ".nii.gz", ".tif", ".mhd"])
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", NAME_ENDINGS)
 def test_a_case_is_found_by_its_id_with_any_suffix(tmp_path, suffix, ending):
     touch(tmp_path, f"1.2.3{suffix}{ending}", "plans.json", "1.2.3.npz", ".hidden.png")
     found = find_masks(tmp_path, [case("1.2.3")])

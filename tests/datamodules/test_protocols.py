@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.planning.compose import DESCRIPTIVE
+from benchmark.planning.compose import without_description
 from benchmark.planning.library import load, names
 from contract.errors import UserError
+from datamodules.division import DividedProtocol, OpenedSet
 from datamodules.phantoms import write_ct_phantoms, write_phantoms
 from datamodules.protocol import Protocol
 from datamodules.sources import SOURCES, Case, open_sources
@@ -37,7 +38,7 @@ DIGESTS = {
 
 
 def protocol(name: str) -> Protocol:
-    return Protocol(**{k: v for k, v in load("protocols", name).items() if k not in DESCRIPTIVE})
+    return Protocol(**without_description(load("protocols", name)))
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +128,8 @@ def test_every_protocol_works_on_phantoms(tmp_path: Path) -> None:
     for name in names("protocols"):
         rule = protocol(name)
         sources = open_sources(rule.datasets, tmp_path)
-        found = {name: source.cases() for name, source in sources.items()}
-        share = sum(source.official_share for source in sources.values()) / len(sources)
-        for fold in range(rule.fold_count):
-            split = make_split(rule, found, share, fold=fold)
+        opened = {name: OpenedSet(source, source.cases()) for name, source in sources.items()}
+        for split in DividedProtocol(rule, opened).splits(seed=0):
             scans = any(source.unit == "scan" for source in sources.values())
             assert len(split.train) >= (5 if scans else 8)
             assert split.validation

@@ -13,7 +13,7 @@ from datamodules.sources import open_source
 from datamodules.sources.clinical import (
     parse_jsrt_table,
     parse_reading,
-    read_readings,
+    read_clinical_texts,
     read_text,
     years,
 )
@@ -70,9 +70,9 @@ def test_no_bytes_crash_the_reader(content: bytes) -> None:
 
 
 def test_absent_or_unreadable_files_tell_nothing(tmp_path: Path) -> None:
-    assert read_readings(tmp_path / "absent") == {}
+    assert read_clinical_texts(tmp_path / "absent") == {}
     (tmp_path / "a.txt").mkdir()
-    assert read_readings(tmp_path) == {"a": {}}
+    assert read_clinical_texts(tmp_path) == {"a": {}}
     assert (years(200, "y"), years(3, "w")) == (None, 0)
 
 

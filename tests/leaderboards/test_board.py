@@ -14,7 +14,6 @@ import pytest
 
 from contract.errors import DataError
 from contract.rows import CASE_SCHEMA, LEADERBOARD_COLUMNS
-from leaderboards import writers
 from leaderboards.board import build_leaderboard, protocol_splits
 from leaderboards.collect import CellRecord
 from leaderboards.markdown import PHANTOM_BANNER, Meta, escape, page
@@ -121,20 +120,6 @@ def test_unranked_tables_say_why(make_rows: RowMaker) -> None:
     assert "### lungs, PSEUDO-MASKS" in text
     assert "Not ranked" in text
     assert "| – | a" in text
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "page.md"
-    path.write_text("old")
-
-    def fail(beside: Path) -> None:
-        beside.write_text("half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        writers.replace(path, fail)
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["page.md"]
 
 
 def test_splits_must_agree_between_systems_but_may_follow_the_seed(tmp_path: Path) -> None:

@@ -27,11 +27,10 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from contract.arrays import Mask, Spacing
 from contract.rows import METRICS
 from lightning_modules.metrics.case_metrics import (
     NSD_TOLERANCE_SHARE,
-    Mask,
-    Spacing,
     area_under_curve,
     case_metrics,
     overlap_metrics,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from lightning_modules.metrics.measurements import cardiothoracic_ratio, measure
+from lightning_modules.metrics.measurements import cardiothoracic_ratio, measure_structure
 from lightning_modules.metrics.quality import SPECK_SHARE, assess, components, disagreement
 from lightning_modules.metrics.scoring import lung_masks, score_case
 
@@ -24,12 +24,12 @@ def thorax(shape=(200, 200)):
 
 def test_areas_in_pixels_and_in_square_millimetres():
     masks = {"lungs": rectangle((50, 40), 5, 5, 10, 20)}
-    assert measure(masks, "lungs", (0.5, 0.2)) == {
+    assert measure_structure(masks, "lungs", (0.5, 0.2)) == {
         "area_px": 200,
         "area_mm2": pytest.approx(200 * 0.5 * 0.2),
         "cardiothoracic_ratio": None,
     }
-    assert measure(masks, "lungs", None)["area_mm2"] is None
+    assert measure_structure(masks, "lungs", None)["area_mm2"] is None
 
 
 def test_the_ratio_is_width_over_width_wherever_the_widest_rows_are():
@@ -37,9 +37,8 @@ def test_the_ratio_is_width_over_width_wherever_the_widest_rows_are():
     lungs |= rectangle(lungs.shape, 20, 60, 20, 80)  # narrower above
     heart = rectangle(lungs.shape, 100, 70, 10, 30) | rectangle(lungs.shape, 110, 90, 10, 50)
     assert cardiothoracic_ratio(heart, lungs) == 70 / 160
-    assert measure({"lungs": lungs, "heart": heart}, "heart", None)["cardiothoracic_ratio"] == (
-        70 / 160
-    )
+    measured = measure_structure({"lungs": lungs, "heart": heart}, "heart", None)
+    assert measured["cardiothoracic_ratio"] == 70 / 160
     staggered = rectangle((9, 9), 0, 0, 2, 3) | rectangle((9, 9), 5, 6, 2, 3)
     assert cardiothoracic_ratio(rectangle((9, 9), 3, 2, 3, 3), staggered) == 1  # 3 over a row's 3
 
@@ -48,7 +47,7 @@ def test_no_heart_or_no_lungs_has_no_ratio():
     nothing = np.zeros((200, 200), bool)
     assert cardiothoracic_ratio(nothing, thorax()) is None
     assert cardiothoracic_ratio(thorax(), nothing) is None
-    assert measure({"lungs": thorax()}, "lungs", None)["cardiothoracic_ratio"] is None
+    assert measure_structure({"lungs": thorax()}, "lungs", None)["cardiothoracic_ratio"] is None
 
 
 @settings(max_examples=25, deadline=None)
@@ -70,8 +69,9 @@ def test_measurements_follow_shifts_scale_and_mirrors(seed, scale, down, along):
 
     assert cardiothoracic_ratio(moved(heart), moved(lungs)) == pytest.approx(ratio)
     assert cardiothoracic_ratio(heart[:, ::-1], lungs[:, ::-1]) == ratio
-    area = measure({"lungs": lungs}, "lungs", (2.0, 3.0))["area_mm2"]
-    finer = measure({"lungs": moved(lungs)}, "lungs", (2.0 / scale, 3.0 / scale))["area_mm2"]
+    area = measure_structure({"lungs": lungs}, "lungs", (2.0, 3.0))["area_mm2"]
+    spacing = (2.0 / scale, 3.0 / scale)
+    finer = measure_structure({"lungs": moved(lungs)}, "lungs", spacing)["area_mm2"]
     assert finer == pytest.approx(area)
 
 

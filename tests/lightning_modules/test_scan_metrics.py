@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.spatial.distance import directed_hausdorff
 
 from lightning_modules.metrics.scan_metrics import (
-    Nodule,
+    NoduleTally,
     fill_holes,
     hausdorff_rowvector,
     is_pleural,
@@ -90,7 +90,7 @@ def test_nodule_coverage_worked_example():
     found = {}
     for name, masks in {"a": [central, central], "b": [at_wall], "c": [outside]}.items():
         for mask in masks:  # the first is seen in two slices
-            found.setdefault(name, Nodule()).add(mask, predicted, lungs, spacing)
+            found.setdefault(name, NoduleTally()).add(mask, predicted, lungs, spacing)
     assert [(n.pixels, n.inside, n.pleural) for n in found.values()] == [
         (32, 32, False), (24, 8, True), (20, 0, True),
     ]  # fmt: skip
@@ -105,12 +105,12 @@ def test_nodule_coverage_worked_example():
 
 
 def test_a_nodule_counts_as_inside_from_half_of_its_pixels_on():
-    assert nodule_coverage([Nodule(10, 5), Nodule(10, 4)])["nodule_coverage"] == 0.5
+    assert nodule_coverage([NoduleTally(10, 5), NoduleTally(10, 4)])["nodule_coverage"] == 0.5
 
 
 def test_without_nodules_coverage_is_undefined():
     assert set(nodule_coverage([]).values()) == {None}
-    central = nodule_coverage([Nodule(4, 4, pleural=False), Nodule(0, 0)])
+    central = nodule_coverage([NoduleTally(4, 4, pleural=False), NoduleTally(0, 0)])
     assert central["nodule_coverage"] == 1
     assert central["pleural_nodule_coverage"] is None
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from contract.errors import DataError
 from datamodules.sources.clinical import years
+from datamodules.sources.files import DICOM_ENDINGS
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 PREAMBLE = 128
 """Bytes before the four letters that mark a DICOM file (PS3.10, 7.1)."""
 
-DICOM_SUFFIXES = (".dcm", ".dicom")
 READ = (
     "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesInstanceUID", "PatientID", "PatientSex",
     "PatientAge", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows",
@@ -27,7 +27,7 @@ READ = (
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class SliceHeader:
     """What the header of one DICOM file tells.
 
     Attributes:
@@ -77,7 +77,7 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
         yield Path(place), [Path(place) / name for name in shown]
 
 
-def is_dicom(path: Path) -> bool:
+def is_dicom_image(path: Path) -> bool:
     """Tell by its content whether a file is a DICOM file of an image.
 
     A table of contents (``DICOMDIR``; PS3.10, 8.6) and hidden files, such as those that macOS
@@ -96,13 +96,13 @@ def is_dicom(path: Path) -> bool:
             path, f"an unreadable file ({error.strerror})", todo="check its permissions"
         ) from None
     marked = start[PREAMBLE:] == b"DICM"
-    if not marked and path.suffix.lower() in DICOM_SUFFIXES:
+    if not marked and path.suffix.lower() in DICOM_ENDINGS:
         found = "an empty file" if not start else "a file that is no DICOM, whatever its name"
         raise DataError(path, found, "a whole DICOM file", "download the series again")
     return marked
 
 
-def read_header(path: Path) -> Header:
+def read_slice_header(path: Path) -> SliceHeader:
     """Return a DICOM file's header; its pixels are not read.
 
     Raises:
@@ -121,7 +121,7 @@ def read_header(path: Path) -> Header:
         ) from None
 
 
-def _header(path: Path) -> Header:
+def _header(path: Path) -> SliceHeader:
     from pydicom import dcmread
 
     read = dcmread(path, stop_before_pixels=True, specific_tags=list(READ))
@@ -133,7 +133,7 @@ def _header(path: Path) -> Header:
             "a whole DICOM file",
             "download the series again: this file is cut off",
         )
-    return Header(
+    return SliceHeader(
         path=path,
         modality=modality,
         series=series,

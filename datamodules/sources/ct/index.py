@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from contract.errors import DataError
-from datamodules.sources.ct.headers import Header, is_dicom, read_header
+from contract.files import write_atomically
+from datamodules.sources.ct.headers import SliceHeader, is_dicom_image, read_slice_header
 
 INDEX_FORMAT = 2
 """Raised whenever the same files would give other headers."""
@@ -40,7 +41,7 @@ class HeaderIndex:
         except (OSError, ValueError):
             pass
 
-    def headers(self, folder: Path, files: Sequence[Path]) -> list[Header]:
+    def headers(self, folder: Path, files: Sequence[Path]) -> list[SliceHeader]:
         """Return the headers of a folder's DICOM files; files of other kinds are left out.
 
         Raises:
@@ -51,7 +52,7 @@ class HeaderIndex:
         state = _state(files)
         known = self._known.pop(str(folder), None)
         if known is None or known["state"] != state:
-            read = [read_header(path) for path in files if is_dicom(path)]
+            read = [read_slice_header(path) for path in files if is_dicom_image(path)]
             known = {"state": state, **_packed(read)}
             self._changed = True
         if self._path is not None:
@@ -61,12 +62,9 @@ class HeaderIndex:
     def save(self) -> None:
         """Write the index if it changed and can be written."""
         if self._changed and self._path is not None:
-            # Imported here: digests know of cases, and cases of this room.
-            from datamodules.digests import write_atomically
-
             text = json.dumps({"format": INDEX_FORMAT, "folders": self._known})
             with suppress(OSError):  # it only saves time; `status` works on a read-only folder
-                write_atomically(self._path, text.encode())
+                write_atomically(self._path, text)
             self._changed = False
 
 
@@ -84,7 +82,7 @@ def _state(files: Sequence[Path]) -> str:
     return state.hexdigest()
 
 
-def _packed(headers: Sequence[Header]) -> dict[str, Any]:
+def _packed(headers: Sequence[SliceHeader]) -> dict[str, Any]:
     shared: dict[str, int] = {}
     files = []
     for header in headers:
@@ -94,13 +92,15 @@ def _packed(headers: Sequence[Header]) -> dict[str, Any]:
     return {"shared": [json.loads(common) for common in shared], "files": files}
 
 
-def _unpacked(folder: Path, known: dict[str, Any]) -> list[Header]:
+def _unpacked(folder: Path, known: dict[str, Any]) -> list[SliceHeader]:
     shared = []
     for values in known["shared"]:
         told = dict(zip(SHARED, values, strict=True))
         told |= {key: tuple(told[key]) for key in ("orientation", "spacing", "shape")}
         shared.append(told)
     return [
-        Header(path=folder / name, instance=instance, position=tuple(position), **shared[number])
+        SliceHeader(
+            path=folder / name, instance=instance, position=tuple(position), **shared[number]
+        )
         for name, number, instance, position in known["files"]
     ]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CT_ROOT = "LidcReadMessage"
 """The root of a CT's readings; a radiograph's are an ``IdriReadMessage``."""
 
-MAX_BYTES = 64 << 20
+LARGEST_XML = 64 << 20
 """Larger files are refused; the release's largest has a few megabytes."""
 
 Contour = tuple[tuple[int, int], ...]
@@ -66,7 +66,7 @@ class Readings:
     nodules: tuple[ReaderNodule, ...]
 
 
-def read_readings(path: Path) -> Readings | None:
+def read_nodule_readings(path: Path) -> Readings | None:
     """Return a file's readings; None for XML of another kind, as that of a radiograph.
 
     Raises:
@@ -77,7 +77,7 @@ def read_readings(path: Path) -> Readings | None:
     from defusedxml.ElementTree import ParseError, parse
 
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if path.stat().st_size > LARGEST_XML:
             raise DataError(path, f"{path.stat().st_size} bytes", "a reading of a few megabytes")
         root = parse(path).getroot()
     except DefusedXmlException as error:

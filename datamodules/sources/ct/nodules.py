@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.arrays import Mask
 from contract.errors import DataError
 from datamodules.sources.ct.nodule_xml import Contour, Outline, ReaderNodule, Readings
 from datamodules.sources.ct.series import Series
 
-Mask = NDArray[np.bool_]
 Pixels = NDArray[np.intp]
 """A mask of one slice as the sorted flat indices of its pixels: nodules are small, scans large."""
 

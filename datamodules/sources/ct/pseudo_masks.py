@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from datamodules.sources.base import Spacing
+from contract.arrays import Mask, Spacing
 
 PSEUDO_MASK_FORMAT = 1
 """Raised whenever the same scan would get another mask."""
@@ -32,8 +32,6 @@ SMALLEST_SHARE = 0.1
 
 CLOSING_MM = 8.0
 """Radius of the closing that takes in vessels and small nodules at the wall."""
-
-Mask = NDArray[np.bool_]
 
 
 def pseudo_mask(volume: NDArray[np.int16], spacing: Spacing, slice_mm: float) -> Mask:

@@ -13,9 +13,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.arrays import Spacing
 from contract.errors import DataError, MissingDataError
-from datamodules.sources.base import Case, Source, Spacing
-from datamodules.sources.ct.headers import Header, is_dicom, walk
+from datamodules.sources.base import Case, Source
+from datamodules.sources.ct.headers import SliceHeader, is_dicom_image, walk
 from datamodules.sources.ct.index import HeaderIndex
 from datamodules.sources.ct.lung_masks import (
     LUNA16_LUNGS,
@@ -41,7 +42,7 @@ class Scan(Case):
         readings: the XML of its nodules, or None.
     """
 
-    headers: tuple[Header, ...] = ()
+    headers: tuple[SliceHeader, ...] = ()
     readings: Path | None = None
 
     @cached_property
@@ -177,8 +178,8 @@ class CTSource(Source):
     def _found(self) -> tuple[list[Scan], list[DataError]]:
         self.require_folder()
         faults: list[DataError] = []
-        by_series: dict[str, list[Header]] = defaultdict(list)
-        others: dict[str, list[Header]] = defaultdict(list)
+        by_series: dict[str, list[SliceHeader]] = defaultdict(list)
+        others: dict[str, list[SliceHeader]] = defaultdict(list)
         readings: dict[str, list[Path]] = defaultdict(list)
         index = HeaderIndex(self.memory and self.memory / f"headers-{self.name}.json")
         for folder, files in walk(self.folder):
@@ -222,11 +223,15 @@ class CTSource(Source):
                 faults.append(error)
         return scans, faults
 
-    def _patient(self, header: Header) -> str:
+    def _patient(self, header: SliceHeader) -> str:
         return header.patient or header.path.relative_to(self.folder).parts[0]
 
     def _scan(
-        self, uid: str, headers: Sequence[Header], beside: Sequence[Path], segmentation: Path | None
+        self,
+        uid: str,
+        headers: Sequence[SliceHeader],
+        beside: Sequence[Path],
+        segmentation: Path | None,
     ) -> Scan:
         masks, reference = self._mask_files(uid, segmentation)
         spacing = headers[0].spacing
@@ -289,7 +294,7 @@ class CTSource(Source):
             raise DataError(
                 scan.image, f"no lung mask of series {scan.case_id}", "one", self.where_masks
             )
-        if is_dicom(files[0]):
+        if is_dicom_image(files[0]):
             return read_segmentation_mask(files[0], scan.series), None
         labels = LUNA16_LUNGS if scan.reference == "automatic" else None
         return read_volume_mask(files[0], scan.series, labels), None
@@ -311,7 +316,7 @@ class CTSource(Source):
         return None
 
 
-def _segmentation_without_scan(patient: str, headers: Iterable[Header]) -> list[DataError]:
+def _segmentation_without_scan(patient: str, headers: Iterable[SliceHeader]) -> list[DataError]:
     return [
         DataError(
             header.path,

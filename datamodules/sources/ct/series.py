@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.arrays import Spacing
 from contract.errors import DataError
-from datamodules.sources.base import Spacing
-from datamodules.sources.ct.headers import Header, is_dicom, read_header
+from datamodules.sources.ct.headers import SliceHeader, is_dicom_image, read_slice_header
 from datamodules.sources.files import MAX_PIXELS, list_files
 
 AIR = -1024
@@ -46,7 +46,7 @@ class Series:
 
     uid: str
     patient: str
-    headers: tuple[Header, ...]
+    headers: tuple[SliceHeader, ...]
     positions: tuple[float, ...]
 
     def __len__(self) -> int:
@@ -100,7 +100,7 @@ class Series:
         return read_hu(self.headers[index], self.uid)
 
 
-def assemble(headers: Sequence[Header]) -> Series:
+def assemble(headers: Sequence[SliceHeader]) -> Series:
     """Return the series that some files of one SeriesInstanceUID make up.
 
     Slices are sorted by their position along the normal; file names and instance numbers are
@@ -131,15 +131,15 @@ def read_series(folder: Path) -> Series:
     Raises:
         DataError: if it holds none, two, or something else than a CT.
     """
-    files = [path for path in list_files(folder).values() if is_dicom(path)]
-    headers = [read_header(path) for path in files]
+    files = [path for path in list_files(folder).values() if is_dicom_image(path)]
+    headers = [read_slice_header(path) for path in files]
     if not headers:
         raise DataError(folder, "no DICOM file", "the slices of one CT series")
     require_one_series(folder, headers)
     return assemble(headers)
 
 
-def require_one_series(folder: Path, headers: Sequence[Header]) -> None:
+def require_one_series(folder: Path, headers: Sequence[SliceHeader]) -> None:
     """Require the DICOM files of a folder to be one CT series.
 
     Raises:
@@ -165,7 +165,7 @@ def require_one_series(folder: Path, headers: Sequence[Header]) -> None:
             )
 
 
-def read_hu(header: Header, uid: str) -> NDArray[np.int16]:
+def read_hu(header: SliceHeader, uid: str) -> NDArray[np.int16]:
     """Return one slice in HU ``(H, W)``, at least -1024.
 
     RescaleSlope and RescaleIntercept are applied; pixels at the padding value (or between it and
@@ -212,7 +212,7 @@ def _normal(orientation: Sequence[float]) -> NDArray[np.float64]:
     return np.asarray(normal * np.sign(normal[np.argmax(np.abs(normal))]), np.float64)
 
 
-def _require_alike(uid: str, first: Header, header: Header) -> None:
+def _require_alike(uid: str, first: SliceHeader, header: SliceHeader) -> None:
     if not header.position or not header.orientation or len(header.spacing) != 2:
         raise _fault(
             uid, header, "no position, orientation or pixel spacing", "a slice's place in the body"
@@ -240,7 +240,7 @@ def _require_alike(uid: str, first: Header, header: Header) -> None:
             )
 
 
-def _require_even(uid: str, positions: Sequence[float], headers: Sequence[Header]) -> None:
+def _require_even(uid: str, positions: Sequence[float], headers: Sequence[SliceHeader]) -> None:
     gaps = np.diff(positions)
     typical = float(np.median(gaps)) if len(gaps) else 1.0
     at = [f"{mm:.2f} mm ({h.path.name})" for mm, h in zip(positions, headers, strict=True)]
@@ -263,7 +263,7 @@ def _require_even(uid: str, positions: Sequence[float], headers: Sequence[Header
 
 def _fault(
     uid: str,
-    header: Header,
+    header: SliceHeader,
     found: str,
     expected: str = "",
     todo: str = LEAVE_OUT,

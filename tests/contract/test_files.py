@@ -1,0 +1,42 @@
+"""Files are replaced as a whole, by text, bytes or whoever writes to an open file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from contract.files import replacing, write_atomically
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    path.write_text("old")
+    with pytest.raises(OSError, match="disk full"), replacing(path) as file:
+        file.write(b"half")
+        raise OSError("disk full")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["page.md"]
+
+
+@pytest.mark.parametrize("content", ["Größe", "Größe".encode()])
+def test_text_and_bytes_take_the_place_of_the_old_file(
+    tmp_path: Path, content: str | bytes
+) -> None:
+    path = tmp_path / "made" / "page.md"
+    for text in ("old", content):
+        write_atomically(path, text)
+    assert path.read_text("utf-8") == "Größe"
+    assert [p.name for p in path.parent.iterdir()] == ["page.md"]
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_library_may_write_to_the_open_file(tmp_path: Path, durable: bool) -> None:
+    table = pa.table({"dice": [0.5, None]})
+    path = tmp_path / "rows.parquet"
+    with replacing(path, durable=durable) as file:
+        pq.write_table(table, file)
+        assert not path.exists()
+    assert pq.read_table(path).equals(table)
