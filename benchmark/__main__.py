@@ -23,7 +23,7 @@ GROUPS = (
 )
 """The commands, in the order in which ``--help`` lists them."""
 
-EPILOG = """examples:
+EXAMPLES = """examples:
   lungbench plan --suite smoke                         what would run, on which cases
   lungbench run --suite smoke                          phantoms, minutes on two cores
   lungbench run --suite quick --data-root /data        real data at a small size
@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lungbench",
         description="Published lung-segmentation systems under the same cross-dataset protocols.",
-        epilog=EPILOG,
+        epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")

@@ -9,3 +9,5 @@ STRUCTURES = ("lungs", "left_lung", "right_lung", "heart")
 REFERENCES = ("plain", "dilated", "automatic", "pseudo")
 UNITS = ("image", "slice", "scan")
 STATES = ("pending", "queued", "running", "done", "failed", "no_data", "stale")
+GALLERY_FORMAT = 1
+"""The form of a cell's ``gallery.json``, which the page must know to show it."""

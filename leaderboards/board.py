@@ -10,7 +10,7 @@ from leaderboards.collect import CellKey, CellRecord, collect
 from leaderboards.markdown import Meta
 from leaderboards.page.galleries import Album, read_galleries
 from leaderboards.statistics import intervals
-from leaderboards.tables import Split, SuspectCases, build
+from leaderboards.tables import SplitFacts, SuspectCases, build
 from leaderboards.writers import write
 
 
@@ -48,7 +48,7 @@ def build_leaderboard(
     return write(suite_folder / "leaderboard", cases, table, meta, album)
 
 
-def protocol_splits(where: Path, cells: Iterable[CellRecord]) -> dict[str, Split]:
+def protocol_splits(where: Path, cells: Iterable[CellRecord]) -> dict[str, SplitFacts]:
     """What each protocol's finished cells trained on.
 
     Protocols whose split follows the seed (few-shot draws) have several hashes, joined by
@@ -73,7 +73,7 @@ def protocol_splits(where: Path, cells: Iterable[CellRecord]) -> dict[str, Split
     }
 
 
-def _joined(cells: list[CellRecord]) -> Split:
+def _joined(cells: list[CellRecord]) -> SplitFacts:
     hashes = dict.fromkeys(cell.split_hash for cell in cells if cell.split_hash)
     counts = [cell.n_train for cell in cells if cell.external is None]
-    return Split(counts[0] if counts else None, "+".join(hashes) or None)
+    return SplitFacts(counts[0] if counts else None, "+".join(hashes) or None)

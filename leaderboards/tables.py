@@ -29,7 +29,7 @@ SuspectCases = Collection[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Split:
+class SplitFacts:
     """What a protocol's cells trained on: number of training cases, hash of the split."""
 
     n_train: int | None = None
@@ -38,7 +38,7 @@ class Split:
 
 def build(
     cases: pd.DataFrame | pa.Table,
-    splits: Mapping[str, Split] | None = None,
+    splits: Mapping[str, SplitFacts] | None = None,
     suspects: SuspectCases | None = None,
     draws: int = intervals.DRAWS,
 ) -> pd.DataFrame:
@@ -65,7 +65,7 @@ def build(
     if not parts:
         return _typed(LEADERBOARD_SCHEMA.empty_table())
     table = pd.concat(parts, ignore_index=True)
-    split = {name: (splits or {}).get(name, Split()) for name in table["protocol"].unique()}
+    split = {name: (splits or {}).get(name, SplitFacts()) for name in table["protocol"].unique()}
     table["n_train"] = [split[name].n_train for name in table["protocol"]]
     table["split_hash"] = [split[name].split_hash for name in table["protocol"]]
     names = zip(table["system"], table["protocol"], table["structure"], table["unit"], strict=True)

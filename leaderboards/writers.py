@@ -41,7 +41,7 @@ def write(
     """
     folder.mkdir(parents=True, exist_ok=True)
     findings = Findings.of(cases, meta.draws)
-    page = html.prepare(table, meta, findings, album)
+    page = html.prepare_page(table, meta, findings, album)
     _write_rows(folder / "cases.parquet", cases)
     rows = pa.Table.from_pandas(table, schema=LEADERBOARD_SCHEMA, preserve_index=False)
     _write_rows(folder / "leaderboard.parquet", rows)

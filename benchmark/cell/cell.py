@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.cell.ownership import describe, is_owned, owner_job
+from benchmark.cell.ownership import describe_owner, is_owned, owner_job
 from benchmark.planning.library import Settings
 from contract.files import write_atomically
 
@@ -94,7 +94,7 @@ class Cell:
                 return ticket.state, ticket.reason
             lost = ticket is not None and owner_job(self.folder) == ticket.job
             if not lost and is_owned(self.folder):
-                return "running", f"by {describe(self.folder)}"
+                return "running", f"by {describe_owner(self.folder)}"
         if changed:
             return "stale", "its results come from another configuration or other data"
         if state in ("running", "pending"):

@@ -16,7 +16,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from contract.errors import UserError
 from contract.files import replacing
 
-Selection = Literal["best", "last"]
+CheckpointChoice = Literal["best", "last"]
 
 
 def save_atomically(content: dict[str, Any], path: Path) -> None:
@@ -78,7 +78,7 @@ class EpochCheckpoint(Checkpoint):
                     old.unlink(missing_ok=True)
 
     def _save_weights(
-        self, trainer: pl.Trainer, module: pl.LightningModule, name: Selection, epochs: int
+        self, trainer: pl.Trainer, module: pl.LightningModule, name: CheckpointChoice, epochs: int
     ) -> None:
         if trainer.is_global_zero:
             dice = self.best_dice if name == "best" else None

@@ -23,7 +23,7 @@ from pytorch_lightning.loggers import Logger  # noqa: E402
 from pytorch_lightning.strategies import DDPStrategy  # noqa: E402
 
 from benchmark.cell.callbacks import DieAtOnce, Meter, Reporter  # noqa: E402
-from benchmark.cell.checkpoints import AtomicCheckpointIO, EpochCheckpoint, Selection  # noqa: E402
+from benchmark.cell.checkpoints import AtomicCheckpointIO, CheckpointChoice, EpochCheckpoint  # noqa: E402
 from benchmark.progress import console  # noqa: E402
 from benchmark.tracking.tracker import Overlays  # noqa: E402
 from datamodules.base import ProtocolDataModule  # noqa: E402
@@ -53,7 +53,7 @@ class Identity:
     train_on: str = ""
     test_on: str = ""
     config_hash: str = ""
-    checkpoint: Selection = "best"
+    checkpoint: CheckpointChoice = "best"
     code_folders: list[str] = field(default_factory=list)
 
 

@@ -21,7 +21,7 @@ from benchmark.cell.checkpoints import find_resumable, load_weights
 from benchmark.cell.cli import CellCLI, Identity, under_srun
 from benchmark.cell.gallery import Tested, keep_gallery
 from benchmark.cell.ownership import Owner, clear_leftovers
-from benchmark.cell.results import commit, gather, in_order, versions, write_rows
+from benchmark.cell.results import commit, gather_rows, in_order, versions, write_rows
 from benchmark.failures import explain
 from benchmark.progress import say, shown
 from benchmark.tracking.tracker import make_tracker
@@ -233,7 +233,7 @@ def _train_and_test(
     trainer.strategy.barrier()
     tested = load_weights(module, checkpoint)
     trainer.test(module, datamodule=data, verbose=False)
-    rows = gather(module.case_rows, trainer)
+    rows = gather_rows(module.case_rows, trainer)
     assert data.split is not None
     return in_order(rows, data.split), {
         "tested_epochs": tested.get("epochs"),

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from benchmark.cell.checkpoints import load_weights
 from benchmark.progress import say
 from contract.files import write_atomically
+from contract.words import GALLERY_FORMAT
 from datamodules.base import ProtocolDataModule
 from datamodules.datasets import CaseList
 from datamodules.preprocessing import Preprocessing, resize
@@ -31,10 +32,9 @@ from datamodules.sources.ct.scan import Scan
 from lightning_modules.metrics.scoring import structure_masks, to_reference_grid
 from lightning_modules.segmenter import Segmenter
 
-FORMAT = 1
 EACH = 5
 """Cases of a kind."""
-LONG_SIDE = 256
+PICTURE_SIDE = 256
 WEBP_QUALITY = 65
 STRUCTURE = "lungs"
 MOST_CONTOURS = 40
@@ -42,7 +42,7 @@ MOST_CONTOURS = 40
 TOLERANCE = 0.5
 """Pixels of the picture by which a simplified contour may stray."""
 
-Row = Mapping[str, Any]
+ScoredRow = Mapping[str, Any]
 Contours = list[list[float]]
 """Polygons, each ``[x0, y0, x1, y1, …]`` in pixels of the picture, from its top left corner."""
 
@@ -60,7 +60,7 @@ def keep_gallery(
     trainer: pl.Trainer,
     module: pl.LightningModule,
     folds: Sequence[Tested],
-    rows: Sequence[Row],
+    rows: Sequence[ScoredRow],
 ) -> None:
     """Write a finished test's gallery; a fault is told, and costs nothing but the pictures.
 
@@ -74,13 +74,13 @@ def keep_gallery(
     folder = out / "gallery"
     try:
         assert isinstance(module, Segmenter)
-        write_gallery(folder, draw(trainer, module, folds, choose(rows)))
+        write_gallery(folder, draw(trainer, module, folds, choose_cases(rows)))
     except Exception as error:  # whatever it is, the rows stand
         shutil.rmtree(folder, ignore_errors=True)
         say(f"no gallery ({type(error).__name__}: {error}); the cell's rows are complete")
 
 
-def choose(rows: Sequence[Row], each: int = EACH) -> list[tuple[str, Row]]:
+def choose_cases(rows: Sequence[ScoredRow], each: int = EACH) -> list[tuple[str, ScoredRow]]:
     """Return the worst, best and median cases by the lungs' Dice, with their kind.
 
     No case stands twice: with fewer than three times ``each``, every kind gets a third. Of CT
@@ -108,7 +108,7 @@ def draw(
     trainer: pl.Trainer,
     module: Segmenter,
     folds: Sequence[Tested],
-    chosen: Sequence[tuple[str, Row]],
+    chosen: Sequence[tuple[str, ScoredRow]],
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Predict the chosen cases anew, on this process alone.
 
@@ -138,10 +138,11 @@ def draw(
     cases.sort(key=lambda case: order[case["kind"], case["test_on"], case["case_id"]])
     if len(cases) != len(chosen):
         raise RuntimeError(f"{len(chosen) - len(cases)} chosen cases are in no fold's test set")
-    return {"format": FORMAT, "structure": STRUCTURE, "terms": terms, "cases": cases}, pictures
+    head = {"format": GALLERY_FORMAT, "structure": STRUCTURE, "terms": terms}
+    return {**head, "cases": cases}, pictures
 
 
-def _key(row: Row) -> tuple[str, str, int | None]:
+def _key(row: ScoredRow) -> tuple[str, str, int | None]:
     """A film's or slice's data set, film or scan, and place in the scan."""
     within = row.get("slice_index")
     return row["test_on"], row["case_id"] if within is None else row["scan_id"], within
@@ -178,7 +179,7 @@ def _masks(
 
 def _entry(
     kind: str,
-    row: Row,
+    row: ScoredRow,
     picture: str,
     size: tuple[int, int],
     reference: NDArray[np.bool_],
@@ -209,7 +210,7 @@ def small_picture(film: NDArray[np.uint8]) -> tuple[str, bytes, tuple[int, int]]
     Returns:
         the file's name, its content (WebP), and its height and width in pixels.
     """
-    scale = min(1.0, LONG_SIDE / max(film.shape))
+    scale = min(1.0, PICTURE_SIDE / max(film.shape))
     size = (max(1, round(film.shape[0] * scale)), max(1, round(film.shape[1] * scale)))
     done, encoded = cv2.imencode(
         ".webp", resize(film, size), [cv2.IMWRITE_WEBP_QUALITY, WEBP_QUALITY]

@@ -70,7 +70,7 @@ class Owner:
                 if dead is None and self._place.exists():
                     raise BusyError(
                         self._place.parent,
-                        f"a cell that {describe(self._place.parent)} works on",
+                        f"a cell that {describe_owner(self._place.parent)} works on",
                         "one process a cell",
                         "wait for it, or stop it",
                     ) from None
@@ -206,7 +206,7 @@ def bury(folder: Path, job: str) -> None:
         _bury(folder, str(said.get("token") or "unnamed"))
 
 
-def describe(folder: Path) -> str:
+def describe_owner(folder: Path) -> str:
     """Return who works on the cell, in words."""
     said = _signed(folder)
     if not said:

@@ -18,7 +18,7 @@ from contract.rows import CASE_SCHEMA
 from datamodules.splits import Split
 
 
-def gather(rows: list[dict[str, Any]], trainer: pl.Trainer) -> list[dict[str, Any]]:
+def gather_rows(rows: list[dict[str, Any]], trainer: pl.Trainer) -> list[dict[str, Any]]:
     """Return the rows of all processes."""
     if trainer.world_size == 1:
         return rows

@@ -81,11 +81,11 @@ def _check(root: Path, datasets: Sequence[str] | None, as_json: bool) -> int:
 def _protocols() -> dict[str, Protocol]:
     """Return all protocols that come with the benchmark, by name."""
     from benchmark.planning.compose import without_description
-    from benchmark.planning.library import load
+    from benchmark.planning.library import load_settings
     from datamodules.protocol import Protocol
 
     folder = Path(__file__).parents[1] / "protocols"
-    loaded = [load("protocols", path.stem) for path in sorted(folder.glob("*.yaml"))]
+    loaded = [load_settings("protocols", path.stem) for path in sorted(folder.glob("*.yaml"))]
     return {settings["name"]: Protocol(**without_description(settings)) for settings in loaded}
 
 

@@ -38,13 +38,13 @@ def add(commands: Commands) -> None:
 
 
 def _predict(given: argparse.Namespace, extra: Sequence[str]) -> int:
-    from benchmark.prediction.networks import choose, trained
+    from benchmark.prediction.networks import choose_cells, trained
     from benchmark.prediction.predict import predict
 
     if given.cells:
         cells = trained(given.cells)
     else:
-        cells = choose(given.runs, given.suite, given.system, given.protocol)
+        cells = choose_cells(given.runs, given.suite, given.system, given.protocol)
     return 1 if predict(cells, given.images, given.out, given.device, given.bits) else 0
 
 

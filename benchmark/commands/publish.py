@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmark.commands.arguments import Commands, add_command
 
-TABLE = "leaderboard/leaderboard.csv"
+LEADERBOARD_TABLE = "leaderboard/leaderboard.csv"
 
 
 def add(commands: Commands) -> None:
@@ -34,7 +34,7 @@ def _publish(given: argparse.Namespace, extra: Sequence[str]) -> int:
     from benchmark.running.rebuild import suites_below
     from benchmark.tracking.publish import publish
 
-    suites = [given.suite] if given.suite else suites_below(given.runs, TABLE)
+    suites = [given.suite] if given.suite else suites_below(given.runs, LEADERBOARD_TABLE)
     for suite in suites:
         publish(suite, given.runs, given.entity, given.project, given.with_pictures)
     return 0

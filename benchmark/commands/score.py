@@ -14,7 +14,7 @@ from benchmark.commands.arguments import (
     planned_as_run,
 )
 
-EPILOG = """A mask file is named by its case id (CHNCXR_0001_0.png, CHNCXR_0001_0_mask.png,
+FILE_NAMES_HELP = """A mask file is named by its case id (CHNCXR_0001_0.png, CHNCXR_0001_0_mask.png,
 CHNCXR_0001_0.nii.gz), one for each test case of the protocol, on its film's own grid or on the
 scored one (the same, its long side at most 1024 pixels). Binary masks are the lungs; label masks
 need --labels, or nnU-Net's dataset.json beside them. A CT scan's mask is a volume, named by its
@@ -27,7 +27,7 @@ def add(commands: Commands) -> None:
     home = "the one below --runs with cells of the protocol, or the first that holds it"
     folders = folder_arguments(None, home, "that of the suite's cells, or phantoms")
     parser = add_command(commands, "score", text, _score, folders, change_arguments())
-    parser.epilog = EPILOG
+    parser.epilog = FILE_NAMES_HELP
     parser.add_argument("--masks", type=Path, required=True, help="the folder of masks")
     parser.add_argument("--system", required=True, metavar="NAME", help="its name in the tables")
     parser.add_argument("--protocol", required=True, metavar="P", help="whose test cases they are")

@@ -14,7 +14,7 @@ START_S = 600.0
 """A cell that has not begun to train or test may be silent for so long: libraries load slowly
 from a network's disk."""
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+SECONDS_IN = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def seconds(text: str) -> float | None:
     if text == "none":
         return None
     try:
-        value = float(text[:-1]) * UNITS[text[-1:]]
+        value = float(text[:-1]) * SECONDS_IN[text[-1:]]
     except (ValueError, KeyError):
         value = 0.0
     if not 0 < value < float("inf"):

@@ -56,7 +56,7 @@ class Suite:
         yield self.protocol_overrides.get(protocol, {})
 
 
-def names(kind: str) -> list[str]:
+def known_names(kind: str) -> list[str]:
     """Return the names of the project's own files of a kind (``systems``, ``protocols`` …)."""
     return sorted(path.stem for path in (HERE / kind).glob("*.yaml"))
 
@@ -75,12 +75,12 @@ def find(kind: str, name: str) -> Path:
     path = HERE / kind / f"{name}.yaml"
     if not path.is_file():
         raise UserError(
-            kind, repr(name), f"one of {', '.join(names(kind))}, or a path to a YAML file"
+            kind, repr(name), f"one of {', '.join(known_names(kind))}, or a path to a YAML file"
         )
     return path
 
 
-def load(kind: str, name: str) -> Settings:
+def load_settings(kind: str, name: str) -> Settings:
     """Return a file's settings, with those that it ``extends`` merged below.
 
     Raises:
@@ -116,7 +116,7 @@ def load_suite(name: str) -> Suite:
     Raises:
         UserError: if a key is missing or unknown.
     """
-    settings = load("suites", name)
+    settings = load_settings("suites", name)
     folder = settings.pop("folder")
     known = set(Suite.__dataclass_fields__)
     pairs = {"base", "generators", "critics"}

@@ -6,7 +6,7 @@ import shutil
 import uuid
 from pathlib import Path
 
-from benchmark.planning.library import load, load_suite
+from benchmark.planning.library import load_settings, load_suite
 from benchmark.progress import say
 from datamodules.phantoms import write_ct_phantoms, write_phantoms
 from datamodules.sources import CT_SOURCES
@@ -21,7 +21,7 @@ def phantom_root(runs: Path, suite: str) -> Path:
     Raises:
         UserError: if the suite or a protocol of it is not known.
     """
-    protocols = [load("protocols", name) for name in load_suite(suite).protocols]
+    protocols = [load_settings("protocols", name) for name in load_suite(suite).protocols]
     used = {name for rule in protocols for side in ("train", "test") for name in rule.get(side, ())}
     scans, films = used & set(CT_SOURCES), used - set(CT_SOURCES)
     kind = ("-all" if films else "-ct") if scans else ""

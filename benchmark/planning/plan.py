@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmark.cell.cell import Cell
 from benchmark.planning.compose import choose_structures, compose, place, without_description
-from benchmark.planning.library import Settings, Suite, load, load_suite, override
+from benchmark.planning.library import Settings, Suite, load_settings, load_suite, override
 from benchmark.planning.pairs import cross
 from contract.errors import DataError, UserError
 from datamodules.digests import Progress, no_progress
@@ -118,7 +118,7 @@ def make_plan(
             )
         plan.systems[system["name"]] = system
     for name in suite.protocols:
-        protocol = load("protocols", name)
+        protocol = load_settings("protocols", name)
         plan.protocols[protocol["name"]] = protocol
     _require_known(plan)
     for name, protocol in plan.protocols.items():
@@ -135,10 +135,12 @@ def make_plan(
 
 
 def _systems(suite: Suite, extra_systems: Sequence[str]) -> list[Settings]:
-    named = [load("systems", name) for name in dict.fromkeys((*suite.systems, *extra_systems))]
+    named = [
+        load_settings("systems", name) for name in dict.fromkeys((*suite.systems, *extra_systems))
+    ]
     if not suite.base:
         return named
-    return [*named, *cross(load("systems", suite.base), suite.generators, suite.critics)]
+    return [*named, *cross(load_settings("systems", suite.base), suite.generators, suite.critics)]
 
 
 def _require_known(plan: Plan) -> None:

@@ -91,7 +91,9 @@ def trained(folders: Sequence[Path]) -> Trained:
     )
 
 
-def choose(runs: Path, suite: str | None, system: str | None, protocol: str | None) -> Trained:
+def choose_cells(
+    runs: Path, suite: str | None, system: str | None, protocol: str | None
+) -> Trained:
     """Return the only finished system and protocol that fits.
 
     Args:
@@ -160,7 +162,7 @@ class Networks:
         return probabilities
 
 
-def load(cells: Trained, device: str = "auto") -> Networks:
+def load_networks(cells: Trained, device: str = "auto") -> Networks:
     """Load the weights that each cell was tested with, all folds of it.
 
     Args:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from datamodules.preprocessing import resize, resize_mask
 
-LONG_SIDE = 1024
+OVERLAY_SIDE = 1024
 """Overlays are shrunk to this many pixels: they are for looking, masks for measuring."""
 
 COLOURS = {
@@ -25,7 +25,9 @@ TINT = 0.18
 """How much of its colour a structure's inside takes on."""
 
 
-def overlay(film: NDArray[np.uint8], masks: Mapping[str, NDArray[np.bool_]]) -> NDArray[np.uint8]:
+def paint_structures(
+    film: NDArray[np.uint8], masks: Mapping[str, NDArray[np.bool_]]
+) -> NDArray[np.uint8]:
     """Draw the structures on the film; both lungs together only where the sides are unknown.
 
     Args:
@@ -33,9 +35,9 @@ def overlay(film: NDArray[np.uint8], masks: Mapping[str, NDArray[np.bool_]]) -> 
         masks: masks ``(H, W)`` by structure.
 
     Returns:
-        RGB ``(h, w, 3)``, its long side at most ``LONG_SIDE`` pixels.
+        RGB ``(h, w, 3)``, its long side at most ``OVERLAY_SIDE`` pixels.
     """
-    scale = min(1.0, LONG_SIDE / max(film.shape))
+    scale = min(1.0, OVERLAY_SIDE / max(film.shape))
     shape = (max(1, round(film.shape[0] * scale)), max(1, round(film.shape[1] * scale)))
     picture = np.repeat(resize(film, shape)[..., None], 3, axis=2)
     sides = {"left_lung", "right_lung"} & set(masks)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-from benchmark.prediction.networks import Networks, Trained, load
-from benchmark.prediction.pictures import as_jpeg, as_png, overlay
+from benchmark.prediction.networks import Networks, Trained, load_networks
+from benchmark.prediction.pictures import as_jpeg, as_png, paint_structures
 from benchmark.prediction.segmentation import Segmentation, segment
 from benchmark.progress import say, shown
 from contract.errors import DataError, UserError
@@ -23,11 +23,11 @@ from datamodules.sources.files import DICOM_ENDINGS
 from datamodules.sources.films import FORMATS, Film, has_dicom_mark, read_film
 from datamodules.sources.own_data import PICTURE_ENDINGS
 
-TABLE = "predictions.csv"
+PREDICTIONS_TABLE = "predictions.csv"
 AT_ONCE = 4
 """Films that are read, mapped back and written at a time; networks take one at a time."""
 
-Row = dict[str, Any]
+TableRow = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ def predict(
         UserError: if there is no film, the folders are one, or the cells cannot be loaded.
     """
     jobs = find_films(images, out)
-    networks = load(cells, device)
+    networks = load_networks(cells, device)
     told = f"{cells.name}: {len(networks)} network{'s' if len(networks) > 1 else ''}"
     say(f"{told}, trained on PHANTOM DATA: synthetic films" if cells.phantom else told)
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     pool = ThreadPoolExecutor(min(AT_ONCE, cores()))
     try:
         done = pool.map(lambda job: _one(job, networks, cells, out, bits), jobs)
@@ -82,12 +82,12 @@ def predict(
                 say(f"FAILED {row['file']}: {row['error']}")
     finally:
         pool.shutdown(cancel_futures=True)
-        write_table(out / TABLE, rows, networks)
+        write_predictions(out / PREDICTIONS_TABLE, rows, networks)
     failed = sum(bool(row["error"]) for row in rows)
     flagged = sum(row.get("flagged") is True for row in rows)
     say(
         f"{len(rows) - failed} of {len(rows)} films segmented, {flagged} of them flagged, "
-        f"{failed} failed; masks, overlays and {TABLE} are in {out}"
+        f"{failed} failed; masks, overlays and {PREDICTIONS_TABLE} are in {out}"
     )
     return failed
 
@@ -156,9 +156,9 @@ def _may_be_film(path: Path) -> bool:
         return False
 
 
-def _one(job: Job, networks: Networks, cells: Trained, out: Path, bits: int | None) -> Row:
+def _one(job: Job, networks: Networks, cells: Trained, out: Path, bits: int | None) -> TableRow:
     """Segment one film, write its files and return its line of the table."""
-    row: Row = {"file": readable(job.file), "system": cells.system, "error": ""}
+    row: TableRow = {"file": readable(job.file), "system": cells.system, "error": ""}
     try:
         film = read_film(job.path, bits)
         found = segment(networks, film)
@@ -167,7 +167,7 @@ def _one(job: Job, networks: Networks, cells: Trained, out: Path, bits: int | No
         return row | {"error": without_place(error)}
     for name, mask in found.masks.items():
         write_atomically(_mask_file(out, name, job), as_png(mask))
-    picture = as_jpeg(overlay(film.pixels, found.masks))
+    picture = as_jpeg(paint_structures(film.pixels, found.masks))
     write_atomically(_overlay_file(out, job), picture)
     return row | {"output": readable(job.output)} | table_row(film, found)
 
@@ -196,10 +196,10 @@ def without_place(error: UserError) -> str:
     return str(error).removeprefix(f"{error.where}: ")
 
 
-def table_row(film: Film, found: Segmentation) -> Row:
+def table_row(film: Film, found: Segmentation) -> TableRow:
     """Return the columns that describe a segmented film."""
     down, along = film.spacing or (None, None)
-    row: Row = {
+    row: TableRow = {
         "height": film.shape[0],
         "width": film.shape[1],
         "spacing_row": down,
@@ -219,7 +219,7 @@ def table_row(film: Film, found: Segmentation) -> Row:
     }
 
 
-def write_table(path: Path, rows: Sequence[Row], networks: Networks) -> None:
+def write_predictions(path: Path, rows: Sequence[TableRow], networks: Networks) -> None:
     """Write the table: a line a film, an empty field for what is undefined."""
     structures = [name for name in networks.structures if name != "background"]
     structures += [] if "lungs" in structures else ["lungs"]

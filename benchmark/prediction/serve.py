@@ -18,8 +18,8 @@ from werkzeug.exceptions import BadRequest, NotFound, RequestEntityTooLarge, Uns
 from werkzeug.serving import make_server
 
 from benchmark.prediction.local_guard import guard
-from benchmark.prediction.networks import Networks, Trained, finished, load
-from benchmark.prediction.pictures import as_jpeg, as_png, overlay
+from benchmark.prediction.networks import Networks, Trained, finished, load_networks
+from benchmark.prediction.pictures import as_jpeg, as_png, paint_structures
 from benchmark.prediction.predict import without_place
 from benchmark.prediction.segmentation import Segmentation, segment
 from benchmark.progress import say
@@ -68,7 +68,7 @@ class Shelf:
         with self._lock:
             if self._loaded is None or self._loaded[0] != known[name]:
                 self._loaded = None  # two large systems might not fit beside each other
-                self._loaded = known[name], load(known[name], self._device)
+                self._loaded = known[name], load_networks(known[name], self._device)
             cells, networks = self._loaded
             return cells, segment(networks, film)
 
@@ -104,7 +104,7 @@ def create_app(runs: Path, device: str = "auto") -> Flask:
     def answer() -> dict[str, Any]:
         film = _read_upload(request.files.getlist("image"))
         cells, found = shelf.segment(request.form.get("system", ""), film)
-        return describe(cells, film, found)
+        return describe_result(cells, film, found)
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(error: RequestEntityTooLarge) -> tuple[dict[str, str], int]:
@@ -140,7 +140,7 @@ def _read_upload(uploads: list[FileStorage]) -> Film:
             raise UnsupportedMediaType(f"Not a readable film: {without_place(error)}.") from None
 
 
-def describe(cells: Trained, film: Film, found: Segmentation) -> dict[str, Any]:
+def describe_result(cells: Trained, film: Film, found: Segmentation) -> dict[str, Any]:
     """Return what the page shows of a segmented film, pictures as ``data:`` addresses."""
     heart = found.measured.get("heart")
     return {
@@ -159,8 +159,8 @@ def describe(cells: Trained, film: Film, found: Segmentation) -> dict[str, Any]:
         "components": found.quality.components,
         "flagged": found.quality.flagged,
         "reasons": found.quality.reasons,
-        "film": _address("jpeg", as_jpeg(overlay(film.pixels, {}))),
-        "overlay": _address("jpeg", as_jpeg(overlay(film.pixels, found.masks))),
+        "film": _address("jpeg", as_jpeg(paint_structures(film.pixels, {}))),
+        "overlay": _address("jpeg", as_jpeg(paint_structures(film.pixels, found.masks))),
         "masks": {name: _address("png", as_png(mask)) for name, mask in found.masks.items()},
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from benchmark.planning.library import Suite, load, load_suite, names
+from benchmark.planning.library import Suite, known_names, load_settings, load_suite
 from benchmark.progress import say, shown
 from contract.errors import UserError
 
@@ -60,7 +60,7 @@ def suite_of(name: str, runs: Path) -> Suite:
     Raises:
         UserError: if there is neither such a suite nor such a folder.
     """
-    if name not in names("suites") and (runs / name / "cells").is_dir():
+    if name not in known_names("suites") and (runs / name / "cells").is_dir():
         return Suite(name, name, ())
     return load_suite(name)
 
@@ -79,10 +79,10 @@ def home_of(protocol: str, runs: Path) -> str:
         raise UserError("--suite", f"{protocol} in {', '.join(below)}", "one of them", "name it")
     if below:
         return below[0]
-    for suite in dict.fromkeys((FIRST_SUITE, *names("suites"))):
+    for suite in dict.fromkeys((FIRST_SUITE, *known_names("suites"))):
         if protocol in load_suite(suite).protocols:
             return suite
-    known = ", ".join(names("protocols"))
+    known = ", ".join(known_names("protocols"))
     raise UserError("--protocol", repr(protocol), f"one of {known}", "or name --suite")
 
 
@@ -102,9 +102,11 @@ def rebuild(folder: Path, runs: Path, gallery: bool = True) -> Path:
     """
     from leaderboards.board import build_leaderboard
 
-    own = set(names("protocols"))
+    own = set(known_names("protocols"))
     ran = {path.name for path in folder.glob("cells/*/*")}
-    titles = {name: load("protocols", name).get("title", name) for name in sorted(ran & own)}
+    titles = {
+        name: load_settings("protocols", name).get("title", name) for name in sorted(ran & own)
+    }
     doubted = _suspects(folder, runs)
     return build_leaderboard(folder, protocols=titles, suspects=doubted, gallery=gallery)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmark.cell.cell import Cell
-from benchmark.cell.ownership import BusyError, Owner, describe
+from benchmark.cell.ownership import BusyError, Owner, describe_owner
 from benchmark.launchers import slurm
 from benchmark.launchers.forecast import longest_first
 from benchmark.launchers.site_profile import Site, load_site
@@ -171,7 +171,7 @@ def _alone(plan: Plan) -> Iterator[None]:
         try:
             held.enter_context(Owner(folder))
         except BusyError:
-            who = f"{describe(folder)}, which is just submitting"
+            who = f"{describe_owner(folder)}, which is just submitting"
             todo = "try again when it is through"
             raise UserError(f"suite {plan.suite.name}", who, "one at a time", todo) from None
         yield

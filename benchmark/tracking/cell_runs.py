@@ -13,7 +13,7 @@ import pandas as pd
 from benchmark.cell.cell import read_record
 
 SERVER = "https://wandb.ai"
-COLUMNS = (
+RECORD_COLUMNS = (
     "system", "protocol", "seed", "state", "reason", "external", "n_train", "n_test", "split_hash",
     "config_hash", "commit", "device", "wall_s", "parameters", "wandb_id",
 )  # fmt: skip
@@ -25,8 +25,8 @@ def read_cells(suite_folder: Path) -> pd.DataFrame:
         "cells/*/*/seed-*/cell.json"
     ))]  # fmt: skip
     return pd.DataFrame(
-        [{name: record.get(name) for name in COLUMNS} for record in records],
-        columns=list(COLUMNS),
+        [{name: record.get(name) for name in RECORD_COLUMNS} for record in records],
+        columns=list(RECORD_COLUMNS),
         dtype=object,
     )
 
@@ -38,7 +38,7 @@ def addresses(cells: pd.DataFrame, entity: str | None, project: str) -> list[str
     return [f"{home}/{run}" if run and entity else None for run in cells["wandb_id"]]
 
 
-def facts(suite_folder: Path) -> dict[str, Any]:
+def suite_facts(suite_folder: Path) -> dict[str, Any]:
     """Return what the finished cells were measured with.
 
     ``splits`` names the division of each protocol, ``splits_digest`` all of them together;

@@ -147,7 +147,7 @@ def _send(
 
     # Appending to an offline run of the same id leaves files that do not upload.
     shutil.rmtree(folder / "wandb", ignore_errors=True)
-    facts = cell_runs.facts(folder.parent)
+    facts = cell_runs.suite_facts(folder.parent)
     cells = cell_runs.read_cells(folder.parent)
     with _staging_in(folder / "wandb"):
         try:

@@ -24,7 +24,7 @@ from benchmark.tracking import wandb_place
 from lightning_modules.activations import hard_masks, lung_channels
 from lightning_modules.segmenter import Segmenter
 
-PICTURES = 4
+PICTURES_A_BATCH = 4
 MEANS = (
     "dice", "iou", "nsd", "hausdorff_px", "hausdorff95_px", "assd_px", "hausdorff95_mm", "assd_mm",
 )  # fmt: skip
@@ -179,19 +179,19 @@ class Overlays(pl.Callback):
         if not trainer.is_global_zero or not isinstance(tracker, Tracker):
             return
         assert isinstance(module, Segmenter)
-        images = batch["image"][:PICTURES]
+        images = batch["image"][:PICTURES_A_BATCH]
         channels = lung_channels(module.structures)
         masks = hard_masks(module(images), module.activation)[:, channels].any(dim=1)
-        truth = (batch["target"][:PICTURES, channels] > 0.5).any(dim=1)
+        truth = (batch["target"][:PICTURES_A_BATCH, channels] > 0.5).any(dim=1)
         pictures = [
-            overlay(image[0].cpu().numpy(), reference.cpu().numpy(), mask.cpu().numpy())
+            draw_comparison(image[0].cpu().numpy(), reference.cpu().numpy(), mask.cpu().numpy())
             for image, reference, mask in zip(images, truth, masks, strict=True)
         ]
-        names = [cell["case_id"] for cell in batch["identity"][:PICTURES]]
+        names = [cell["case_id"] for cell in batch["identity"][:PICTURES_A_BATCH]]
         tracker.log_pictures(f"{key}/overlays", pictures, names)
 
 
-def overlay(
+def draw_comparison(
     image: NDArray[np.float32], reference: NDArray[np.bool_], prediction: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
     """Return an RGB picture ``(H, W, 3)``: reference green, prediction vermilion.

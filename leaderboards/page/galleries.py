@@ -21,10 +21,10 @@ from typing import Any
 from markupsafe import Markup
 
 from contract.errors import DataError
+from contract.words import GALLERY_FORMAT
 from leaderboards.collect import CellRecord
 from leaderboards.page.svg import element, join
 
-FORMAT = 1
 KINDS = ("worst", "median", "best")
 BUDGET = 8_000_000
 """Characters that pictures and outlines may add to the page."""
@@ -212,7 +212,7 @@ class _Reader:
         path = folder / "gallery.json"
         try:
             content = json.loads(path.read_text("utf-8"))
-            if content["format"] != FORMAT:
+            if content["format"] != GALLERY_FORMAT:
                 raise ValueError(f"format {content['format']!r}")
             tiles = tuple(self._tile(folder, case) for case in content["cases"])
             terms = {str(name): str(text) for name, text in content["terms"].items()}

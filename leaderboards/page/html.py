@@ -64,7 +64,7 @@ class Page:
         return {panel.name for group in groups for panel in group}
 
 
-def prepare(
+def prepare_page(
     table: pd.DataFrame, meta: Meta, findings: Findings, album: Album | None = None
 ) -> Page:
     """Draw and word everything.

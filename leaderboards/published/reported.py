@@ -20,7 +20,7 @@ OWN_METRICS = ("iou_keras_pixelwise", "hausdorff_as_printed", "f1", "f1_pooled")
 
 OWN_STRUCTURES = ("lungs_and_heart",)
 SPLITS = ("train", "validation", "test")
-STATISTICS = ("mean", "median")
+PRINTED_STATISTICS = ("mean", "median")
 DILATED_SUFFIX = "_dilated"
 _NUMBER = re.compile(r"\d*\.?\d+")
 _FIELDS = frozenset(
@@ -230,7 +230,7 @@ def _check(where: str, value: PublishedValue) -> None:
         "structure": (*STRUCTURES, *OWN_STRUCTURES),
         "beside": STRUCTURES,
         "metric": (*METRICS, *OWN_METRICS),
-        "statistic": STATISTICS,
+        "statistic": PRINTED_STATISTICS,
         "split": SPLITS,
         "reference": REFERENCES,
         "unit": UNITS,

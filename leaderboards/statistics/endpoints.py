@@ -42,7 +42,7 @@ class Endpoint:
     of_image: bool = False
 
 
-ENDPOINTS = (
+MEASUREMENTS = (
     Endpoint("cardiothoracic_ratio", "ratio", "cardiothoracic_ratio"),
     Endpoint("area_mm2", "mm²", "area_mm2"),
     Endpoint("area_share", "share of the image", "area_px", of_image=True),
@@ -70,15 +70,15 @@ def agree(cases: pa.Table, draws: int = DRAWS) -> pd.DataFrame:
         ``n_missing`` counts cases whose prediction, in some seed, could not be measured (no
         heart found), which the statistics leave out.
     """
-    names = [name for e in ENDPOINTS for name in (e.column, f"reference_{e.column}")]
+    names = [name for e in MEASUREMENTS for name in (e.column, f"reference_{e.column}")]
     wanted = [*TABLE_KEYS, "system", "seed", "patient_id", *intervals.CASE_KEY, "height", "width"]
     frame: pd.DataFrame = cases.select(list(dict.fromkeys([*wanted, *names]))).to_pandas()
     ranked = frame["reference"].isin(RANKED_REFERENCES) & frame["unit"].isin(RANKED_UNITS)
-    told = frame[[f"reference_{e.column}" for e in ENDPOINTS]].notna().any(axis=1)
+    told = frame[[f"reference_{e.column}" for e in MEASUREMENTS]].notna().any(axis=1)
     parts = [
         dict(zip(TABLE_KEYS, key, strict=True)) | row
         for key, rows in frame[ranked & told].groupby(list(TABLE_KEYS), sort=True)
-        for endpoint in ENDPOINTS
+        for endpoint in MEASUREMENTS
         for row in _one_endpoint(rows, endpoint, draws)
     ]
     return pd.DataFrame(parts, columns=list(COLUMNS))

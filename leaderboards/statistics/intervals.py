@@ -17,6 +17,7 @@ import scipy.stats
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 DRAWS = 10_000
 GENERATOR_SEED = 20_200_325

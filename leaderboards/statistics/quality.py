@@ -6,16 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import scipy.stats
 
 from contract.rows import RANKED_REFERENCES, RANKED_UNITS, TABLE_KEYS
 from leaderboards.statistics import intervals
-from leaderboards.statistics.intervals import Floats
-
-Mask = npt.NDArray[np.bool_]
+from leaderboards.statistics.intervals import Flags, Floats
 
 DRAWS = 2_000
 POOR = 0.90
@@ -109,7 +106,7 @@ def _share(hit: Floats, miss: Floats) -> Floats:
     return share
 
 
-def auroc(warning: Floats, positive: Mask) -> float:
+def auroc(warning: Floats, positive: Flags) -> float:
     """Area under the ROC curve: how often a positive is warned of more than a negative.
 
     Mann and Whitney's U over the number of pairs, ties counting a half; NaN without both kinds.
@@ -120,7 +117,7 @@ def auroc(warning: Floats, positive: Mask) -> float:
     return float(u.statistic / (positive.sum() * (~positive).sum()))
 
 
-def average_precision(warning: Floats, positive: Mask) -> float:
+def average_precision(warning: Floats, positive: Flags) -> float:
     """Mean precision at the recall steps, by falling warning; NaN without both kinds.
 
     Equal warnings make one step, and nothing is interpolated, as in scikit-learn.

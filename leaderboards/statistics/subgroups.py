@@ -8,15 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
 from contract.rows import RANKED_REFERENCES, RANKED_UNITS, SUBGROUPS, TABLE_KEYS
 from leaderboards.statistics import intervals
-from leaderboards.statistics.intervals import Floats, Scores
-
-Mask = npt.NDArray[np.bool_]
+from leaderboards.statistics.intervals import Flags, Floats, Scores
 
 DRAWS = 2_000
 """Enough for an interval's third decimal; each group costs what a metric does."""
@@ -116,8 +113,8 @@ class _Part:
 
     division: str
     group: str
-    inside: Mask
-    outside: Mask
+    inside: Flags
+    outside: Flags
 
 
 def _parts(scores: Scores, division: str, group: pd.Series) -> list[_Part]:
@@ -129,11 +126,11 @@ def _parts(scores: Scores, division: str, group: pd.Series) -> list[_Part]:
     return [_Part(division, name, kept, told & ~kept) for name, kept in member.items()]
 
 
-def _patients(scores: Scores, kept: Mask) -> int:
+def _patients(scores: Scores, kept: Flags) -> int:
     return int(np.logical_or.reduceat(kept, scores.first_of_patient).sum())
 
 
-def _means(scores: Scores, masks: Mask, draws: int) -> tuple[Floats, Floats]:
+def _means(scores: Scores, masks: Flags, draws: int) -> tuple[Floats, Floats]:
     """Mean Dice over each of G sets of cases, (S, G), and bootstrapped, (draws, S, G).
 
     Cases outside a set are undefined rather than absent, so that all sets see the same draws.

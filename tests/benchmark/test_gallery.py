@@ -128,7 +128,7 @@ def rows_of(dices: list[float], **given: object) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("n", range(1, 20))
 def test_no_case_is_chosen_twice(n):
-    chosen = gallery.choose(rows_of(list(np.linspace(0.5, 1, n))))
+    chosen = gallery.choose_cases(rows_of(list(np.linspace(0.5, 1, n))))
     cases = [row["case_id"] for _, row in chosen]
     assert len(set(cases)) == len(cases) <= n
     assert len(cases) == 15 or n < 15
@@ -141,7 +141,7 @@ def test_slices_without_lungs_and_other_structures_are_left_out():
     rows += rows_of([1.0], unit="slice", empty_reference=True, case_id="empty")
     rows += rows_of([0.1], unit="scan", case_id="scan")
     rows += rows_of([0.2], structure="heart", case_id="heart")
-    chosen = gallery.choose(rows)
+    chosen = gallery.choose_cases(rows)
     assert [(kind, row["dice"]) for kind, row in chosen] == [
         ("worst", 0.5), ("median", 0.6), ("best", 0.7),
     ]  # fmt: skip

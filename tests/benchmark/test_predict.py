@@ -17,7 +17,7 @@ from PIL import ExifTags, Image
 from benchmark.__main__ import main
 from benchmark.cell.fit import fit
 from benchmark.planning.plan import make_plan
-from benchmark.prediction.networks import choose, finished, load, trained
+from benchmark.prediction.networks import choose_cells, finished, load_networks, trained
 from benchmark.prediction.predict import find_films, predict
 from benchmark.prediction.segmentation import segment
 from contract.errors import DataError, UserError
@@ -175,8 +175,8 @@ def test_a_second_call_repeats_the_first_and_forgets_what_now_fails(
 def test_seeds_predict_together_and_tell_how_far_they_differ(phantom_root, trained_runs):
     film = read_film(shenzhen(phantom_root)[0])
     seeds = [trained_runs / CELLS / f"seed-{seed}" for seed in (0, 1)]
-    one, other = (segment(load(trained([seed])), film) for seed in seeds)
-    both = segment(load(choose(trained_runs, None, "unet", None)), film)
+    one, other = (segment(load_networks(trained([seed])), film) for seed in seeds)
+    both = segment(load_networks(choose_cells(trained_runs, None, "unet", None)), film)
     assert one.networks is None
     assert 0 < both.networks < 1
     assert both.quality.disagreement == max(both.mirrored, both.networks)
@@ -208,8 +208,8 @@ def four_class_runs(tmp_path_factory):
 
 
 def test_a_system_with_a_heart_gives_its_ratio_and_each_structure_a_mask(four_class_runs, tmp_path):
-    cells = choose(four_class_runs, "four", None, None)
-    networks = load(cells)
+    cells = choose_cells(four_class_runs, "four", None, None)
+    networks = load_networks(cells)
     assert len(networks) == 2  # folds
     images = tmp_path / "films"
     images.mkdir()
@@ -307,18 +307,20 @@ def test_cells_that_cannot_predict_together_or_on_films_are_refused(trained_runs
     (folder / "cell.json").write_text(json.dumps(record))
     (folder / "checkpoints" / "best.ckpt").write_bytes(b"torn")
     with pytest.raises(UserError, match=r"best\.ckpt"):
-        load(trained([folder]))
+        load_networks(trained([folder]))
     config = yaml.safe_load((folder / "config.yaml").read_text())
     config["data"]["init_args"]["preprocessing"]["size"] = 32
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     shutil.copy(own / "checkpoints" / "best.ckpt", folder / "checkpoints")
     with pytest.raises(UserError, match="differ in preprocessing"):
-        load(trained([own, folder]))
+        load_networks(trained([own, folder]))
 
 
 def test_a_large_film_of_another_shape_keeps_its_grid(trained_runs):
     pixels = np.random.default_rng(0).integers(0, 255, (1500, 700), dtype=np.uint8)
-    found = segment(load(trained([trained_runs / CELLS / "seed-0"])), Film(pixels, (0.1, 0.2)))
+    found = segment(
+        load_networks(trained([trained_runs / CELLS / "seed-0"])), Film(pixels, (0.1, 0.2))
+    )
     lungs = found.masks["lungs"]
     assert lungs.shape == (1500, 700)
     assert found.measured["lungs"]["area_mm2"] == pytest.approx(lungs.sum() * 0.02)

@@ -24,7 +24,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
-from benchmark.prediction.networks import choose, load
+from benchmark.prediction.networks import choose_cells, load_networks
 from benchmark.prediction.segmentation import segment
 from benchmark.prediction.serve import create_app, serve
 from contract.errors import UserError
@@ -134,7 +134,7 @@ def test_a_chosen_film_shows_its_mask_overlay_and_numbers(opened, trained_runs, 
     assert loaded_width(opened, "#overlay") == loaded_width(opened, "#masks img") == shape[1]
     assert opened.find_element(By.ID, "result-heading").text == film.name
     assert "PHANTOM DATA" in opened.find_element(By.ID, "phantom").text
-    found = segment(load(choose(trained_runs, None, None, None)), read_film(film))
+    found = segment(load_networks(choose_cells(trained_runs, None, None, None)), read_film(film))
     numbers = opened.find_element(By.ID, "numbers").text.replace("\u202f", "")
     assert f"{found.masks['lungs'].sum()} px" in numbers
     assert f"{found.measured['lungs']['area_mm2']:.0f} mm²" in numbers

@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 
-from benchmark.planning.library import names
+from benchmark.planning.library import known_names
 from benchmark.planning.plan import make_plan
 
 COUNTED = """
@@ -27,7 +27,8 @@ def thousand(tmp_path_factory, phantom_root):
     folder = tmp_path_factory.mktemp("thousand")
     suite = folder / "thousand.yaml"
     protocols = ["m_to_s", "s_to_m", "mixed_m_s", "montgomery"]
-    settings = {"systems": names("systems")[:25], "protocols": protocols, "seeds": list(range(10))}
+    systems = known_names("systems")[:25]
+    settings = {"systems": systems, "protocols": protocols, "seeds": list(range(10))}
     suite.write_text(yaml.safe_dump(settings))
     plan = make_plan(str(suite), folder / "runs", phantom_root)
     for number, cell in enumerate(plan.cells):

@@ -8,7 +8,7 @@ import yaml
 
 from benchmark.cell.fit import CellCLI, fit
 from benchmark.planning.compose import DESCRIPTIVE
-from benchmark.planning.library import load, load_suite, names
+from benchmark.planning.library import known_names, load_settings, load_suite
 from benchmark.planning.plan import make_plan
 from lightning_modules.adversarial import AdversarialSegmenter
 
@@ -39,9 +39,9 @@ def configs(phantom_root, tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize("name", names("systems"))
+@pytest.mark.parametrize("name", known_names("systems"))
 def test_a_system_says_what_it_is(name):
-    system = load("systems", name)
+    system = load_settings("systems", name)
     assert system["title"]
     notes = system.get("notes", {})
     assert all(isinstance(note, str) and "\n" not in note for note in notes.values())
@@ -50,8 +50,8 @@ def test_a_system_says_what_it_is(name):
 
 def test_no_two_systems_are_the_same():
     trained = {}
-    for name in names("systems"):
-        settings = {k: v for k, v in load("systems", name).items() if k not in DESCRIPTIVE}
+    for name in known_names("systems"):
+        settings = {k: v for k, v in load_settings("systems", name).items() if k not in DESCRIPTIVE}
         trained.setdefault(yaml.safe_dump(settings), []).append(name)
     assert [same for same in trained.values() if len(same) > 1] == []
 

@@ -9,7 +9,7 @@ from wandb.proto import wandb_internal_pb2
 from wandb.sdk.internal.datastore import DataStore
 
 from benchmark.cell.fit import fit
-from benchmark.tracking.tracker import means, overlay
+from benchmark.tracking.tracker import draw_comparison, means
 
 
 def read_run(path):
@@ -89,7 +89,7 @@ def test_an_overlay_shows_both_contours():
     image = np.linspace(-1, 1, 400, dtype=np.float32).reshape(20, 20)
     reference, prediction = np.zeros((20, 20), bool), np.zeros((20, 20), bool)
     reference[2:8, 2:8] = prediction[10:18, 10:18] = True
-    picture = overlay(image, reference, prediction)
+    picture = draw_comparison(image, reference, prediction)
     assert tuple(picture[2, 2]) == (0, 158, 115) and tuple(picture[10, 10]) == (213, 94, 0)
     assert tuple(picture[0, 0]) == (0, 0, 0) and tuple(picture[19, 19]) == (255, 255, 255)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.planning.compose import without_description
-from benchmark.planning.library import load
+from benchmark.planning.library import load_settings
 from benchmark.planning.plan import make_plan
 from datamodules.cross_dataset import CrossDataset
 from datamodules.digests import no_progress
@@ -30,7 +30,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def grounded(name: str, root: Path, cache: Path) -> GroundedProtocol:
-    settings = load("protocols", name)
+    settings = load_settings("protocols", name)
     data = DataRoot(root, cache, no_progress)
     return ground(name, without_description(settings), Path(settings["folder"]), data)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.planning.compose import without_description
-from benchmark.planning.library import load, names
+from benchmark.planning.library import known_names, load_settings
 from contract.errors import UserError
 from datamodules.division import DividedProtocol, OpenedSet
 from datamodules.phantoms import write_ct_phantoms, write_phantoms
@@ -38,7 +38,7 @@ DIGESTS = {
 
 
 def protocol(name: str) -> Protocol:
-    return Protocol(**without_description(load("protocols", name)))
+    return Protocol(**without_description(load_settings("protocols", name)))
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def split(name: str, cases: dict[str, list[Case]], draw: int = 0) -> Split:
 
 
 def test_every_data_set_trains_and_tests_with_every_other() -> None:
-    pairs = {(p.train, p.test) for p in map(protocol, names("protocols"))}
+    pairs = {(p.train, p.test) for p in map(protocol, known_names("protocols"))}
     sets = tuple(SOURCES)
     assert {((one,), (two,)) for one in sets for two in sets} <= pairs
     for left_out in sets:
@@ -96,11 +96,11 @@ def test_jsrt_variants_share_their_test_films(cases: dict[str, list[Case]]) -> N
 
 def test_in_domain_protocols_say_so() -> None:
     for name in ("all_to_jsrt", "all", "jsrt", "montgomery", "shenzhen"):
-        assert "in-domain" in load("protocols", name)["title"]
+        assert "in-domain" in load_settings("protocols", name)["title"]
 
 
 def test_every_protocol_has_a_title() -> None:
-    assert all(load("protocols", name).get("title") for name in names("protocols"))
+    assert all(load_settings("protocols", name).get("title") for name in known_names("protocols"))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_contradictory_rules_are_refused(rules: dict[str, object], said: str) ->
 def test_every_protocol_works_on_phantoms(tmp_path: Path) -> None:
     write_phantoms(tmp_path, montgomery=24, shenzhen=32, jsrt=20, size=32, jsrt_size=64)
     write_ct_phantoms(tmp_path, size=32, slices=6)
-    for name in names("protocols"):
+    for name in known_names("protocols"):
         rule = protocol(name)
         sources = open_sources(rule.datasets, tmp_path)
         opened = {name: OpenedSet(source, source.cases()) for name, source in sources.items()}

@@ -16,7 +16,7 @@ from documented import OTHERS, ROOT, commands
 
 from benchmark.__main__ import build_parser, main
 from benchmark.cell.fit import fit
-from benchmark.planning.library import names
+from benchmark.planning.library import known_names
 from benchmark.planning.plan import make_plan
 from datamodules.phantoms import write_ct_phantoms
 
@@ -82,7 +82,7 @@ def check_suite(arguments: list[str]) -> None:
     given = take(arguments)
     suite = getattr(given, "suite", None)
     if suite is not None and not suite.endswith(".yaml"):
-        assert suite in names("suites")
+        assert suite in known_names("suites")
 
 
 def test_the_pages_show_commands():

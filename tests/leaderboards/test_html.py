@@ -33,7 +33,7 @@ from leaderboards.markdown import Meta
 from leaderboards.page import board_tables, figures, pdf, svg
 from leaderboards.page.galleries import read_galleries
 from leaderboards.statistics import insights
-from leaderboards.tables import Split, build
+from leaderboards.tables import SplitFacts, build
 from leaderboards.writers import write
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -55,7 +55,7 @@ def make_page(folder: Path, systems: list[str], n_cases: int, phantom: bool = Fa
     album = read_galleries(folder / "suite", cells)
     cells.append(CellRecord("lgan_basic", "m_to_s", 0, "failed", f"out of memory {EVIL}"))
     meta = Meta(f"suite </script>{EVIL}", cells, {"m_to_s": "Montgomery → Shenzhen"}, 200)
-    table = build(rows, {name: Split(138, "5f3a9c1d") for name in MATRIX}, draws=200)
+    table = build(rows, {name: SplitFacts(138, "5f3a9c1d") for name in MATRIX}, draws=200)
     return write(folder / "board", rows, table, meta, album) / "leaderboard.html"
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from contract.errors import DataError
 from contract.rows import CASE_SCHEMA, LEADERBOARD_COLUMNS, LEADERBOARD_SCHEMA
-from leaderboards.tables import Split, build
+from leaderboards.tables import SplitFacts, build
 
 RowMaker = Callable[..., pd.DataFrame]
 DRAWS = 50
@@ -133,7 +133,7 @@ def test_published_value_stands_in_its_own_column(make_rows: RowMaker) -> None:
 
 
 def test_splits_are_carried(make_rows: RowMaker) -> None:
-    row = table_of(make_rows("a", {"c1": 0.5}), splits={"m_to_s": Split(124, "abc")}).iloc[0]
+    row = table_of(make_rows("a", {"c1": 0.5}), splits={"m_to_s": SplitFacts(124, "abc")}).iloc[0]
     assert (row["n_train"], row["split_hash"]) == (124, "abc")
 
 
