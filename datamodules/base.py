@@ -74,10 +74,10 @@ class ProtocolDataModule(pl.LightningDataModule):
         self.sources: dict[str, Source] = {}
 
     def prepare_data(self) -> None:
-        """Build the caches, on one process a node; the others find them."""
-        self._open()
+        """Build the caches or read them whole, on one process a node; the others find them."""
+        self._open(whole=True)
 
-    def _open(self) -> dict[str, PreparedSet]:
+    def _open(self, whole: bool) -> dict[str, PreparedSet]:
         sources = open_sources(self.protocol.datasets, self._root, self._cache)
         self.sources = {source.name: source for source in sources.values()}
         cases = {name: source.cases() for name, source in sources.items()}
@@ -89,7 +89,7 @@ class ProtocolDataModule(pl.LightningDataModule):
         }
         return {
             source.name: prepare(
-                source, cases[name], self._preprocessing, self._cache, self.progress
+                source, cases[name], self._preprocessing, self._cache, self.progress, whole
             )
             for name, source in sources.items()
         }
@@ -100,7 +100,7 @@ class ProtocolDataModule(pl.LightningDataModule):
         Raises:
             DataError: if a data set is absent, incomplete or damaged.
         """
-        prepared = self._open()
+        prepared = self._open(whole=False)
         assert self.split is not None
         self.train_cases = CaseList(
             self.split.train, prepared, self._cases, self.protocol.slices == "lung"

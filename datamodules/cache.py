@@ -2,12 +2,15 @@
 
 A cache folder is named by the digest of its inputs (files' contents and settings), is built beside
 its final name and moved there in one step. Several processes may build the same one: the first to
-finish wins and the others use its folder.
+finish wins and the others use its folder. What lies there is not believed for being there: a folder
+that does not hold what was written (see ``cache_parts``) is built anew.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import os
 import shutil
 import time
 import uuid
@@ -24,6 +27,7 @@ from numpy.typing import NDArray
 
 from contract.arrays import Spacing
 from contract.machine import cores
+from datamodules.cache_parts import ENTRIES, IMAGES, MASKS, REFERENCES, find_damage, place, seal
 from datamodules.decoding import PLANES, Decoded, decode_all, from_png, slices_of, total
 from datamodules.digests import Digests, Progress, combined, no_progress
 from datamodules.preprocessing import DEFAULT_HU_WINDOW, Preprocessing
@@ -38,6 +42,11 @@ CACHE_FORMAT = 1
 
 ABANDONED_S = 3 * 86400.0
 """No cache takes that long to build."""
+
+ATTEMPTS = 5
+"""How often a folder is opened that others are just replacing."""
+
+_log = logging.getLogger(__name__)
 
 CT_FORMAT = 1
 """Raised whenever the same scans would give other pixels or nodules."""
@@ -78,8 +87,7 @@ class PreparedSet:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        recorded = json.loads((folder / "entries.json").read_text())
+        recorded = json.loads((folder / ENTRIES).read_text())
         counts = recorded.get("slices") or [1] * len(recorded["ids"])
         ends = np.cumsum(counts).tolist()
         self.places = {
@@ -99,8 +107,10 @@ class PreparedSet:
             )
             for entry in recorded["entries"]
         ]
-        self.images = np.load(folder / "images.npy", mmap_mode="r")
-        self.masks = np.load(folder / "masks.npy", mmap_mode="r")
+        self.images = np.load(folder / IMAGES, mmap_mode="r")
+        self.masks = np.load(folder / MASKS, mmap_mode="r")
+        # Mapped too: who reads a folder that is being replaced reads the old one to its end.
+        self._references = np.memmap(folder / REFERENCES, np.uint8, mode="r")
 
     def reference(self, index: int) -> dict[str, NDArray[np.bool_]]:
         """Return each structure's reference mask on the grid that is scored."""
@@ -116,9 +126,7 @@ class PreparedSet:
         ]
 
     def _stored(self, offset: int, length: int) -> NDArray[np.uint8]:
-        with (self._folder / "references.bin").open("rb") as file:
-            file.seek(offset)
-            return from_png(file.read(length))
+        return from_png(self._references[offset : offset + length].tobytes())
 
 
 def prepare(
@@ -127,8 +135,9 @@ def prepare(
     preprocessing: Preprocessing,
     cache: Path,
     progress: Progress = no_progress,
+    whole: bool = True,
 ) -> PreparedSet:
-    """Return the prepared set, building its cache folder if there is none yet.
+    """Return the prepared set, building its cache folder if there is none yet or it is damaged.
 
     Args:
         source: the reader of the data set.
@@ -136,6 +145,8 @@ def prepare(
         preprocessing: the settings; ``value_range`` is applied later and is no part of the key.
         cache: the folder that holds all caches.
         progress: shows the progress of reading and decoding.
+        whole: whether the cache is read whole to find damage, once a process; otherwise its sizes,
+            headers and entries are looked at.
 
     Raises:
         DataError: if a file is unreadable or contradicts the official layout.
@@ -147,9 +158,18 @@ def prepare(
     settings = _settings(source, preprocessing)
     key = combined([json.dumps([CACHE_FORMAT, source.name, settings, ids]), *contents])
     folder = cache / f"{source.name}-{preprocessing.size}-{key[:16]}"
-    if not (folder / "entries.json").is_file():
-        _build(folder, source, cases, preprocessing, progress)
-    return PreparedSet(folder)
+    for attempt in range(ATTEMPTS):
+        damage = find_damage(folder, whole, progress)
+        if damage and os.path.lexists(folder):
+            _log.warning("cache %s is damaged (%s); it is built anew", folder, damage)
+        if damage:
+            _build(folder, source, cases, preprocessing, progress)
+        try:
+            return PreparedSet(folder)
+        except FileNotFoundError:  # another process is just replacing it
+            if attempt == ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
 
 
 def _settings(source: Source, preprocessing: Preprocessing) -> dict[str, object]:
@@ -176,12 +196,12 @@ def _build(
         count = total(cases)
         shape = (count, preprocessing.size, preprocessing.size)
         new_array = partial(np.lib.format.open_memmap, mode="w+", dtype=np.uint8, shape=shape)
-        images, masks = new_array(beside / "images.npy"), new_array(beside / "masks.npy")
+        images, masks = new_array(beside / IMAGES), new_array(beside / MASKS)
         entries, offset = [], 0
         workers = cores()
         with (
             ThreadPoolExecutor(workers) as pool,
-            (beside / "references.bin").open("wb") as references,
+            (beside / REFERENCES).open("wb") as references,
         ):
             decoded = decode_all(pool, workers, source, cases, preprocessing)
             shown = progress(decoded, count, f"decoding {source.name}")
@@ -201,18 +221,18 @@ def _build(
             record["slices"] = [slices_of(case) for case in cases]
             scans = (case for case in cases if isinstance(case, Scan))
             record["slice_mm"] = {scan.case_id: scan.series.slice_mm for scan in scans}
-        (beside / "entries.json").write_text(json.dumps(record))
-        try:
-            beside.rename(folder)
-        except OSError:
-            if not (folder / "entries.json").is_file():
-                raise
+        (beside / ENTRIES).write_text(json.dumps(record))
+        seal(beside)
+        place(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
 def _clear_abandoned(cache: Path) -> None:
-    """Remove what builders left that were killed long ago: of CT it may be many gigabytes."""
+    """Remove what builders left that were killed long ago, and what was damaged.
+
+    Of CT it may be many gigabytes.
+    """
     for path in cache.glob(".*"):
         with suppress(OSError):  # another process may be quicker
             if path.is_dir() and time.time() - path.stat().st_mtime > ABANDONED_S:

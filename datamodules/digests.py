@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from contract.errors import DataError
-from contract.files import write_atomically
+from datamodules.remembered import recall, remember
 from datamodules.sources.base import Case
 
 FEW_FILES = 16
@@ -39,10 +39,7 @@ class Digests:
     def __init__(self, index: Path) -> None:
         self._path = index
         self._changed = False
-        try:
-            self._known: dict[str, list[object]] = json.loads(index.read_text())
-        except (OSError, ValueError):
-            self._known = {}
+        self._known: dict[str, list[object]] = recall(index) or {}
 
     def of_file(self, path: Path) -> str:
         """Return the hexadecimal BLAKE2b digest (16 bytes) of a file's content.
@@ -91,7 +88,7 @@ class Digests:
     def save(self) -> None:
         """Write the index if it changed."""
         if self._changed:
-            write_atomically(self._path, json.dumps(self._known))
+            remember(self._path, self._known)
             self._changed = False
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from datamodules.protocol import Protocol
     from datamodules.sources import Source
 
+DATA_ROOT = "folder that holds MontgomerySet/, ChinaSet_AllFiles/ …"
+
 SHOWN_PROBLEMS = 20
 """Further problems of a data set are only counted; ``--json`` lists all."""
 
@@ -25,24 +27,35 @@ def add(commands: Commands) -> None:
     """Add ``data`` with ``check``, ``audit`` and ``phantoms``."""
     data = add_command(commands, "data", "look after data sets", run_data_command)
     subparsers = data.add_subparsers(dest="data_command", required=True, metavar="what")
-    root = argparse.ArgumentParser(add_help=False)
-    root.add_argument(
-        "--data-root", type=Path, required=True,
-        help="folder that holds MontgomerySet/, ChinaSet_AllFiles/ …",
-    )  # fmt: skip
-    root.add_argument(
-        "--dataset", nargs="+", action="extend", metavar="NAME", dest="datasets",
-        help="data sets by name, or YAML files of your own [all official ones]",
-    )  # fmt: skip
     text = "read every file and report what would make a benchmark wrong (exit code 1 then)"
-    parser = subparsers.add_parser("check", help=text, description=text, parents=[root])
+    parser = subparsers.add_parser("check", help=text, description=text)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--data-root", type=Path, help=DATA_ROOT)
+    what.add_argument(
+        "--cache", action="store_true",
+        help="check the decoded films in the runs folder instead: read them whole and compare them "
+        "with the checksums of when they were written; a run builds damaged ones anew by itself",
+    )  # fmt: skip
+    _add_datasets(parser)
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="the runs folder, for --cache [runs]"
+    )
     parser.add_argument("--json", action="store_true", help="print a list of objects")
     text = "list suspect reference masks as a table and as contact sheets"
-    parser = subparsers.add_parser("audit", help=text, description=text, parents=[root])
+    parser = subparsers.add_parser("audit", help=text, description=text)
+    parser.add_argument("--data-root", type=Path, required=True, help=DATA_ROOT)
+    _add_datasets(parser)
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     text = "write small synthetic sets in official layouts"
     parser = subparsers.add_parser("phantoms", help=text, description=text)
     parser.add_argument("--out", type=Path, required=True, help="the data root to write")
+
+
+def _add_datasets(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dataset", nargs="+", action="extend", metavar="NAME", dest="datasets",
+        help="data sets by name, or YAML files of your own [all official ones]",
+    )  # fmt: skip
 
 
 def run_data_command(given: argparse.Namespace, extra: Sequence[str] = ()) -> int:
@@ -57,6 +70,10 @@ def run_data_command(given: argparse.Namespace, extra: Sequence[str] = ()) -> in
         write_phantoms(given.out)
         write_ct_phantoms(given.out)
         return 0
+    if given.data_command == "check" and given.cache:
+        if given.datasets:
+            raise UserError("--dataset", "it beside --cache", "one of both", "leave it out")
+        return _check_caches(given.runs, given.json)
     if not given.data_root.is_dir():
         raise UserError(given.data_root, "no such folder", "a data root", "check --data-root")
     if given.data_command == "check":
@@ -76,6 +93,33 @@ def _check(root: Path, datasets: Sequence[str] | None, as_json: bool) -> int:
         _print(root, reports)
     usable = any(report.present for report in reports)
     return 0 if usable and all(report.sound for report in reports) else 1
+
+
+def _check_caches(runs: Path, as_json: bool) -> int:
+    from rich.table import Table
+
+    from benchmark.progress import console, say, shown
+    from datamodules.checks.caches import check_caches
+    from datamodules.digests import no_progress
+
+    if not runs.is_dir():
+        raise UserError(runs, "no such folder", "a runs folder", "check --runs")
+    reports = check_caches(runs / "cache", no_progress if as_json else shown)
+    damaged = [report for report in reports if report.damage]
+    if as_json:
+        print(json.dumps([report.as_object() for report in reports], indent=1))
+        return 1 if damaged else 0
+    table = Table(title=f"decoded films below {runs / 'cache'}", title_justify="left")
+    for column, justify in (("cache", "left"), ("MB", "right"), ("state", "left")):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for report in reports:
+        state = f"DAMAGED: {report.damage}" if report.damage else "sound"
+        table.add_row(report.cache, f"{report.bytes / 1e6:.1f}", state)
+    console.print(table)
+    if damaged:
+        say(f"{len(damaged)} of {len(reports)} damaged; the next run that needs them builds them "
+            "anew by itself")  # fmt: skip
+    return 1 if damaged else 0
 
 
 def _protocols() -> dict[str, Protocol]:

@@ -18,10 +18,10 @@ from typing import cast
 
 import numpy as np
 
-from contract.files import write_atomically
 from contract.machine import cores
 from datamodules.checks.mask_geometry import MaskMeasures, measure_shape
 from datamodules.digests import Digests, Progress, combined, no_progress
+from datamodules.remembered import recall, remember
 from datamodules.sources import Case, Source
 
 AUDIT_FORMAT = 1
@@ -149,12 +149,12 @@ def _measures(
     digests.save()
     ids = json.dumps([AUDIT_FORMAT, source.name, [case.case_id for case in cases]])
     stored = cache / f"audit-{source.name}-{combined([ids, *contents])[:16]}.json"
-    try:
-        return [MaskMeasures(**entry) for entry in json.loads(stored.read_text())]
-    except (OSError, ValueError, TypeError):
-        measured = _measure_all(source, cases, progress)
-        write_atomically(stored, json.dumps([asdict(m) for m in measured]))
-        return measured
+    remembered = recall(stored)
+    if remembered is not None:
+        return [MaskMeasures(**entry) for entry in remembered]
+    measured = _measure_all(source, cases, progress)
+    remember(stored, [asdict(m) for m in measured])
+    return measured
 
 
 def _measure_all(source: Source, cases: Sequence[Case], progress: Progress) -> list[MaskMeasures]:

@@ -14,7 +14,9 @@ from PIL import Image
 from benchmark.__main__ import main
 from benchmark.running.run import run
 from contract.errors import DataError
+from datamodules.cache import prepare
 from datamodules.phantoms import write_phantoms
+from datamodules.preprocessing import Preprocessing
 from datamodules.sources import open_source
 
 SMALL = {
@@ -49,6 +51,38 @@ def test_check_prints_a_table_and_says_that_phantoms_are_phantoms(root, capsys):
     said = capsys.readouterr().out
     for words in ("montgomery", "shenzhen", "jsrt", "11 of 11", "10 of 10", "PHANTOM", "sound"):
         assert words in said
+
+
+def test_check_of_the_cache_reads_it_whole_and_ends_with_1_where_it_is_damaged(
+    root, tmp_path, capsys
+):
+    runs = tmp_path / "runs"
+    source = open_source("montgomery", root)
+    prepare(source, source.cases(), Preprocessing(size=16), runs / "cache")
+    command = ["data", "check", "--cache", "--runs", str(runs)]
+    assert main(command) == 0
+    assert "sound" in capsys.readouterr().out
+    (images,) = runs.glob("cache/*/images.npy")
+    content = bytearray(images.read_bytes())
+    content[-200:] = bytes(200)
+    images.write_bytes(content)
+    assert main([*command, "--json"]) == 1
+    (told,) = json.loads(capsys.readouterr().out)
+    assert told["cache"] == images.parent.name and "images.npy" in told["damage"]
+    assert main(command) == 1
+    said = capsys.readouterr().out
+    assert "DAMAGED" in said and "1 of 1 damaged" in said
+    prepare(source, source.cases(), Preprocessing(size=16), runs / "cache")
+    assert main(command) == 0
+
+
+def test_check_looks_at_data_or_at_the_cache(root, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["data", "check"])
+    assert "--data-root --cache" in capsys.readouterr().err
+    assert main(["data", "check", "--cache", "--dataset", "jsrt"]) == 2
+    assert main(["data", "check", "--cache", "--runs", str(tmp_path / "none")]) == 2
+    assert "no such folder" in capsys.readouterr().err
 
 
 def test_check_ends_with_1_and_names_the_file_where_data_is_damaged(root, capsys):

@@ -336,7 +336,7 @@ def test_a_scans_files_have_one_entry_in_the_index_and_any_change_is_seen(tmp_pa
 
     first = digests()
     assert digests() == first and len(set(first)) == 2
-    assert len(json.loads(index.read_text())) == 2
+    assert len(json.loads(index.read_text())["content"]) == 2
     for path in (cases[1].series.files[7], cases[1].mask_files[1], cases[1].readings):
         before = digests()
         path.write_bytes(path.read_bytes() + b" ")

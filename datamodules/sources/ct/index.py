@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.errors import DataError
-from contract.files import write_atomically
+from datamodules.remembered import recall, remember
 from datamodules.sources.ct.headers import SliceHeader, is_dicom_image, read_slice_header
 
 INDEX_FORMAT = 2
@@ -33,13 +33,9 @@ class HeaderIndex:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._changed = False
-        self._known: dict[str, dict[str, Any]] = {}
-        try:
-            stored = json.loads(path.read_text()) if path is not None else {}
-            if stored.get("format") == INDEX_FORMAT:
-                self._known = stored["folders"]
-        except (OSError, ValueError):
-            pass
+        stored = (recall(path) if path is not None else None) or {}
+        known = stored["folders"] if stored.get("format") == INDEX_FORMAT else {}
+        self._known: dict[str, dict[str, Any]] = known
 
     def headers(self, folder: Path, files: Sequence[Path]) -> list[SliceHeader]:
         """Return the headers of a folder's DICOM files; files of other kinds are left out.
@@ -62,9 +58,8 @@ class HeaderIndex:
     def save(self) -> None:
         """Write the index if it changed and can be written."""
         if self._changed and self._path is not None:
-            text = json.dumps({"format": INDEX_FORMAT, "folders": self._known})
             with suppress(OSError):  # it only saves time; `status` works on a read-only folder
-                write_atomically(self._path, text)
+                remember(self._path, {"format": INDEX_FORMAT, "folders": self._known})
             self._changed = False
 
 
