@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from rich.console import Console
 from rich.progress import (
@@ -20,7 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from contract.files import replacing
+from contract.files import read_object, replacing
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
 
@@ -56,8 +58,8 @@ def shown(items: Iterable[object], total: int, title: str) -> Iterator[object]:
 
 
 def duration(seconds: float) -> str:
-    """Return ``h:mm:ss``."""
-    return str(timedelta(seconds=max(0, round(seconds))))
+    """Return ``h:mm:ss``, of more than 30 years that many."""
+    return str(timedelta(seconds=max(0, round(min(seconds, 1e9)))))
 
 
 class ProgressFile:
@@ -86,13 +88,37 @@ class ProgressFile:
                 file.write(text.encode())
 
 
-def read_progress(path: Path) -> dict[str, Any] | None:
-    """Return what a cell last said of its progress."""
-    try:
-        said = json.loads(path.read_text())
-    except (OSError, ValueError):
+@dataclass(frozen=True)
+class CellProgress:
+    """What a cell last said of its progress.
+
+    Attributes:
+        done: units done.
+        total: units in all.
+        what: what it does, in a short phrase.
+    """
+
+    done: float
+    total: float
+    what: str
+
+
+def read_progress(path: Path) -> CellProgress | None:
+    """Return what a cell last said of its progress; None where the file holds anything else."""
+    said = read_object(path, largest=1 << 16)
+    done, total, what = (said.get(name) for name in ("done", "total", "what"))
+    # Letters alone: the display would take brackets for colours.
+    worded = isinstance(what, str) and re.fullmatch(r"[\w ,.-]{1,80}", what) is not None
+    if not (worded and _is_amount(done) and _is_amount(total)):
         return None
-    return said if isinstance(said, dict) else None
+    return CellProgress(float(cast("float", done)), float(cast("float", total)), str(what))
+
+
+def _is_amount(said: object) -> bool:
+    """Tell whether a number counts something: nothing, or a share of one, up to very many."""
+    if type(said) not in (int, float):
+        return False
+    return said == 0 or 1e-6 <= cast("float", said) < 1e12
 
 
 def say(text: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 @contextmanager
@@ -37,3 +38,18 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file, text in UTF-8, so that a reader or a crash never meets half of it."""
     with replacing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def read_object(path: Path, largest: int = 1 << 20) -> dict[str, Any]:
+    """Return the object in a small JSON file; an empty one where the file holds anything else.
+
+    What lies there is not believed: a file that is absent, unreadable, not UTF-8, no JSON, another
+    value than an object, nested without end or larger than ``largest`` bytes says nothing.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(largest + 1)
+        said = json.loads(content.decode()) if len(content) <= largest else None
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}

@@ -1,30 +1,32 @@
 """One process a cell: a folder made atomically says who works there, and that it still lives.
 
 File locks cannot be trusted on network file systems; making a folder is atomic on all of them.
+Clocks of two machines cannot be trusted either: whether an owner elsewhere lives is judged by the
+file server's clock, and it loses its cell only after its heartbeat was watched to stand still.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
-import platform
 import shutil
 import threading
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
+from benchmark.cell.signature import SIGNED, Signature, birth, signature_of, slurm_job, slurm_starts
 from contract.errors import UserError
 
-SIGNED = "owner.json"
 GRAVE = ".owner-"
 HANDED_OVER = "LUNGBENCH_OWNER"
 BEAT_S = 10.0
 DEAD_AFTER_S = 90.0
-"""An owner on another host is dead when it has not been heard of for this long."""
+"""An owner on another host is dead when it has not been heard of for this long …"""
+WATCH_S = 3 * BEAT_S
+"""… and not either while somebody who wants its cell listens."""
 
 
 class BusyError(UserError):
@@ -66,7 +68,7 @@ class Owner:
                 self._place.mkdir()
                 break
             except FileExistsError:
-                dead = _dead(self._place.parent)
+                dead = _dead(self._place.parent, WATCH_S)
                 if dead is None and self._place.exists():
                     raise BusyError(
                         self._place.parent,
@@ -77,7 +79,7 @@ class Owner:
                 if dead is not None:
                     _bury(self._place.parent, dead)
         try:
-            (self._place / SIGNED).write_text(self._signature())
+            (self._place / SIGNED).write_text(Signature.of_this_process(self.token).as_text())
         except OSError:  # a full disk: nobody shall wait for an owner without a name
             shutil.rmtree(self._place, ignore_errors=True)
             raise
@@ -85,26 +87,16 @@ class Owner:
     def _take_over(self, token: str) -> bool:
         """Sign a folder that the parent holds; false if it is the parent's no longer."""
         try:
-            if json.loads((self._place / SIGNED).read_text())["token"] != token:
+            signed = signature_of(self._place.parent)
+            if signed is None or signed.token != token:
                 return False
             self.token = token
             beside = self._place / f"{SIGNED}.new"
-            beside.write_text(self._signature())
+            beside.write_text(Signature.of_this_process(self.token).as_text())
             beside.replace(self._place / SIGNED)
-        except (OSError, ValueError, KeyError):
+        except OSError:
             return False
         return self.holds()
-
-    def _signature(self) -> str:
-        said = {
-            "host": platform.node(),
-            "pid": os.getpid(),
-            "born": _birth(os.getpid()),
-            "job": slurm_job(),
-            "starts": _slurm_starts(),
-            "token": self.token,
-        }
-        return json.dumps(said)
 
     def hand_over(self) -> dict[str, str]:
         """Return the environment variable by which a child process takes the folder over."""
@@ -112,7 +104,8 @@ class Owner:
 
     def holds(self) -> bool:
         """Tell whether the folder is still this owner's, or its child's."""
-        return _signed(self._place.parent).get("token") == self.token
+        signed = signature_of(self._place.parent)
+        return signed is not None and signed.token == self.token
 
     def __exit__(
         self,
@@ -128,18 +121,10 @@ class Owner:
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_S):
-            try:
-                os.utime(self._place / SIGNED)
-            except OSError:
-                return
-
-
-def _signed(folder: Path) -> dict[str, Any]:
-    try:
-        said = json.loads((folder / "owner" / SIGNED).read_text())
-    except (OSError, ValueError):
-        return {}
-    return said if isinstance(said, dict) else {}
+            signed = signature_of(self._place.parent)
+            if signed is None or signed.token == self.token:  # else it is another one's by now
+                with suppress(OSError):  # a network disk may be back the next time
+                    os.utime(self._place / SIGNED)
 
 
 def is_owned(folder: Path) -> bool:
@@ -147,23 +132,71 @@ def is_owned(folder: Path) -> bool:
     return (folder / "owner").is_dir() and _dead(folder) is None
 
 
-def _dead(folder: Path) -> str | None:
-    """Return the token of a cell's owner if it is dead; None if it lives or there is none."""
+def _dead(folder: Path, watch_s: float = 0.0) -> str | None:
+    """Return the token of a cell's owner if it is dead; None if it lives or there is none.
+
+    Args:
+        folder: the cell's folder.
+        watch_s: how long to listen to an owner of whom nothing was heard.
+    """
     place = folder / "owner"
-    said = _signed(folder)
+    signed, beat = signature_of(folder), place / SIGNED
     try:
-        stat = (place / SIGNED if said else place).stat()
+        inode = (place if signed is None else beat).stat().st_ino
     except OSError:
         return None
-    silent = time.time() - stat.st_mtime
-    if not said:
-        return None if silent < BEAT_S else f"unsigned-{stat.st_ino}"  # else made a moment ago
-    token = str(said.get("token") or f"unnamed-{stat.st_ino}")
-    if said.get("job") and said["job"] == slurm_job() and said["starts"] < _slurm_starts():
+    if signed is None:  # made a moment ago, or nobody can read whose it is
+        heard, limit_s = (beat, DEAD_AFTER_S) if beat.exists() else (place, BEAT_S)
+        return f"unsigned-{inode}" if _silent(heard, limit_s, watch_s) else None
+    token = signed.token or f"unnamed-{inode}"
+    if signed.job and signed.job == slurm_job() and signed.starts < slurm_starts():
         return token  # SLURM starts a requeued job only after its predecessor's death
-    if said["host"] == platform.node() and said["born"] is not None:
-        return None if _birth(said["pid"]) == said["born"] else token
-    return None if silent < DEAD_AFTER_S else token
+    if signed.here:
+        return None if birth(signed.pid) == signed.born else token
+    return token if _silent(beat, DEAD_AFTER_S, watch_s) else None
+
+
+def _silent(heard: Path, limit_s: float, watch_s: float) -> bool:
+    """Tell whether a file was not touched for so long, nor is while it is watched.
+
+    A time in the future is as strange as one long ago: whose clocks disagree, watching tells.
+    """
+    last = _touched(heard)
+    if last is None or abs(_server_time(heard.parents[1]) - last) < limit_s:
+        return False
+    until = time.monotonic() + watch_s
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, 1.0))
+        if _touched(heard) != last:
+            return False
+    return True
+
+
+def _touched(path: Path) -> float | None:
+    """Return when a file was touched last; opening it asks the server anew."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        with suppress(OSError):  # Windows opens no folders
+            return path.stat().st_mtime
+        return None
+    try:
+        return os.fstat(descriptor).st_mtime
+    finally:
+        os.close(descriptor)
+
+
+def _server_time(folder: Path) -> float:
+    """Return what the file server's clock shows, which also times the heartbeats."""
+    mark = folder / f".clock-{uuid.uuid4().hex}"
+    try:
+        mark.touch()
+        return mark.stat().st_mtime
+    except OSError:  # who cannot write here takes nothing over either
+        return time.time()
+    finally:
+        with suppress(OSError):
+            mark.unlink()
 
 
 def _bury(folder: Path, dead: str) -> None:
@@ -182,37 +215,26 @@ def _bury(folder: Path, dead: str) -> None:
         time.sleep(0.05)
 
 
-def slurm_job() -> str | None:
-    """Return the SLURM job that this process belongs to, ``12_3`` for a task of an array."""
-    array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
-    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
-
-
-def _slurm_starts() -> int:
-    """Return how often SLURM started this job before."""
-    return int(os.environ.get("SLURM_RESTART_COUNT") or 0)
-
-
 def owner_job(folder: Path) -> str | None:
     """Return the SLURM job of the process that works, or worked last, on the cell."""
-    job = _signed(folder).get("job")
-    return str(job) if job else None
+    signed = signature_of(folder)
+    return signed.job if signed is not None else None
 
 
 def bury(folder: Path, job: str) -> None:
     """Free a cell's folder from a SLURM job that is known to be over, wherever it ran."""
-    said = _signed(folder)
-    if said.get("job") == job:
-        _bury(folder, str(said.get("token") or "unnamed"))
+    signed = signature_of(folder)
+    if signed is not None and signed.job == job:
+        _bury(folder, signed.token or "unnamed")
 
 
 def describe_owner(folder: Path) -> str:
     """Return who works on the cell, in words."""
-    said = _signed(folder)
-    if not said:
+    signed = signature_of(folder)
+    if signed is None:
         return "another process"
-    job = f", job {said['job']}" if said.get("job") else ""
-    return f"process {said['pid']} on {said['host']}{job}"
+    job = f", job {signed.job}" if signed.job else ""
+    return f"process {signed.pid} on {signed.host}{job}"
 
 
 def clear_leftovers(folder: Path) -> None:
@@ -225,15 +247,3 @@ def clear_leftovers(folder: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-
-
-def _birth(pid: int) -> str | None:
-    """Return when a process of this host started, so that a reused number is not mistaken.
-
-    None where it is dead, and on systems without ``/proc``, where only its heartbeat tells.
-    """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else fields[19]

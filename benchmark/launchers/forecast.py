@@ -42,13 +42,13 @@ class Gauge:
     def read(self) -> None:
         """Read the progress file."""
         said = read_progress(self._cell.folder / "progress.json")
-        if not said or said == self._old:
+        if said is None or said == self._old:
             return
         self._old = None
-        if said["what"] != self.what:
-            self.what = str(said["what"])
-            self._since, self._first = self._clock(), float(said["done"])
-        self.done, self.total = float(said["done"]), float(said["total"])
+        if said.what != self.what:
+            self.what = said.what
+            self._since, self._first = self._clock(), said.done
+        self.done, self.total = said.done, said.total
 
     @property
     def left_s(self) -> float | None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import yaml
 
 from benchmark.cell.cell import read_record, update_record
-from benchmark.cell.ownership import is_owned, owner_job, slurm_job
+from benchmark.cell.ownership import is_owned, owner_job
+from benchmark.cell.signature import slurm_job
 
 
 def record_end(folder: Path, reason: str) -> None:
