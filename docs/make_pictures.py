@@ -2,7 +2,7 @@
 
     python docs/make_pictures.py --runs runs
 
-runs what is not done of the suite ``smoke`` (minutes), and takes the picture with Chromium or Chrome.
+runs what is not done of the suite ``smoke`` (minutes), and photographs it with Chromium or Chrome.
 """
 
 from __future__ import annotations

@@ -14,8 +14,11 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "LICENSE": "license.md",
+    "CITATION.cff": "citation.md",
 }
 """Files of the root, and the pages that they become."""
+VERBATIM = {"LICENSE": "Licence", "CITATION.cff": "Citation"}
+"""Those that are no Markdown, and their titles."""
 MERMAID = re.compile(r"^```mermaid\n.*?^```\n\n?", re.MULTILINE | re.DOTALL)
 """Left out: the theme would load what draws it from elsewhere."""
 OUTSIDE = re.compile(r"\[[^\]]+\]\(\.\./([^)#\s]+)\)")
@@ -25,7 +28,8 @@ def on_files(files: Files, config: Any, **_: Any) -> Files:
     """Add the pages that lie outside the folder of the site."""
     for name, page in PAGES.items():
         text = (ROOT / name).read_text(encoding="utf-8")
-        content = f"# Licence\n\n```text\n{text}```\n" if name == "LICENSE" else as_page(text)
+        title = VERBATIM.get(name)
+        content = f"# {title}\n\n```text\n{text}```\n" if title else as_page(text)
         files.append(File.generated(config, page, content=content))
     return files
 
