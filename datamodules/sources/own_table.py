@@ -33,7 +33,8 @@ class CaseEntry:
 def read_case_table(path: Path) -> dict[str, CaseEntry]:
     """Return the rows by case id.
 
-    The first line names the columns; ``,``, ``;`` or a tab separates them.
+    The first line names the columns; ``,``, ``;`` or a tab separates them. Read by ``csv``, since
+    pandas fills up short rows and reads ids as numbers, where an error shall name the row.
 
     Raises:
         DataError: if the file is unreadable, has no ``case_id`` column, names a case twice or
