@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import platform
-import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from benchmark.cell.ownership import Owner, clear_leftovers
 from benchmark.cell.results import commit, gather_rows, in_order, versions, write_rows
 from benchmark.failures import explain
 from benchmark.progress import say, shown
+from benchmark.start import add_code_folders
 from benchmark.tracking.tracker import make_tracker
 from contract.errors import UserError
 from datamodules.base import ProtocolDataModule
@@ -74,7 +74,7 @@ def _fit(
     checkpoint: Path | None,
     checkpoint_every_s: float,
 ) -> None:
-    sys.path[:0] = [f for f in identity["code_folders"] if f not in sys.path]
+    add_code_folders(identity["code_folders"])
     first = _is_first()
     record = read_record(out)
     if record and record.get("config_hash") not in (None, identity["config_hash"]):

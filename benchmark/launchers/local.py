@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from benchmark.launchers.display import Board
 from benchmark.launchers.slots import Slot, Slots, share_out, visible_gpus
 from benchmark.launchers.watch import Limits, Pulse
 from benchmark.progress import duration, say
+from benchmark.start import command
 from contract.files import write_atomically
 from contract.machine import cores
 
@@ -140,12 +140,11 @@ def _hold_and_run(cell: Cell, slot: Slot, limits: Limits, stop: threading.Event)
         config = cell.folder / "config.yaml"
         text = yaml.safe_dump(cell.config, sort_keys=False, allow_unicode=True)
         write_atomically(config, text)
-        command = [sys.executable, "-m", "benchmark", "fit", "--config", str(config)]
-        command += ["--out", str(cell.folder)]
+        words = ["fit", "--config", str(config), "--out", str(cell.folder)]
         if "devices" not in cell.config["trainer"]:
-            command.append(f"--trainer.devices={slot.devices}")
+            words.append(f"--trainer.devices={slot.devices}")
         environment = {**os.environ, **slot.environment(), **owner.hand_over()}
-        code, given_up = _attend(cell, command, environment, limits, stop)
+        code, given_up = _attend(cell, command("benchmark", *words), environment, limits, stop)
         if code != 0 and (given_up or not stop.is_set()):
             return _record_death(cell, owner, given_up, code)
     return cell.state()
@@ -153,7 +152,7 @@ def _hold_and_run(cell: Cell, slot: Slot, limits: Limits, stop: threading.Event)
 
 def _attend(
     cell: Cell,
-    command: Sequence[str],
+    words: Sequence[str],
     environment: Mapping[str, str],
     limits: Limits,
     stop: threading.Event,
@@ -162,7 +161,7 @@ def _attend(
     given_up = ""
     with cell.log.open("a") as log:
         process = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+            words, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )
         try:
             pulse, looked = Pulse(cell.folder, limits), time.monotonic()

@@ -34,7 +34,7 @@ class Order:
         site: the site profile.
         devices: processes of a cell on each node.
         profile: the site profile's text, kept with the scripts.
-        closing: shell text to follow ``python -m`` in the last job, one entry a command.
+        closing: what the last job runs: modules with their arguments, as shell text.
         round: how often lost cells were submitted again before.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -27,5 +28,12 @@ def record_end(folder: Path, reason: str) -> None:
     update_record(folder, **{name: cell[name] for name in names}, state="failed", reason=reason)
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Record why a cell ended: its folder, then the reason."""
+    folder, reason = sys.argv[1:] if arguments is None else arguments
+    record_end(Path(folder), reason)
+    return 0
+
+
 if __name__ == "__main__":
-    record_end(Path(sys.argv[1]), sys.argv[2])
+    sys.exit(main())

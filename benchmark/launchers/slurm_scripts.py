@@ -1,87 +1,20 @@
-"""The text of the batch scripts. They run outside any container, so they are plain bash."""
+"""The text of the batch scripts. They run outside any container, so they are plain bash.
+
+``cell.sh`` and ``finish.sh`` beside this file are their bodies; the ``-P`` keeps what lies in the
+directory that they are submitted from out of Python's sight.
+"""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmark.launchers.site_profile import Site
+from benchmark.start import FILE
 
-RUN_CELL = """\
-# Runs one cell: line $SLURM_ARRAY_TASK_ID + $1 (from 0) of cells.txt. docs/slurm.md explains.
-row=$((SLURM_ARRAY_TASK_ID + $1))
-IFS=$'\\t' read -r processes cell < <(sed -n "$((row + 1))p" "$submission/cells.txt")
-job="${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
-say() { echo "$(date +%FT%T) job $job, start $((${SLURM_RESTART_COUNT:-0} + 1)): $*"; }
-
-give_up() {
-    say "$1"
-    "${python[@]}" -m benchmark.launchers.slurm_end "$cell" "$1"
-    exit 1
-}
-requeue() {
-    say "$1; requeued, it resumes from the last whole epoch"
-    scontrol requeue "$job" && sleep 600  # SLURM ends this script here
-    give_up "$1, and scontrol requeue failed"
-}
-near_time_limit() {
-    trap '' USR1
-    # A cell that cannot finish one epoch in a job would be requeued for ever.
-    saved=$(find "$cell/checkpoints" -newer "$started" -name '*.ckpt' -print -quit 2> /dev/null)
-    if [ -n "$saved" ]; then
-        requeue "the time limit is near"
-    fi
-    if [ -n "$step" ]; then kill -TERM "$step"; wait "$step"; fi
-    give_up "time limit: no checkpoint in a whole job; raise time in the site profile"
-}
-
-mkdir -p "$submission/started" "$submission/killed" "$submission/srun"
-started="$submission/started/$row" killed="$submission/killed/$row" told="$submission/srun/$row"
-touch "$started"
-step=""
-trap near_time_limit USR1
-# The first process listens here; below the range from which systems give out ports.
-address=$(scontrol show node "$SLURMD_NODENAME" | sed -n 's/.*NodeAddr=\\([^ ]*\\).*/\\1/p')
-export MASTER_ADDR="${address:-$(hostname)}"
-port=$((10000 + (SLURM_JOB_ID * 17 + ${SLURM_RESTART_COUNT:-0} * 5) % 20000))
-while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
-export MASTER_PORT=$port LUNGBENCH_SRUN=1
-
-if [ "$processes" = one ]; then shape=(1 1); else shape=("$nodes" "$per_node"); fi
-say "$cell on $SLURM_JOB_NODELIST, ${shape[0]} nodes with ${shape[1]} processes each"
-srun --nodes="${shape[0]}" --ntasks-per-node="${shape[1]}" \\
-    --ntasks=$((shape[0] * shape[1])) --cpus-per-task="$cpus" \\
-    --kill-on-bad-exit=1 --open-mode=append --output="${cell//%/%%}/log.txt" \\
-    "${python[@]}" -m benchmark fit --config "$cell/config.yaml" --out "$cell" \\
-    --checkpoint-every "$every" \\
-    --trainer.num_nodes="${shape[0]}" --trainer.devices="${shape[1]}" 2> "$told" &
-step=$!
-wait "$step"
-code=$?
-trap '' USR1
-cat "$told"
-if [ $code -eq 0 ]; then say "done"; exit 0; fi
-# The process that ended first is the cause; srun ends the others by signals.
-first=$(grep -m 1 -o 'task.*: .*' "$told")
-if [[ $code -lt 128 || $first == *"Exited with exit code"* ]]; then
-    why=$(tail -n 100 "$cell/log.txt" | grep '^lungbench: ' | tail -n 1)
-    give_up "${first:-exit code $code}${why:+; }${why#lungbench: }"
-fi
-echo "$code" >> "$killed"
-times=$(wc -l < "$killed")
-why="a process was killed from outside (${first:-exit code $code}; out of memory?)"
-if [ "$times" -le "$retries" ]; then requeue "$why"; fi
-give_up "$why, $times times"
-"""
-
-SYNC = """\
-for run in {suite}/cells/*/*/seed-*/wandb/offline-run-*/; do  # written where no internet is
-    if [ -d "$run" ] && ! compgen -G "$run*.synced" > /dev/null; then
-        "${{python[@]}}" -m wandb sync "$run" || code=1
-    fi
-done"""
+HERE = Path(__file__).parent
 
 
 def cell_script(site: Site, name: str, submission: Path, per_node: int) -> str:
@@ -102,8 +35,7 @@ def cell_script(site: Site, name: str, submission: Path, per_node: int) -> str:
         "submission": submission, "nodes": site.nodes, "per_node": per_node,
         "cpus": site.cpus_per_task, "retries": site.retries, "every": site.checkpoint_seconds,
     }  # fmt: skip
-    assigned = " ".join(f"{key}={shlex.quote(str(value))}" for key, value in values.items())
-    return "\n".join([*_head(site, options, site.internet), assigned, RUN_CELL])
+    return _filled("cell.sh", _head(site, options, site.internet), values)
 
 
 def finish_script(site: Site, name: str, submission: Path, commands: Sequence[str]) -> str:
@@ -113,7 +45,7 @@ def finish_script(site: Site, name: str, submission: Path, commands: Sequence[st
         site: the site profile.
         name: the job's name.
         submission: the submission's folder.
-        commands: shell text to follow ``python -m``; each runs, whatever became of the others.
+        commands: each a module of the project and its arguments, as shell text.
     """
     partition = site.finish_partition or site.partition
     output = submission / "logs" / "finish-%j.txt"
@@ -121,11 +53,16 @@ def finish_script(site: Site, name: str, submission: Path, commands: Sequence[st
     options[1:1] = ["--nodes=1", "--ntasks=1"]
     options += ["--requeue", "--open-mode=append"]
     online = site.internet or bool(site.finish_partition)
-    lines = ["code=0"]
-    if online and not site.internet:
-        lines.append(SYNC.format(suite=shlex.quote(str(submission.parent.parent))))
-    lines += [f'"${{python[@]}}" -m {command} || code=1' for command in commands]
-    return "\n".join([*_head(site, options, online), *lines, "exit $code", ""])
+    upload = "yes" if online and not site.internet else "no"
+    quoted = "".join(f"\n    {shlex.quote(command)}" for command in commands)
+    head = [*_head(site, options, online), f"closing=({quoted}\n)"]
+    return _filled("finish.sh", head, {"suite": submission.parent.parent, "upload": upload})
+
+
+def _filled(template: str, head: Sequence[str], values: Mapping[str, object]) -> str:
+    """Return a script: what differs is assigned at its head, the rest is a file as it stands."""
+    assigned = " ".join(f"{key}={shlex.quote(str(value))}" for key, value in values.items())
+    return "\n".join([*head, assigned, (HERE / template).read_text()])
 
 
 def _common(
@@ -150,5 +87,8 @@ def _head(site: Site, options: Sequence[str], online: bool) -> list[str]:
     lines.append(f"export OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads}")
     if not online:
         lines.append('export WANDB_MODE="${WANDB_MODE:-offline}"  # no internet here')
-    lines.append(f"python=({f'{site.container} {python}'.strip()})")
+    lines.append(f"python=({f'{site.container} {python}'.strip()} -P)")
+    # A container has a copy of the project of its own.
+    own = "-m" if site.container else shlex.quote(str(FILE))
+    lines.append(f'start=("${{python[@]}}" {own})')
     return lines

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch import Tensor
 from benchmark.cell.cell import read_record
 from benchmark.cell.checkpoints import load_weights
 from benchmark.planning.library import Settings
+from benchmark.start import add_code_folders
 from contract.errors import UserError
 from datamodules.preprocessing import Preprocessing
 from datamodules.sources import CT_SOURCES
@@ -223,7 +223,7 @@ def _read_config(path: Path) -> Settings:
 
 def _build(path: Path, config: Settings) -> Segmenter:
     """Build a cell's module with fresh weights."""
-    sys.path[:0] = [f for f in config["cell"].get("code_folders", []) if f not in sys.path]
+    add_code_folders(config["cell"].get("code_folders", []))
     parser = LightningArgumentParser(exit_on_error=False)
     parser.add_lightning_class_args(Segmenter, "model", subclass_mode=True)
     try:

@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
+from benchmark import start
 from benchmark.__main__ import main
 from benchmark.cell.cell import Cell, Ticket
 from benchmark.cell.ownership import Owner, is_owned
@@ -112,6 +114,20 @@ def submit(write_suite, phantom_root, tmp_path, monkeypatch, capsys):
     return run
 
 
+def shell_check(*words: str, text: str = "") -> None:
+    program = shutil.which("shellcheck", path=os.defpath)
+    if program is not None:
+        command = [program, "--shell=bash", *words]
+        found = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+        assert found.returncode == 0, found.stdout
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
+@pytest.mark.parametrize("template", ["cell.sh", "finish.sh"])
+def test_a_shell_template_has_no_fault_that_shellcheck_knows(template):
+    shell_check(str(EXAMPLE.with_name(template)))
+
+
 def scripts(text: str) -> dict[str, str]:
     parts = [part.partition("\n") for part in text.split("\n### ")[1:]]
     return {Path(path).name: body for path, _, body in parts}
@@ -133,6 +149,7 @@ def test_a_dry_run_prints_valid_scripts_and_submits_nothing(submit, tmp_path):
     for name in ("cells.sh", "finish.sh"):
         checked = subprocess.run(["/bin/bash", "-n"], input=found[name], text=True, check=False)
         assert checked.returncode == 0
+        shell_check("--exclude=SC1091", "-", text=found[name])
     options = [line[8:] for line in found["cells.sh"].splitlines() if line.startswith("#SBATCH ")]
     for option in (
         "--nodes=2", "--ntasks-per-node=2", "--gpus-per-node=2", "--cpus-per-task=8",
@@ -142,11 +159,12 @@ def test_a_dry_run_prints_valid_scripts_and_submits_nothing(submit, tmp_path):
     ):  # fmt: skip
         assert option in options, option
     assert "module load cuda/12.4\nsource env.sh\n" in found["cells.sh"]
-    assert "python=(apptainer exec --nv 'my image.sif' python)" in found["cells.sh"]
+    assert "python=(apptainer exec --nv 'my image.sif' python -P)\n" in found["cells.sh"]
+    assert 'start=("${python[@]}" -m)\n' in found["cells.sh"]  # the project inside the container
     assert "WANDB_MODE:-offline" in found["cells.sh"]
     last = found["finish.sh"]
     assert "--partition=cpu" in last and "--gpus" not in last and "--constraint" not in last
-    assert "WANDB_MODE:-offline" not in last and "-m wandb sync" in last
+    assert "WANDB_MODE:-offline" not in last and "upload=yes" in last
     assert "benchmark leaderboard --suite" in last and "'trainer.max_epochs=3'" not in last
     assert "--set trainer.max_epochs=3" in last and "benchmark publish" in last
 
@@ -155,7 +173,7 @@ def test_without_a_profile_a_cell_gets_one_process_and_the_cluster_s_defaults(su
     found = scripts(submit()[1])
     assert "nodes=1 per_node=1 cpus=1" in found["cells.sh"]
     assert not any(word in found["cells.sh"] for word in ("--partition", "--gpus", "--time"))
-    assert "-m benchmark submit" in found["finish.sh"] and "wandb sync" not in found["finish.sh"]
+    assert "'benchmark submit --suite" in found["finish.sh"] and "upload=no" in found["finish.sh"]
 
 
 def test_the_last_job_uploads_what_was_written_without_internet(tmp_path):
@@ -168,14 +186,16 @@ def test_the_last_job_uploads_what_was_written_without_internet(tmp_path):
 
     def finish(python: str) -> subprocess.CompletedProcess[str]:
         site = Site(internet=False, finish_partition="online", python=python)
-        text = finish_script(site, "last", suite / "slurm" / "1", ["benchmark publish"])
+        text = finish_script(site, "last", suite / "slurm" / "1", ["benchmark publish --to 'a;b'"])
         return subprocess.run(
             ["/bin/bash"], input=text, text=True, capture_output=True, check=False
         )
 
     ended = finish("echo")
     assert ended.returncode == 0
-    assert ended.stdout.splitlines() == [f"-m wandb sync {run}/", "-m benchmark publish"]
+    assert ended.stdout.splitlines() == [
+        f"-P -m wandb sync {run}/", f"-P {start.FILE} benchmark publish --to a;b"
+    ]  # fmt: skip
     assert finish("false").returncode == 1
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 from cluster import Cluster, missing
+from strangers import write_strangers
 
 ROOT = Path(__file__).parents[2]
 HELPERS = ROOT / "tests" / "helpers"
@@ -90,6 +91,7 @@ def test_a_disturbed_cluster_gives_the_rows_of_this_machine(
         system = {"extends": "adversarial_attention_unet", "trainer": {"callbacks": [callback]}}
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(system))
     site = {"nodes": 2, "checkpoint_seconds": 0}
+    site["environment"] = [f"cd {write_strangers(tmp_path / 'work')}"]
     (tmp_path / "site.yaml").write_text(yaml.safe_dump(site))
     path = write_suite(systems=["moved.yaml", "killed.yaml"])
     suite = Suite(cluster, tmp_path, phantom_root, path)

@@ -1,8 +1,8 @@
 #!/bin/bash
 # In the place of Python on a cluster's nodes: cells that end in every way, without training.
 # What the batch script itself runs afterwards is the real thing.
-[ "$3" = fit ] || [ "$2" != benchmark ] || exit 0
-[ "$3" = fit ] || exec "$REAL_PYTHON" "$@"
+[ "$4" = fit ] || [ "$3" != benchmark ] || exit 0
+[ "$4" = fit ] || exec "$REAL_PYTHON" "$@"
 out=$(sed 's/.*--out \([^ ]*\).*/\1/' <<< "$*")
 case "$out" in
     */raises/*)
