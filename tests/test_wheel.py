@@ -59,7 +59,7 @@ def wheel(tmp_path_factory) -> Path:
     if uv is None:
         pytest.skip("uv is not installed")
     home = tmp_path_factory.mktemp("wheel")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         if (ROOT / name).exists():
             shutil.copy(ROOT / name, home)
     for name in start.PACKAGES:
