@@ -144,7 +144,7 @@ def _section(rows: pd.DataFrame, meta: Meta) -> list[str]:
 
 def _beside(rows: pd.DataFrame) -> list[str]:
     """What the papers print besides the mean Dice, next to what was measured."""
-    found = differences.compare(rows)
+    found = differences.from_papers(rows)
     found = found[(found["metric"] != "dice") | (found["statistic"] != "mean")]
     if found.empty:
         return []

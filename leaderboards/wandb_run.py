@@ -69,7 +69,7 @@ def content_digest(folder: Path, files: Sequence[Path]) -> str:
     return total.hexdigest()
 
 
-def read_table(folder: Path) -> pd.DataFrame:
+def leaderboard_rows(folder: Path) -> pd.DataFrame:
     """Return ``leaderboard.csv``, names as text and undefined values as None."""
     text = [field.name for field in LEADERBOARD_SCHEMA if pa.types.is_string(field.type)]
     frame = pd.read_csv(
@@ -81,7 +81,7 @@ def read_table(folder: Path) -> pd.DataFrame:
     return _without_nan(frame.dropna(axis="columns", how="all"))
 
 
-def read_cases(folder: Path, most: int = MAX_ROWS) -> tuple[pd.DataFrame, int]:
+def shown_cases(folder: Path, most: int = MAX_ROWS) -> tuple[pd.DataFrame, int]:
     """Return one row a case, table and system, its metrics averaged over seeds.
 
     Where there are more than ``most``, each system keeps an even share of its cases in each
@@ -147,7 +147,7 @@ def send(
     """
     files = files_of(folder)
     page = page_of(folder, with_pictures)
-    table, (cases, total) = read_table(folder), read_cases(folder)
+    table, (cases, total) = leaderboard_rows(folder), shown_cases(folder)
     figures = {path.stem: path.read_text("utf-8") for path in files if path.suffix == ".svg"}
     run.log(
         {

@@ -45,7 +45,7 @@ def write(
     _write_rows(folder / "cases.parquet", cases)
     rows = pa.Table.from_pandas(table, schema=LEADERBOARD_SCHEMA, preserve_index=False)
     _write_rows(folder / "leaderboard.parquet", rows)
-    frames = {"leaderboard": table, "published": differences.compare(table), **findings.frames}
+    frames = {"leaderboard": table, "published": differences.from_papers(table), **findings.frames}
     for name, frame in frames.items():
         write_atomically(folder / f"{name}.csv", frame.to_csv(index=False, float_format="%.10g"))
     data = paper.DataSets.of(

@@ -18,7 +18,7 @@ BEST = 6
 """Systems whose train × test heat map is drawn."""
 
 
-def heats(transferred: pd.DataFrame) -> list[Panel]:
+def heat_panels(transferred: pd.DataFrame) -> list[Panel]:
     """Train × test heat maps of the systems measured on most pairs, the best first.
 
     A single pair is no matrix: it stands in the figure beside.
@@ -41,19 +41,19 @@ def heats(transferred: pd.DataFrame) -> list[Panel]:
     ]
 
 
-def gaps(found: pd.DataFrame) -> list[Panel]:
+def gap_panels(found: pd.DataFrame) -> list[Panel]:
     """Each system inside and across data sets."""
     svg = forests.gap_plot(found[found["system"] != FLOOR]) if len(found) else None
     return [Panel("generalisation", "", svg)] if svg else []
 
 
-def published(values: Sequence[Mapping[str, Any]]) -> list[Panel]:
+def published_panels(values: Sequence[Mapping[str, Any]]) -> list[Panel]:
     """Measured against published Dice, of the lungs alone."""
     svg = forests.published_plot([row for row in values if row["structure"] == "lungs"])
     return [Panel("published", "", svg)] if svg else []
 
 
-def distributions(identity: str, insight: Insight, systems: Sequence[str]) -> list[Panel]:
+def distribution_panels(identity: str, insight: Insight, systems: Sequence[str]) -> list[Panel]:
     """Dice and Hausdorff distance over a table's cases."""
     wanted = (("dice", "Dice", False), ("hausdorff95_px", "HD95 px (log scale)", True))
     panels = []
@@ -63,7 +63,7 @@ def distributions(identity: str, insight: Insight, systems: Sequence[str]) -> li
     return panels
 
 
-def comparisons(identity: str, insight: Insight) -> list[Panel]:
+def comparison_panels(identity: str, insight: Insight) -> list[Panel]:
     """How firm a table's order is: rank intervals, all pairs."""
     if insight.ranks is None or insight.pairs is None:
         return []
@@ -92,7 +92,9 @@ def comparisons(identity: str, insight: Insight) -> list[Panel]:
     ]
 
 
-def costs(identity: str, keys: Mapping[str, Any], rows: pd.DataFrame, meta: Meta) -> list[Panel]:
+def cost_panels(
+    identity: str, keys: Mapping[str, Any], rows: pd.DataFrame, meta: Meta
+) -> list[Panel]:
     """Accuracy against parameters, speed and hours; of the lungs alone."""
     if keys["structure"] != "lungs":
         return []

@@ -17,10 +17,10 @@ from leaderboards.page.svg import (
     drawing,
     element,
     gutter,
-    join,
     line,
     rectangle,
     shortened,
+    side_by_side,
     spread,
     text,
 )
@@ -51,7 +51,7 @@ def interval_bar(low: float, mean: float, high: float, axis: Axis) -> Markup:
         parts.append(rectangle(left, 5, max(axis(high) - left, 1.0), 6, "ci"))
     parts.append(line(axis(mean), 2, axis(mean), 14, "mean"))
     return element(
-        "svg", join(parts), viewBox="0 0 120 16", width="120", height="16", class_="bar",
+        "svg", side_by_side(parts), viewBox="0 0 120 16", width="120", height="16", class_="bar",
         aria_hidden="true",
     )  # fmt: skip
 
@@ -60,7 +60,7 @@ def names(systems: Sequence[str], left: float, top: float) -> list[Markup]:
     """Systems' names, shortened, at the left of their rows."""
     return [
         element(
-            "text", join([element("title", name), Markup.escape(shortened(name))]),
+            "text", side_by_side([element("title", name), Markup.escape(shortened(name))]),
             x=left - 8, y=top + ROW * (place + 0.5) + 4, text_anchor="end",
         )
         for place, name in enumerate(systems)
@@ -112,7 +112,7 @@ def strips(
             _extreme(row[0.0], y, axis),
             _extreme(row[1.0], y, axis),
         ]
-        parts.append(element("g", join(strip)))
+        parts.append(element("g", side_by_side(strip)))
     return drawing(WIDTH, bottom + 42, parts, f"{label}: distribution over cases by system")
 
 
@@ -192,13 +192,13 @@ def significance_map(pairs: pd.DataFrame, systems: Sequence[str]) -> Markup:
         for mark, (class_, _) in _MARKS.items()
     ]
     parts += [
-        element("text", join(found), class_=f"sign {mark}", text_anchor="middle")
+        element("text", side_by_side(found), class_=f"sign {mark}", text_anchor="middle")
         for mark, found in signs.items()
         if found
     ]
     for k, name in enumerate(systems):
         y = top + side * (k + 0.5) + 4
-        label = join([element("title", name), Markup.escape(f"{shortened(name)} {k + 1}")])
+        label = side_by_side([element("title", name), Markup.escape(f"{shortened(name)} {k + 1}")])
         parts.append(element("text", label, x=left - 8, y=y, text_anchor="end"))
         parts.append(text(left + side * (k + 0.5), top - 6, k + 1, "tick", "middle"))
     size = side * len(systems)

@@ -23,7 +23,7 @@ from markupsafe import Markup
 from contract.errors import DataError
 from contract.words import GALLERY_FORMAT
 from leaderboards.collect import CellRecord
-from leaderboards.page.svg import element, join
+from leaderboards.page.svg import element, side_by_side
 
 KINDS = ("worst", "median", "best")
 BUDGET = 8_000_000
@@ -89,7 +89,9 @@ class Tile:
         parts.append(element("path", d=self.outline, class_="prediction"))
         box = f"0 0 {self.picture.width} {self.picture.height}"
         said = f"{self.case}: {self.numbers}"
-        return element("svg", join(parts), viewBox=box, role="img", aria_label=said, class_="tile")
+        return element(
+            "svg", side_by_side(parts), viewBox=box, role="img", aria_label=said, class_="tile"
+        )
 
 
 @dataclass(frozen=True)
@@ -234,12 +236,12 @@ class _Reader:
             test_on=str(case["test_on"]),
             numbers=_numbers(case),
             picture=self._picture(folder, case),
-            outline=outline(case["prediction_contours"]),
+            outline=svg_path(case["prediction_contours"]),
             left_out=int(case["contours_left_out"]),
         )
 
     def _picture(self, folder: Path, case: Mapping[str, Any]) -> Picture:
-        name, drawn = str(case["picture"]), outline(case["reference_contours"])
+        name, drawn = str(case["picture"]), svg_path(case["reference_contours"])
         identity = hashlib.blake2b(f"{name} {drawn}".encode(), digest_size=6).hexdigest()
         if identity not in self._pictures:
             if not _NAME.fullmatch(name):
@@ -259,7 +261,7 @@ def _numbers(case: Mapping[str, Any]) -> str:
     return f"Dice {float(case['dice']):.3f}, HD {distance:.0f} {'mm' if in_mm else 'px'}"
 
 
-def outline(polygons: Iterable[Sequence[float]]) -> str:
+def svg_path(polygons: Iterable[Sequence[float]]) -> str:
     """Polygons ``[x0, y0, x1, y1, …]`` in pixels as an SVG path in whole half pixels.
 
     Raises:

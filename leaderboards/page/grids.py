@@ -69,7 +69,7 @@ def published(values: Iterable[Mapping[str, Any]], footnotes: Mapping[str, int])
     """Measured values beside the papers', with links to the papers' footnotes.
 
     Args:
-        values: what ``beside_papers`` returned.
+        values: what ``published_rows`` returned.
         footnotes: number by note.
     """
     columns = [
@@ -95,7 +95,7 @@ def published(values: Iterable[Mapping[str, Any]], footnotes: Mapping[str, int])
     return Grid("Published against measured", columns, rows)
 
 
-def beside_papers(table: pd.DataFrame) -> list[dict[str, Any]]:
+def published_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Measured rows that a paper's value stands beside, with that value."""
     rows = []
     for record in insights.records(table):

@@ -38,7 +38,7 @@ class Page:
     tables: list[Table]
     heats: list[Panel]
     gaps: list[Panel]
-    papers: list[Panel]
+    published: list[Panel]
     grids: dict[str, Grid]
     footnotes: dict[str, int]
     phantom: bool
@@ -50,14 +50,14 @@ class Page:
     @property
     def panels(self) -> dict[str, Markup]:
         """Every figure by the name of its file."""
-        groups = [self.heats, self.gaps, self.papers]
+        groups = [self.heats, self.gaps, self.published]
         groups += [g for t in self.tables for g in (t.distributions, t.comparisons, t.costs)]
         return {panel.name: panel.svg for group in groups for panel in group}
 
     @property
     def phantom_panels(self) -> set[str]:
         """Names of the figures of synthetic data."""
-        groups = [self.heats, self.gaps, self.papers] if self.phantom else []
+        groups = [self.heats, self.gaps, self.published] if self.phantom else []
         for table in self.tables:
             if table.phantom:
                 groups += [table.distributions, table.comparisons, table.costs]
@@ -85,16 +85,16 @@ def prepare_page(
     ranks = {(row["system"], row["protocol"]): int(row["rank"]) for row in records(lungs)}
     album = within_budget(album or Album(refused=True), ranks)
     firsts = [first for _, rows in groups for first in board_tables.first(rows, meta)]
-    papers = grids.beside_papers(table)
-    footnotes = _numbered(note for row in papers for note in row["notes"])
+    published = grids.published_rows(table)
+    footnotes = _numbered(note for row in published for note in row["notes"])
     return Page(
         meta=meta,
         tables=_with_galleries([_table(key, rows, meta, findings) for key, rows in groups], album),
-        heats=figure_list.heats(findings.transferred),
-        gaps=figure_list.gaps(findings.gaps),
-        papers=figure_list.published(papers),
+        heats=figure_list.heat_panels(findings.transferred),
+        gaps=figure_list.gap_panels(findings.gaps),
+        published=figure_list.published_panels(published),
         grids={
-            "published": grids.published(papers, footnotes),
+            "published": grids.published(published, footnotes),
             "subgroups": grids.subgroups(findings.served),
             "endpoints": grids.endpoints(findings.agreed),
             "quality": grids.quality(findings.flagged),
@@ -224,7 +224,7 @@ def _table(key: TableKey, rows: pd.DataFrame, meta: Meta, findings: Findings) ->
         phantom=bool(keys["phantom"]),
         columns=columns,
         rows=list(zip(systems, values, strict=True)),
-        distributions=figure_list.distributions(identity, insight, systems),
-        comparisons=figure_list.comparisons(identity, insight),
-        costs=figure_list.costs(identity, keys, rows, meta),
+        distributions=figure_list.distribution_panels(identity, insight, systems),
+        comparisons=figure_list.comparison_panels(identity, insight),
+        costs=figure_list.cost_panels(identity, keys, rows, meta),
     )

@@ -32,7 +32,7 @@ def _short(value: object) -> object:
     return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value
 
 
-def join(parts: Iterable[Markup]) -> Markup:
+def side_by_side(parts: Iterable[Markup]) -> Markup:
     """Elements side by side."""
     return Markup("").join(parts)
 
@@ -63,7 +63,7 @@ def drawing(width: float, height: float, parts: Iterable[Markup], label: str) ->
     """A whole drawing that shrinks with its page and tells a screen reader what it is."""
     return element(
         "svg",
-        join(parts),
+        side_by_side(parts),
         viewBox=f"0 0 {width:.0f} {height:.0f}",
         width=f"{width:.0f}",
         height=f"{height:.0f}",

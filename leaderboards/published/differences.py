@@ -15,28 +15,29 @@ from leaderboards.statistics import insights
 MEASURED_AS = {"hausdorff_as_printed": "hausdorff_rowvector"}
 """Our metric for what a paper prints under a name that is not ours."""
 
-KEYS = ("protocol", "structure", "reference", "unit", "phantom", "system")
-COLUMNS = (
-    *KEYS, "metric", "statistic", "measured", "measured_all_slices", "published", "printed", "cite",
-    "source", "notes",
+_KEYS = ("protocol", "structure", "reference", "unit", "phantom", "system")
+DIFFERENCE_COLUMNS = (
+    *_KEYS, "metric", "statistic", "measured", "measured_all_slices", "published", "printed",
+    "cite", "source", "notes",
 )  # fmt: skip
 BETWEEN_NOTES = " | "
 
 
-def compare(table: pd.DataFrame) -> pd.DataFrame:
+def from_papers(table: pd.DataFrame) -> pd.DataFrame:
     """Set each published number of a measured row beside its own mean or median.
 
     Args:
         table: rows in ``contract.rows.LEADERBOARD_SCHEMA``.
 
     Returns:
-        one row a number, in ``COLUMNS``: ``metric`` is ours, ``measured_all_slices`` the mean over
-        all slices, lung-free ones too, where there is one; ``source`` names the paper's table and
-        what is unlike a measured row; ``notes`` are joined by ``BETWEEN_NOTES``. What a paper
-        prints under a name that no metric of ours answers is left out.
+        one row a number, in ``DIFFERENCE_COLUMNS``: ``metric`` is ours, ``measured_all_slices``
+        the mean over all slices, lung-free ones too, where there is one; ``source`` names the
+        paper's table and what is unlike a measured row; ``notes`` are joined by
+        ``BETWEEN_NOTES``. What a paper prints under a name that no metric of ours answers is left
+        out.
     """
     rows = [line for record in insights.records(table) for line in _lines(record)]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(DIFFERENCE_COLUMNS))
 
 
 def _lines(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -46,7 +47,7 @@ def _lines(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             continue
         whole = f"{metric}_mean_all_slices" if value.statistic == "mean" else ""
         yield {
-            **{key: record[key] for key in KEYS},
+            **{key: record[key] for key in _KEYS},
             "metric": metric,
             "statistic": value.statistic,
             "measured": record[f"{metric}_{value.statistic}"],

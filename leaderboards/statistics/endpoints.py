@@ -14,10 +14,9 @@ from contract.rows import RANKED_REFERENCES, RANKED_UNITS, TABLE_KEYS
 from leaderboards.statistics import intervals
 from leaderboards.statistics.intervals import Floats
 
-DRAWS = 2_000
 NORMAL_QUANTILE = 1.96
 """Limits of agreement hold 95 % of normal differences (Bland & Altman 1986)."""
-COLUMNS = (
+AGREEMENT_COLUMNS = (
     *TABLE_KEYS, "system", "endpoint", "measured_in", "n_cases", "n_patients", "n_missing",
     "reference_mean", "bias", "bias_ci_low", "bias_ci_high", "sd",
     "loa_low", "loa_low_ci_low", "loa_low_ci_high",
@@ -51,7 +50,7 @@ MEASUREMENTS = (
 """Pixels of different grids do not add up: an area counts as a share of its image."""
 
 
-def agree(cases: pa.Table, draws: int = DRAWS) -> pd.DataFrame:
+def agree(cases: pa.Table, draws: int = intervals.FEWER_DRAWS) -> pd.DataFrame:
     """Compare measurements on predictions with those on references, in every ranked table.
 
     The difference is prediction minus reference. ``bias`` is its mean over cases, seeds averaged
@@ -66,7 +65,7 @@ def agree(cases: pa.Table, draws: int = DRAWS) -> pd.DataFrame:
         draws: number of bootstrap draws.
 
     Returns:
-        one row a table, system and endpoint that its references have, in ``COLUMNS``;
+        one row a table, system and endpoint that its references have, in ``AGREEMENT_COLUMNS``;
         ``n_missing`` counts cases whose prediction, in some seed, could not be measured (no
         heart found), which the statistics leave out.
     """
@@ -81,7 +80,7 @@ def agree(cases: pa.Table, draws: int = DRAWS) -> pd.DataFrame:
         for endpoint in MEASUREMENTS
         for row in _one_endpoint(rows, endpoint, draws)
     ]
-    return pd.DataFrame(parts, columns=list(COLUMNS))
+    return pd.DataFrame(parts, columns=list(AGREEMENT_COLUMNS))
 
 
 def _one_endpoint(rows: pd.DataFrame, endpoint: Endpoint, draws: int) -> Iterator[dict[str, Any]]:

@@ -27,7 +27,7 @@ class Findings:
         insights: by table, quantiles, ranks and pairs.
         transferred: ``generalisation.transfer``, phantoms apart from real films.
         gaps: ``generalisation.gaps``.
-        served: ``subgroups.compare``.
+        served: ``subgroups.compare_subgroups``.
         agreed: ``endpoints.agree``.
         flagged: ``quality.find_poor``.
     """
@@ -51,12 +51,12 @@ class Findings:
         if not transferred.empty:
             transferred = transferred[transferred["phantom"] == transferred["phantom"].all()]
         return cls(
-            insights=insights.gather(cases, draws),
+            insights=insights.of_tables(cases, draws),
             transferred=transferred,
-            gaps=generalisation.gaps(cases, transferred, min(draws, generalisation.DRAWS)),
-            served=subgroups.compare(cases, min(draws, subgroups.DRAWS)),
-            agreed=endpoints.agree(cases, min(draws, endpoints.DRAWS)),
-            flagged=quality.find_poor(cases, min(draws, quality.DRAWS)),
+            gaps=generalisation.gaps(cases, transferred, min(draws, intervals.FEWER_DRAWS)),
+            served=subgroups.compare_subgroups(cases, min(draws, intervals.FEWER_DRAWS)),
+            agreed=endpoints.agree(cases, min(draws, intervals.FEWER_DRAWS)),
+            flagged=quality.find_poor(cases, min(draws, intervals.FEWER_DRAWS)),
         )
 
     @property

@@ -13,9 +13,8 @@ from contract.rows import RANKED_UNITS
 from leaderboards.statistics import intervals
 from leaderboards.statistics.intervals import Floats
 
-DRAWS = 2_000
 _SIDES = {True: "inside", False: "across"}
-COLUMNS = (
+GAP_COLUMNS = (
     "system", "phantom",
     *(f"{name}{suffix}" for name in (*_SIDES.values(), "gap")
       for suffix in ("", "_ci_low", "_ci_high")),
@@ -33,7 +32,7 @@ def transfer(cases: pa.Table, systems: Iterable[str] | None = None) -> pd.DataFr
         a case, cases then.
     """
     names = ["system", "protocol", "train_on", "test_on", "case_id", "scan_id", "phantom"]
-    frame: pd.DataFrame = lungs_of(cases).select([*names, "dice"]).to_pandas()
+    frame: pd.DataFrame = lung_rows(cases).select([*names, "dice"]).to_pandas()
     if systems is not None:
         frame = frame[frame["system"].isin(list(systems))]
     of_case = frame.groupby(names, dropna=False, sort=True)["dice"].mean().reset_index()
@@ -46,7 +45,9 @@ def transfer(cases: pa.Table, systems: Iterable[str] | None = None) -> pd.DataFr
     return first.drop(columns="_length").reset_index(drop=True)
 
 
-def gaps(cases: pa.Table, transferred: pd.DataFrame, draws: int = DRAWS) -> pd.DataFrame:
+def gaps(
+    cases: pa.Table, transferred: pd.DataFrame, draws: int = intervals.FEWER_DRAWS
+) -> pd.DataFrame:
     """Each system's mean Dice on data sets that it trained on and on others, and the gap.
 
     Only systems measured on all pairs of sets that the most widely measured one has are kept,
@@ -60,11 +61,11 @@ def gaps(cases: pa.Table, transferred: pd.DataFrame, draws: int = DRAWS) -> pd.D
         draws: number of bootstrap draws.
 
     Returns:
-        one row a system, in ``COLUMNS``, by falling ``across``.
+        one row a system, in ``GAP_COLUMNS``, by falling ``across``.
     """
     frame = _compared(transferred)
     if frame.empty:
-        return pd.DataFrame(columns=list(COLUMNS))
+        return pd.DataFrame(columns=list(GAP_COLUMNS))
     systems = sorted(frame["system"].unique())
     drawn = _drawn(cases, frame, draws)
     found: dict[str, object] = {"system": systems, "phantom": bool(frame["phantom"].iloc[0])}
@@ -80,7 +81,7 @@ def gaps(cases: pa.Table, transferred: pd.DataFrame, draws: int = DRAWS) -> pd.D
     for name, mean in means.items():
         low, high = intervals.percentile_interval(samples[name])
         found |= {name: mean, f"{name}_ci_low": low, f"{name}_ci_high": high}
-    table = pd.DataFrame(found, columns=list(COLUMNS))
+    table = pd.DataFrame(found, columns=list(GAP_COLUMNS))
     return table.sort_values(["across", "system"], ascending=[False, True], ignore_index=True)
 
 
@@ -106,7 +107,7 @@ def _compared(transferred: pd.DataFrame) -> pd.DataFrame:
 def _drawn(cases: pa.Table, frame: pd.DataFrame, draws: int) -> dict[tuple[str, str, str], Floats]:
     """Bootstrapped means, (draws,), by system, protocol and test set."""
     names = ["system", "seed", "patient_id", *intervals.CASE_KEY, "dice"]
-    measured = lungs_of(cases)
+    measured = lung_rows(cases)
     measured = measured.filter(pc.equal(measured["phantom"], bool(frame["phantom"].iloc[0])))
     drawn: dict[tuple[str, str, str], Floats] = {}
     for (protocol, test_on), cells in frame.groupby(["protocol", "test_on"]):
@@ -134,7 +135,7 @@ def _mean_of_sets(
     return means
 
 
-def lungs_of(cases: pa.Table) -> pa.Table:
+def lung_rows(cases: pa.Table) -> pa.Table:
     """Rows of the lungs, on plain masks, scored by image or scan, of a known training set."""
     kept = pc.and_(pc.equal(cases["structure"], "lungs"), pc.equal(cases["reference"], "plain"))
     kept = pc.and_(kept, pc.is_in(cases["unit"], pa.array(sorted(RANKED_UNITS))))

@@ -50,7 +50,7 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False)]
 
 
-def gather(cases: pa.Table, draws: int = intervals.DRAWS) -> dict[TableKey, Insight]:
+def of_tables(cases: pa.Table, draws: int = intervals.DRAWS) -> dict[TableKey, Insight]:
     """Look into every table of a leaderboard.
 
     Args:

@@ -14,7 +14,6 @@ from contract.rows import RANKED_REFERENCES, RANKED_UNITS, TABLE_KEYS
 from leaderboards.statistics import intervals
 from leaderboards.statistics.intervals import Flags, Floats
 
-DRAWS = 2_000
 POOR = 0.90
 """A mask with a Dice below this should have been flagged."""
 RATES = {
@@ -23,7 +22,7 @@ RATES = {
     "ppv": ("true_positive", "false_positive"),
 }
 """Each rate is the first count over the sum of both."""
-COLUMNS = (
+FLAG_COLUMNS = (
     *TABLE_KEYS, "system", "n_predictions", "n_poor", "n_flagged",
     *(f"{rate}{suffix}" for rate in RATES for suffix in ("", "_ci_low", "_ci_high")),
     "auroc", "average_precision",
@@ -31,7 +30,7 @@ COLUMNS = (
 _COUNTS = ("true_positive", "false_positive", "false_negative", "true_negative")
 
 
-def find_poor(cases: pa.Table, draws: int = DRAWS) -> pd.DataFrame:
+def find_poor(cases: pa.Table, draws: int = intervals.FEWER_DRAWS) -> pd.DataFrame:
     """Score the flag, and the disagreement behind it, against the Dice of the same predictions.
 
     A prediction is one case in one seed, since each mask is flagged by itself; it is poor with
@@ -42,8 +41,8 @@ def find_poor(cases: pa.Table, draws: int = DRAWS) -> pd.DataFrame:
         draws: number of bootstrap draws.
 
     Returns:
-        one row a ranked table and system with flags, in ``COLUMNS``. A rate over nothing is null,
-        as are ``auroc`` and ``average_precision`` where no prediction is poor, or all are.
+        one row a ranked table and system with flags, in ``FLAG_COLUMNS``. A rate over nothing is
+        null, as are ``auroc`` and ``average_precision`` where no prediction is poor, or all are.
     """
     wanted = [*TABLE_KEYS, "system", "seed", "patient_id", *intervals.CASE_KEY]
     told = cases.filter(cases["flagged"].is_valid())
@@ -55,7 +54,7 @@ def find_poor(cases: pa.Table, draws: int = DRAWS) -> pd.DataFrame:
         for key, rows in frame[ranked].groupby(list(TABLE_KEYS), sort=True)
         for row in _one_table(rows, draws)
     ]
-    return pd.DataFrame(parts, columns=list(COLUMNS))
+    return pd.DataFrame(parts, columns=list(FLAG_COLUMNS))
 
 
 def _one_table(rows: pd.DataFrame, draws: int) -> Iterator[dict[str, Any]]:

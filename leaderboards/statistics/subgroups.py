@@ -15,18 +15,16 @@ from contract.rows import RANKED_REFERENCES, RANKED_UNITS, SUBGROUPS, TABLE_KEYS
 from leaderboards.statistics import intervals
 from leaderboards.statistics.intervals import Flags, Floats, Scores
 
-DRAWS = 2_000
-"""Enough for an interval's third decimal; each group costs what a metric does."""
 SMALLEST = 5
 """Patients that a subgroup needs: with fewer, an interval says nothing."""
 AGES = (0.0, 40.0, 60.0, np.inf)
-COLUMNS = (
+SUBGROUP_COLUMNS = (
     *TABLE_KEYS, "system", "division", "group", "n_cases", "n_patients", "dice_mean",
     "dice_ci_low", "dice_ci_high", "gap", "gap_ci_low", "gap_ci_high",
 )  # fmt: skip
 
 
-def compare(cases: pa.Table, draws: int = DRAWS) -> pd.DataFrame:
+def compare_subgroups(cases: pa.Table, draws: int = intervals.FEWER_DRAWS) -> pd.DataFrame:
     """Compare the subgroups of every ranked table, for every system.
 
     Patients are drawn as in the leaderboard, with the same draws for all groups, seeds too.
@@ -38,8 +36,9 @@ def compare(cases: pa.Table, draws: int = DRAWS) -> pd.DataFrame:
         draws: number of bootstrap draws.
 
     Returns:
-        one row a table, system, division (``finding``, ``sex``, …) and group, in ``COLUMNS``;
-        groups of fewer than ``SMALLEST`` patients, and divisions of one group, are left out.
+        one row a table, system, division (``finding``, ``sex``, …) and group, in
+        ``SUBGROUP_COLUMNS``; groups of fewer than ``SMALLEST`` patients, and divisions of one
+        group, are left out.
     """
     known = [name for name in SUBGROUPS if cases[name].null_count < cases.num_rows]
     wanted = [*TABLE_KEYS, "system", "seed", "patient_id", *intervals.CASE_KEY, "dice", *known]
@@ -50,7 +49,7 @@ def compare(cases: pa.Table, draws: int = DRAWS) -> pd.DataFrame:
         for key, rows in (frame[ranked].groupby(list(TABLE_KEYS), sort=True) if known else ())
         for row in _one_table(rows, known, draws)
     ]
-    return pd.DataFrame(parts, columns=list(COLUMNS))
+    return pd.DataFrame(parts, columns=list(SUBGROUP_COLUMNS))
 
 
 def groups_of(division: str, values: pd.Series) -> pd.Series:

@@ -21,7 +21,7 @@ from wandb.sdk.internal.datastore import DataStore
 from benchmark.__main__ import main
 from benchmark.tracking.publish import sync_line
 from leaderboards.board import build_leaderboard
-from leaderboards.wandb_run import read_cases
+from leaderboards.wandb_run import shown_cases
 
 SYSTEMS = ["unet", "1e5", "mean_shape"]
 PROTOCOLS = {"m_to_s": ("montgomery", "shenzhen"), "jsrt": ("jsrt", "jsrt")}
@@ -245,8 +245,8 @@ def test_what_cannot_be_published_is_explained(copy, monkeypatch, capsys):
 
 def test_many_cases_are_thinned_evenly(built):
     folder = built / "runs/made_up/leaderboard"
-    whole, total = read_cases(folder)
-    thin, counted = read_cases(folder, most=70)
+    whole, total = shown_cases(folder)
+    thin, counted = shown_cases(folder, most=70)
     assert total == counted == len(whole) == 180
     assert len(thin) == 12 * 5
     keys = ["protocol", "structure", "system"]

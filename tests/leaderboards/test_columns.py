@@ -19,12 +19,12 @@ COLUMNS = {
     "cases": CASE_SCHEMA.names,
     "leaderboard": LEADERBOARD_SCHEMA.names,
     "comparisons": (*KEYED, *comparisons.PAIR_COLUMNS),
-    "published": differences.COLUMNS,
+    "published": differences.DIFFERENCE_COLUMNS,
     "ranks": (*KEYED, *insights.RANK_COLUMNS),
-    "generalisation": generalisation.COLUMNS,
-    "subgroups": divided.COLUMNS,
-    "endpoints": endpoints.COLUMNS,
-    "quality": quality.COLUMNS,
+    "generalisation": generalisation.GAP_COLUMNS,
+    "subgroups": divided.SUBGROUP_COLUMNS,
+    "endpoints": endpoints.AGREEMENT_COLUMNS,
+    "quality": quality.FLAG_COLUMNS,
 }
 
 

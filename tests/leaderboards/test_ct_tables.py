@@ -12,7 +12,7 @@ from markupsafe import escape
 
 from leaderboards.board import build_leaderboard
 from leaderboards.markdown import Meta, page
-from leaderboards.published.differences import compare
+from leaderboards.published.differences import from_papers
 from leaderboards.published.reported import published_values
 from leaderboards.tables import build
 from leaderboards.wording import AUTOMATIC, PSEUDO, heading, remarks
@@ -118,7 +118,7 @@ def test_lgans_tables_stand_beside_ours_cell_for_cell(make_scans: MakeScans) -> 
     systems = sorted({value.system for value in own})
     rows = [make_scans(name, {"x": 0.9, "y": 0.7}, protocol="lidc") for name in systems]
     rows += [make_scans(name, {"x": 0.9}, "pseudo", protocol="qin") for name in systems]
-    found = compare(build(pd.concat(rows), draws=50))
+    found = from_papers(build(pd.concat(rows), draws=50))
     assert len(found) == len(own) == 6 * 4 + 6 * 4 + 4
     keys = ["system", "protocol", "unit", "metric", "statistic"]
     found = found.set_index(keys).sort_index()

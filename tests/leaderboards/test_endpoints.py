@@ -93,4 +93,4 @@ def test_areas_are_shares_of_their_image_and_volumes_stay(make_rows: RowMaker) -
 def test_nothing_measured_is_an_empty_table(make_rows: RowMaker) -> None:
     found = agreed(make_rows("unet", {"c1": 0.9}))
     assert found.empty
-    assert list(found.columns) == list(endpoints.COLUMNS)
+    assert list(found.columns) == list(endpoints.AGREEMENT_COLUMNS)

@@ -11,7 +11,7 @@ from synthetic_gallery import films, write_galleries
 from synthetic_rows import suite_cells, suite_rows
 
 from contract.errors import DataError
-from leaderboards.page.galleries import Album, outline, read_galleries, within_budget
+from leaderboards.page.galleries import Album, read_galleries, svg_path, within_budget
 
 PROTOCOLS = {"m_to_s": ("montgomery", "shenzhen"), "s_to_m": ("shenzhen", "montgomery")}
 SYSTEMS = ["unet", "scan", "gan"]
@@ -106,5 +106,5 @@ def test_a_damaged_gallery_is_named(damage: str, tmp_path: Path) -> None:
 
 def test_outlines_are_relative_whole_half_pixels() -> None:
     square = [1.0, 2.0, 3.5, 2.0, 3.5, 4.0]
-    assert outline([square]) == "M2 4l5 0 0 4z"
-    assert outline([[4.0, 4.0, 2.0, 3.0], [1.0, 1.0]]) == "M8 8l-4-2zM2 2l1 0z"
+    assert svg_path([square]) == "M2 4l5 0 0 4z"
+    assert svg_path([[4.0, 4.0, 2.0, 3.0], [1.0, 1.0]]) == "M8 8l-4-2zM2 2l1 0z"

@@ -61,4 +61,4 @@ def test_without_a_test_set_met_both_ways_there_is_no_gap(make_rows: RowMaker) -
 def test_nothing_across_is_an_empty_table(make_rows: RowMaker) -> None:
     gaps = gaps_of(measured(make_rows, [("a", "m", "m", {"c1": 0.9})]))
     assert gaps.empty
-    assert list(gaps.columns) == list(generalisation.COLUMNS)
+    assert list(gaps.columns) == list(generalisation.GAP_COLUMNS)

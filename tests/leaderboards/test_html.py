@@ -358,7 +358,7 @@ def test_insights_of_a_worked_example(make_rows: Callable[..., pd.DataFrame]) ->
         ]
     )
     cases = pa.Table.from_pandas(rows, schema=CASE_SCHEMA, preserve_index=False)
-    insight = next(iter(insights.gather(cases, 100).values()))
+    insight = next(iter(insights.of_tables(cases, 100).values()))
     assert insight.quantiles["dice"].loc["a", 0.5] == pytest.approx(0.85)
     assert insight.ranks is not None
     assert dict(zip(insight.ranks["system"], insight.ranks["mean_rank"], strict=True)) == {

@@ -75,4 +75,4 @@ def test_each_seed_is_a_prediction_and_draws_keep_patients_together(make_rows: R
 def test_rows_without_a_flag_give_no_table(make_rows: RowMaker) -> None:
     found = scored(make_rows("unet", {"c1": 0.9}))
     assert found.empty
-    assert list(found.columns) == list(quality.COLUMNS)
+    assert list(found.columns) == list(quality.FLAG_COLUMNS)

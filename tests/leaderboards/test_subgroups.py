@@ -28,7 +28,7 @@ def two_groups(make_rows: RowMaker, n_women: int = 6) -> pd.DataFrame:
 
 def test_means_and_gaps(make_rows: RowMaker) -> None:
     rows = two_groups(make_rows)
-    found = subgroups.compare(as_table(rows), 300).set_index("group")
+    found = subgroups.compare_subgroups(as_table(rows), 300).set_index("group")
     women, men = rows["dice"][:6].mean(), rows["dice"][6:].mean()
     assert found.loc["F", "dice_mean"] == pytest.approx(women)
     assert found.loc["F", "gap"] == pytest.approx(women - men)
@@ -41,14 +41,14 @@ def test_means_and_gaps(make_rows: RowMaker) -> None:
 def test_order_of_rows_changes_nothing(make_rows: RowMaker) -> None:
     rows = two_groups(make_rows)
     shuffled = rows.sample(frac=1, random_state=3)
-    one, other = (subgroups.compare(as_table(r), 100) for r in (rows, shuffled))
+    one, other = (subgroups.compare_subgroups(as_table(r), 100) for r in (rows, shuffled))
     pd.testing.assert_frame_equal(one, other)
 
 
 def test_small_and_single_groups_are_left_out(make_rows: RowMaker) -> None:
-    assert subgroups.compare(as_table(two_groups(make_rows, n_women=4)), 50).empty
+    assert subgroups.compare_subgroups(as_table(two_groups(make_rows, n_women=4)), 50).empty
     rows = two_groups(make_rows).assign(sex=None)
-    assert subgroups.compare(as_table(rows), 50).empty
+    assert subgroups.compare_subgroups(as_table(rows), 50).empty
 
 
 def test_ages_and_findings_become_groups() -> None:
