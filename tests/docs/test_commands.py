@@ -122,7 +122,9 @@ def test_make_has_its_targets_and_variables(command):
             check_suite(words)
 
 
-@pytest.mark.parametrize("command", [c for c in IN_BLOCKS if c.words[0] in OTHERS], ids=str)
+@pytest.mark.parametrize(
+    "command", [c for c in SHOWN if c.words[0] in (*OTHERS, "python")], ids=str
+)
 def test_other_programs_find_the_files_of_the_project(command):
     for word in command.words[1:]:
         path = word.split("[")[0]

@@ -20,6 +20,7 @@ OTHERS = {
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"(?<=\n\n)(?: {4}[^\n]*\n)+")
 INLINE = re.compile(r"`([^`]+)`")
+WINDOWS = ".venv\\Scripts\\"
 ASSIGNED = re.compile(r"[A-Z_]+=")
 
 
@@ -78,7 +79,7 @@ def _of_block(page, block, shell):
 
 def _words(line):
     try:
-        words = shlex.split(line, comments=True)
+        words = shlex.split(line.replace(WINDOWS, ""), comments=True)
     except ValueError:  # a table or a tree of folders
         return ()
     while words and ASSIGNED.match(words[0]):
