@@ -27,7 +27,15 @@ from numpy.typing import NDArray
 
 from contract.arrays import Spacing
 from contract.machine import cores
-from datamodules.cache_parts import ENTRIES, IMAGES, MASKS, REFERENCES, find_damage, place, seal
+from datamodules.cache_parts import (
+    ENTRIES,
+    IMAGES,
+    MASKS,
+    REFERENCES,
+    find_damage,
+    put_in_place,
+    seal,
+)
 from datamodules.decoding import PLANES, Decoded, decode_all, from_png, slices_of, total
 from datamodules.digests import Digests, Progress, combined, no_progress
 from datamodules.preprocessing import DEFAULT_HU_WINDOW, Preprocessing
@@ -223,7 +231,7 @@ def _build(
             record["slice_mm"] = {scan.case_id: scan.series.slice_mm for scan in scans}
         (beside / ENTRIES).write_text(json.dumps(record))
         seal(beside)
-        place(beside, folder)
+        put_in_place(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

@@ -61,7 +61,7 @@ def seal(folder: Path) -> None:
     _flush(folder)
 
 
-def place(new: Path, folder: Path) -> None:
+def put_in_place(new: Path, folder: Path) -> None:
     """Give a sealed folder its name, unless a sound one has it; a damaged one is moved aside.
 
     Others may have the damaged files mapped, and an owner on another machine could not read on

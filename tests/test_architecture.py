@@ -23,6 +23,7 @@ MAY_IMPORT = {
 HEAVY = {"torch", "torchvision", "torchmetrics", "pytorch_lightning", "monai"}
 SEVERAL_PLACES = {
     "add": "each module of benchmark.commands adds its own commands by it",
+    "main": "what ``python -m`` runs",
 }
 """Names that stand in several modules, and the one meaning that they have there."""
 

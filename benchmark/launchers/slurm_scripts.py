@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmark.launchers.site_profile import Site
 from benchmark.start import FILE
 
-HERE = Path(__file__).parent
+TEMPLATES = Path(__file__).parent
 
 
 def cell_script(site: Site, name: str, submission: Path, per_node: int) -> str:
@@ -62,7 +62,7 @@ def finish_script(site: Site, name: str, submission: Path, commands: Sequence[st
 def _filled(template: str, head: Sequence[str], values: Mapping[str, object]) -> str:
     """Return a script: what differs is assigned at its head, the rest is a file as it stands."""
     assigned = " ".join(f"{key}={shlex.quote(str(value))}" for key, value in values.items())
-    return "\n".join([*head, assigned, (HERE / template).read_text()])
+    return "\n".join([*head, assigned, (TEMPLATES / template).read_text()])
 
 
 def _common(

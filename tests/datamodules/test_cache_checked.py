@@ -185,7 +185,7 @@ def test_a_sound_cache_is_never_replaced_by_another_builder(source, tmp_path):
     new.mkdir()
     for path in place(tmp_path).iterdir():
         (new / path.name).write_bytes(path.read_bytes())
-    cache_parts.place(new, place(tmp_path))
+    cache_parts.put_in_place(new, place(tmp_path))
     assert place(tmp_path).stat().st_ino == first and new.is_dir()
 
 
