@@ -54,7 +54,8 @@ def take(arguments: list[str], whole: bool = True):
         with contextlib.redirect_stderr(said):
             given, extra = build_parser().parse_known_args(arguments)
     except SystemExit:
-        assert "arguments are required" in said.getvalue(), said.getvalue()
+        missing = ("arguments are required", "is required")  # all of several, or one of them
+        assert any(words in said.getvalue() for words in missing), said.getvalue()
         assert not whole, said.getvalue()
         known = help_of(arguments)
         assert all(word in known for word in arguments if word.startswith("--")), known
