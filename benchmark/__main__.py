@@ -6,9 +6,11 @@ import argparse
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 from benchmark.commands import data, fit, predict, publish, score, slurm, speed, suites
 from benchmark.failures import explain, is_of_machine
+from contract.cell_folder import CellFolder
 from contract.errors import UserError
 
 GROUPS = (
@@ -23,13 +25,14 @@ GROUPS = (
 )
 """The commands, in the order in which ``--help`` lists them."""
 
-EXAMPLES = """examples:
+A_CELL = CellFolder.of(Path("runs") / "smoke", "unet", "m_to_s", seed=0)
+EXAMPLES = f"""examples:
   lungbench plan --suite smoke                         what would run, on which cases
   lungbench run --suite smoke                          phantoms, minutes on two cores
   lungbench run --suite quick --data-root /data        real data at a small size
   lungbench run --suite smoke --with my_network.yaml   your own network joins
   lungbench run --suite smoke --set trainer.max_epochs=2
-  lungbench fit --config runs/smoke/cells/unet/m_to_s/seed-0/config.yaml --out again
+  lungbench fit --config {A_CELL.config.as_posix()} --out again
   lungbench predict --system unet --images my_films --out my_masks
 """
 

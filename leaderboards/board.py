@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from contract.cell_record import CellKey, CellRecord
 from contract.errors import DataError
-from leaderboards.collect import CellKey, CellRecord, collect
+from leaderboards.collect import collect
 from leaderboards.markdown import Meta
 from leaderboards.page.galleries import Album, read_galleries
 from leaderboards.statistics import intervals

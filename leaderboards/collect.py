@@ -2,81 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from contract.cell_folder import CELLS, LAYOUT, TO_MEND, CellFolder, cells_of
+from contract.cell_record import NOTHING, CellKey, CellRecord
 from contract.errors import DataError, UserError
 from contract.rows import CASE_SCHEMA, QUALITY, SUBGROUPS
 from contract.words import REFERENCES, STATES, STRUCTURES, UNITS
 
-CellKey = tuple[str, str, int]
-"""System, protocol, seed."""
-
 CASE_IDENTITY = ("test_on", "case_id", "scan_id", "slice_index", "structure", "reference", "unit")
 _MAY_BE_NULL = frozenset({"train_on", "scan_id", "slice_index", *QUALITY, *SUBGROUPS})
 _WORDS = {"structure": STRUCTURES, "reference": REFERENCES, "unit": UNITS}
-
-
-@dataclass(frozen=True)
-class CellRecord:
-    """What ``cell.json`` says of one cell; unknown keys of the file are ignored.
-
-    Attributes:
-        system: name.
-        protocol: name.
-        seed: training seed.
-        state: one of ``contract.words.STATES``.
-        reason: why it is in this state.
-        suite: name of the suite.
-        config_hash: identity of what was composed.
-        n_train: number of training cases.
-        n_test: number of test cases.
-        split_hash: identity of the split.
-        phantom: trained or tested on synthetic data.
-        versions: version by library.
-        commit: git commit of the code.
-        device: device in words.
-        wall_s: wall-clock time, seconds.
-        parameters: number of the generator's parameters.
-        gpu_hours: wall-clock hours times GPUs; 0 on a CPU.
-        images_per_s: training images a second.
-        peak_memory_mib: peak memory of the device, MiB.
-        external: for masks that another tool predicted, what is known of them (``tool``, ``masks``,
-            the digest of the files, …); None for a cell that was trained here.
-    """
-
-    system: str
-    protocol: str
-    seed: int
-    state: str
-    reason: str | None = None
-    suite: str | None = None
-    config_hash: str | None = None
-    n_train: int | None = None
-    n_test: int | None = None
-    split_hash: str | None = None
-    phantom: bool = False
-    versions: Mapping[str, str] = field(default_factory=dict)
-    commit: str | None = None
-    device: str | None = None
-    wall_s: float | None = None
-    parameters: int | None = None
-    gpu_hours: float | None = None
-    images_per_s: float | None = None
-    peak_memory_mib: float | None = None
-    external: Mapping[str, Any] | None = None
-
-    @property
-    def key(self) -> CellKey:
-        """System, protocol and seed."""
-        return self.system, self.protocol, self.seed
 
 
 def collect(
@@ -98,16 +39,16 @@ def collect(
             case twice.
     """
     records, parts = [], []
-    for folder in sorted(suite_folder.glob("cells/*/*/seed-*")):
-        record = read_cell(folder)
-        if current is not None and record.state == "done":
+    for cell in cells_of(suite_folder):
+        record = read_cell(cell)
+        if current is not None and record.is_done:
             record = _refreshed(record, current)
         records.append(record)
-        if record.state == "done":
-            parts.append(read_cases(folder / "cases.parquet", record))
+        if record.is_done:
+            parts.append(_read_rows(cell, record))
     if not records:
-        todo = "run the suite first, or name the folder that holds its cells/"
-        raise UserError(suite_folder, "no cells", "cells/<system>/<protocol>/seed-<n>", todo)
+        todo = f"run the suite first, or name the folder that holds its {CELLS}/"
+        raise UserError(suite_folder, "no cells", LAYOUT, todo)
     return pa.concat_tables([CASE_SCHEMA.empty_table(), *parts]), records
 
 
@@ -118,49 +59,32 @@ def _refreshed(record: CellRecord, current: Mapping[CellKey, str]) -> CellRecord
     return replace(record, state="stale", reason=reason)
 
 
-def read_cell(folder: Path) -> CellRecord:
-    """Read ``cell.json`` of one cell.
+def read_cell(cell: CellFolder) -> CellRecord:
+    """Read the record of one cell; one that left none is pending.
 
     Raises:
-        DataError: it is absent, unreadable, of another cell, or its state is unknown.
+        DataError: it is unreadable, of another cell, or its state is unknown.
     """
-    path = folder / "cell.json"
-    todo = "delete the cell's folder and run the suite again"
-    try:
-        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        known = {f.name: content[f.name] for f in fields(CellRecord) if f.name in content}
-        record = CellRecord(**known)
-    except FileNotFoundError:
-        return CellRecord(*_identity(folder), state="pending", reason="no cell.json yet")
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(path, str(error), "a JSON object that describes a cell", todo) from error
-    if record.key != _identity(folder):
+    record, (system, protocol, seed) = cell.require_record(), cell.key
+    if record == NOTHING:
+        reason = f"no {cell.record_file.name} yet"
+        return CellRecord(system, protocol, seed, state="pending", reason=reason)
+    if record.key != cell.key:
         found = f"{record.system}, {record.protocol}, seed {record.seed}"
-        raise DataError(path, found, "the cell that its folder names", todo)
+        raise DataError(cell.record_file, found, "the cell that its folder names", TO_MEND)
     if record.state not in STATES:
-        raise DataError(path, f"state {record.state!r}", f"one of {', '.join(STATES)}", todo)
+        expected = f"one of {', '.join(STATES)}"
+        raise DataError(cell.record_file, f"state {record.state!r}", expected, TO_MEND)
     return record
 
 
-def _identity(folder: Path) -> CellKey:
-    number = folder.name.removeprefix("seed-")
-    if not number.isdigit():
-        raise DataError(folder, f"seed {number!r}", "seed-<n> with a whole number", "rename it")
-    return folder.parent.parent.name, folder.parent.name, int(number)
-
-
-def read_cases(path: Path, record: CellRecord) -> pa.Table:
+def _read_rows(cell: CellFolder, record: CellRecord) -> pa.Table:
     """Read and validate the rows of one finished cell.
 
     Raises:
         DataError: naming the file and the first column, value or case at fault.
     """
-    todo = "delete the cell's folder and run the suite again"
-    try:
-        with pq.ParquetFile(path) as file:
-            table = file.read()
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(path, str(error), "the rows of a finished cell", todo) from error
+    path, table, todo = cell.rows_file, cell.read_rows(), TO_MEND
     _check_columns(path, table, todo)
     try:
         table = table.select(CASE_SCHEMA.names).cast(CASE_SCHEMA)

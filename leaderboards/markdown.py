@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from contract.cell_record import CellRecord
 from contract.rows import LOWER_IS_BETTER
 from leaderboards import wording
-from leaderboards.collect import CellRecord
 from leaderboards.published import differences, reported
 from leaderboards.statistics import insights
 from leaderboards.statistics.comparisons import PRACTICALLY_EQUAL

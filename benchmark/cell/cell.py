@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmark.cell.ownership import describe_owner, is_owned, owner_job
 from benchmark.planning.library import Settings
-from contract.files import write_atomically
+from contract.cell_folder import CellFolder, cell_name
+from contract.cell_record import NOTHING
 
 INTERRUPTED = "interrupted; will resume"
 
@@ -69,13 +68,18 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """``system protocol seed-n``, for people."""
-        return f"{self.system} {self.protocol} seed-{self.seed}"
+        """System, protocol and seed, for people."""
+        return cell_name(self.system, self.protocol, self.seed)
+
+    @property
+    def files(self) -> CellFolder:
+        """The files in the cell's folder, its record among them."""
+        return CellFolder(self.folder)
 
     @property
     def log(self) -> Path:
         """The cell's log."""
-        return self.folder / "log.txt"
+        return self.files.log
 
     def state(self, ticket: Ticket | None = None) -> tuple[str, str]:
         """Return the state and its reason, from what the folder records.
@@ -85,9 +89,9 @@ class Cell:
         """
         if self.problem:
             return "no_data", self.problem
-        record = read_record(self.folder)
-        state, reason = str(record.get("state", "pending")), str(record.get("reason") or "")
-        changed = bool(record) and record.get("config_hash") != self.config_hash
+        record = self.files.record
+        state, reason = record.state or "pending", record.reason or ""
+        changed = record != NOTHING and record.config_hash != self.config_hash
         gone = ticket is not None and ticket.state == "gone"
         if state != "done" or changed:
             if ticket and not gone:
@@ -101,19 +105,3 @@ class Cell:
             told = ticket.reason if ticket and gone else ""
             return "pending", told or (INTERRUPTED if state == "running" else reason)
         return state, reason
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """Return ``cell.json``, or nothing where there is none."""
-    try:
-        record = json.loads((folder / "cell.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
-def update_record(folder: Path, **changes: Any) -> dict[str, Any]:
-    """Change entries of ``cell.json`` atomically and return the whole."""
-    record = {**read_record(folder), **changes}
-    write_atomically(folder / "cell.json", json.dumps(record, indent=1))
-    return record

@@ -13,6 +13,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from contract.cell_folder import CheckpointFolder
 from contract.errors import UserError
 from contract.files import replacing
 
@@ -55,7 +56,8 @@ class EpochCheckpoint(Checkpoint):
     """
 
     def __init__(self, folder: Path, config_hash: str, every_s: float = 30.0) -> None:
-        self._folder, self._config_hash, self._every_s = folder, config_hash, every_s
+        self._folder, self._config_hash = CheckpointFolder(folder), config_hash
+        self._every_s = every_s
         self._saved_at = time.monotonic()
         self.best_dice, self.best_epoch = -1.0, -1
 
@@ -71,10 +73,10 @@ class EpochCheckpoint(Checkpoint):
         if trainer.strategy.broadcast(due):
             if complete:
                 self._save_weights(trainer, pl_module, "last", epochs)
-            trainer.save_checkpoint(self._folder / f"epoch-{epochs:05d}.ckpt")
+            trainer.save_checkpoint(self._folder.after(epochs))
             self._saved_at = time.monotonic()
             if trainer.is_global_zero:
-                for old in resumable(self._folder)[2:]:
+                for old in self._folder.resumable()[2:]:
                     old.unlink(missing_ok=True)
 
     def _save_weights(
@@ -83,7 +85,7 @@ class EpochCheckpoint(Checkpoint):
         if trainer.is_global_zero:
             dice = self.best_dice if name == "best" else None
             weights = {"state_dict": module.state_dict(), "epochs": epochs, "val_dice": dice}
-            save_atomically(weights, self._folder / f"{name}.ckpt")
+            save_atomically(weights, self._folder.weights(name))
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -107,11 +109,6 @@ def is_complete(trainer: pl.Trainer) -> bool:
     return bool(trainer.should_stop or last)
 
 
-def resumable(folder: Path) -> list[Path]:
-    """Return the checkpoints to resume from, newest first."""
-    return sorted(folder.glob("epoch-*.ckpt"), reverse=True)
-
-
 def is_whole(path: Path) -> bool:
     """Tell whether every byte of a checkpoint is as it was written (by its checksums)."""
     try:
@@ -127,7 +124,7 @@ def find_resumable(folder: Path, config_hash: str) -> tuple[Path | None, bool, l
     Returns:
         Its path or None, whether training is complete in it, and remarks on those passed over.
     """
-    remarks, found = [], resumable(folder)
+    remarks, found = [], CheckpointFolder(folder).resumable()
     for place, path in enumerate(found, 1):
         older = found[place:]
         following = f"falling back to {older[0].name}" if older else "training starts anew"

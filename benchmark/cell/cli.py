@@ -26,6 +26,7 @@ from benchmark.cell.callbacks import DieAtOnce, Meter, Reporter  # noqa: E402
 from benchmark.cell.checkpoints import AtomicCheckpointIO, CheckpointChoice, EpochCheckpoint  # noqa: E402
 from benchmark.progress import console  # noqa: E402
 from benchmark.tracking.tracker import Overlays  # noqa: E402
+from contract.cell_folder import CellFolder  # noqa: E402
 from datamodules.base import ProtocolDataModule  # noqa: E402
 from lightning_modules.segmenter import Segmenter  # noqa: E402
 
@@ -81,7 +82,7 @@ class CellCLI(LightningCLI):
         self._config, self._out = config, out
         self._checkpoint_every_s = checkpoint_every_s
         self._tracker = tracker
-        self.checkpoints = checkpoints or out / "checkpoints"
+        self.checkpoints = checkpoints or CellFolder(out).checkpoints().path
         self.meter = Meter()
         super().__init__(
             Segmenter,
@@ -103,7 +104,7 @@ class CellCLI(LightningCLI):
         given = self._get(self.config_init, "trainer")
         cell: Identity = self._get(self.config_init, "cell")
         callbacks: list[pl.Callback] = [
-            Reporter(self._out / "progress.json", lines=not console.is_terminal),
+            Reporter(CellFolder(self._out).progress, lines=not console.is_terminal),
             self.meter,
             EpochCheckpoint(self.checkpoints, cell.config_hash, self._checkpoint_every_s),
         ]

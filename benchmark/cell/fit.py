@@ -8,14 +8,14 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from benchmark.cell.cell import INTERRUPTED, read_record, update_record
+from benchmark.cell.cell import INTERRUPTED
 from benchmark.cell.checkpoints import find_resumable, load_weights
 from benchmark.cell.cli import CellCLI, Identity, under_srun
 from benchmark.cell.gallery import Tested, keep_gallery
@@ -25,6 +25,8 @@ from benchmark.failures import explain
 from benchmark.progress import say, shown
 from benchmark.start import add_code_folders
 from benchmark.tracking.tracker import make_tracker
+from contract.cell_folder import CellFolder, CheckpointFolder
+from contract.cell_record import CellRecord
 from contract.errors import UserError
 from datamodules.base import ProtocolDataModule
 from lightning_modules.segmenter import Segmenter
@@ -76,23 +78,23 @@ def _fit(
 ) -> None:
     add_code_folders(identity["code_folders"])
     first = _is_first()
-    record = read_record(out)
-    if record and record.get("config_hash") not in (None, identity["config_hash"]):
+    files = CellFolder(out)
+    record = files.record
+    if record.config_hash not in (None, identity["config_hash"]):
         raise UserError(
             out,
-            f"a cell of configuration {record['config_hash']}",
+            f"a cell of configuration {record.config_hash}",
             f"{identity['config_hash']} or an empty folder",
             "choose another --out",
         )
-    if record.get("state") == "done" and checkpoint is None and (first or under_srun()):
+    if record.is_done and checkpoint is None and (first or under_srun()):
         say(f"{out} is done already; nothing to do")
         return
-    spent = _spent(record, out) if record.get("state") != "done" else 0.0
+    spent = 0.0 if record.is_done else _spent(record, files)
     started = time.time()
     names = ("suite", "system", "protocol", "seed", "train_on", "test_on", "config_hash")
     if first:
-        update_record(
-            out,
+        files.update(
             **{name: identity[name] for name in names},
             state="running",
             reason="",
@@ -105,13 +107,12 @@ def _fit(
     except BaseException as error:
         if first:
             now = time.time()
-            _record_end(out, error, wall_s=round(spent + now - started, 2), ended=now)
+            _record_end(files, error, wall_s=round(spent + now - started, 2), ended=now)
         raise
     if first and result:
         wall = spent + time.time() - started
         gpus = result["processes"] if result["device"] != "cpu" else 0
-        update_record(
-            out,
+        files.update(
             state="done",
             reason="",
             wall_s=round(wall, 2),
@@ -119,29 +120,29 @@ def _fit(
             finished=time.time(),
             **result,
         )
-        (out / "progress.json").unlink(missing_ok=True)
+        files.progress.unlink(missing_ok=True)
 
 
-def _spent(record: Mapping[str, Any], out: Path) -> float:
+def _spent(record: CellRecord, files: CellFolder) -> float:
     """Return the seconds of earlier starts, of killed ones as far as they told of themselves."""
-    told, began = float(record.get("wall_s") or 0.0), float(record.get("started") or 0.0)
-    if not began or float(record.get("ended") or 0.0) > began:
+    told, began = record.wall_s or 0.0, record.started or 0.0
+    if not began or (record.ended or 0.0) > began:
         return told
     try:
-        last = (out / "progress.json").stat().st_mtime
+        last = files.progress.stat().st_mtime
     except OSError:
         return told
     return told + max(0.0, last - began)
 
 
-def _record_end(out: Path, error: BaseException, **facts: Any) -> None:
+def _record_end(files: CellFolder, error: BaseException, **facts: Any) -> None:
     """Record what ended the cell; an interruption is no failure, the cell goes on another time."""
     interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
     state, reason = ("pending", INTERRUPTED) if interrupted else ("failed", explain(error))
     try:
-        update_record(out, state=state, reason=reason, **facts)
+        files.update(state=state, reason=reason, **facts)
     except OSError as second:
-        say(f"{out}: {reason}; and that could not be recorded: {explain(second)}")
+        say(f"{files.path}: {reason}; and that could not be recorded: {explain(second)}")
 
 
 def _read_identity(config: Path, extra: Sequence[str]) -> dict[str, Any]:
@@ -176,7 +177,7 @@ def _run_folds(
     tested: list[Tested] = []
     fold, folds = 0, 1
     while fold < folds:
-        place = out / "checkpoints" / (f"fold-{fold}" if fold else "")
+        place = CellFolder(out).checkpoints(fold).path
         more = [*flags, f"--data.init_args.fold={fold}"] if fold else flags
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*args parameter is intended.*")
@@ -184,7 +185,7 @@ def _run_folds(
         found, told = _train_and_test(cli, out, identity, checkpoint)
         rows += found
         facts.append(told)
-        weights = checkpoint or cli.checkpoints / f"{identity['checkpoint']}.ckpt"
+        weights = checkpoint or CheckpointFolder(cli.checkpoints).weights(identity["checkpoint"])
         tested.append(Tested(weights, cli.datamodule))
         # Weights handed in belong to one fold; a cell's own run tests all.
         folds = cli.datamodule.protocol.fold_count if checkpoint is None else 1
@@ -216,9 +217,9 @@ def _train_and_test(
     assert isinstance(module, Segmenter) and isinstance(data, ProtocolDataModule)
     if trainer.is_global_zero:
         data.progress = shown
-        if not (out / "config.yaml").exists():
-            text = cli.parser.dump(cli.config, skip_none=False)
-            (out / "config.yaml").write_text(text)
+        written = CellFolder(out).config
+        if not written.exists():
+            written.write_text(cli.parser.dump(cli.config, skip_none=False))
     if checkpoint is None:
         resume, complete, remarks = find_resumable(cli.checkpoints, identity["config_hash"])
         for remark in remarks:
@@ -229,7 +230,7 @@ def _train_and_test(
             trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
             if trainer.interrupted:
                 raise KeyboardInterrupt
-        checkpoint = cli.checkpoints / f"{identity['checkpoint']}.ckpt"
+        checkpoint = CheckpointFolder(cli.checkpoints).weights(identity["checkpoint"])
     trainer.strategy.barrier()
     tested = load_weights(module, checkpoint)
     trainer.test(module, datamodule=data, verbose=False)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from benchmark.cell.checkpoints import load_weights
 from benchmark.progress import say
+from contract.cell_folder import CellFolder
 from contract.files import write_atomically
 from contract.words import GALLERY_FORMAT
 from datamodules.base import ProtocolDataModule
@@ -71,7 +72,7 @@ def keep_gallery(
         folds: every fold that was tested.
         rows: the rows of all folds.
     """
-    folder = out / "gallery"
+    folder = CellFolder(out).gallery
     try:
         assert isinstance(module, Segmenter)
         write_gallery(folder, draw(trainer, module, folds, choose_cases(rows)))

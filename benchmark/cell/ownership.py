@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from benchmark.cell.signature import SIGNED, Signature, birth, signature_of, slurm_job, slurm_starts
+from contract.cell_folder import CellFolder
 from contract.errors import UserError
 
 GRAVE = ".owner-"
@@ -50,7 +51,7 @@ class Owner:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._place = folder / "owner"
+        self._place = CellFolder(folder).owner
         self._stop = threading.Event()
         self.token = uuid.uuid4().hex
 
@@ -129,7 +130,7 @@ class Owner:
 
 def is_owned(folder: Path) -> bool:
     """Tell whether a living process works on the cell."""
-    return (folder / "owner").is_dir() and _dead(folder) is None
+    return CellFolder(folder).owner.is_dir() and _dead(folder) is None
 
 
 def _dead(folder: Path, watch_s: float = 0.0) -> str | None:
@@ -139,7 +140,7 @@ def _dead(folder: Path, watch_s: float = 0.0) -> str | None:
         folder: the cell's folder.
         watch_s: how long to listen to an owner of whom nothing was heard.
     """
-    place = folder / "owner"
+    place = CellFolder(folder).owner
     signed, beat = signature_of(folder), place / SIGNED
     try:
         inode = (place if signed is None else beat).stat().st_ino
@@ -207,7 +208,7 @@ def _bury(folder: Path, dead: str) -> None:
     """
     grave = folder / f"{GRAVE}{dead}"
     try:
-        (folder / "owner").rename(grave)
+        CellFolder(folder).owner.rename(grave)
         (grave / "buried").touch()
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
@@ -239,7 +240,8 @@ def describe_owner(folder: Path) -> str:
 
 def clear_leftovers(folder: Path) -> None:
     """Remove what a killed owner was just writing; only the folder's owner may do so."""
-    for place in (folder, folder / "checkpoints", *folder.glob("checkpoints/fold-*")):
+    checkpoints = [place.path for place in CellFolder(folder).every_checkpoints()]
+    for place in (folder, *checkpoints):
         for path in place.glob(".*"):
             if path.name.startswith(GRAVE):
                 continue

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytorch_lightning as pl
 import torch
 
-from contract.files import replacing
+from contract.cell_folder import CellFolder
 from contract.rows import CASE_SCHEMA
 from datamodules.splits import Split
 
@@ -74,10 +73,9 @@ def _require_slices(rows: list[dict[str, Any]]) -> None:
 
 
 def write_rows(out: Path, rows: list[dict[str, Any]], **columns: Any) -> None:
-    """Write ``cases.parquet`` atomically, the same ``columns`` in each row."""
+    """Write a cell's rows as a whole, the same ``columns`` in each row."""
     table = pa.Table.from_pylist([{**columns, **row} for row in rows], schema=CASE_SCHEMA)
-    with replacing(out / "cases.parquet") as file:
-        pq.write_table(table, file)
+    CellFolder(out).write_rows(table)
 
 
 def versions() -> dict[str, str]:

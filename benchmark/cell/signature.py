@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from contract.cell_folder import CellFolder
 from contract.files import read_object
 
 SIGNED = "owner.json"
@@ -55,7 +56,7 @@ class Signature:
 
 def signature_of(folder: Path) -> Signature | None:
     """Return who signed a cell's folder; None where nobody did, or the file holds anything else."""
-    said = {"starts": 0, "token": "", **read_object(folder / "owner" / SIGNED, _LARGEST)}
+    said = {"starts": 0, "token": "", **read_object(CellFolder(folder).owner / SIGNED, _LARGEST)}
     read = {name: said.get(name) for name in _KINDS}
     if not all(is_so(read[name]) for name, is_so in _KINDS.items()):
         return None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.commands.arguments import Commands, add_command
+from contract.cell_folder import LAYOUT
 
 
 def add(commands: Commands) -> None:
@@ -17,7 +18,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     parser.add_argument(
         "--cell", type=Path, nargs="+", action="extend", metavar="FOLDER", dest="cells",
-        help="a finished cell, .../cells/<system>/<protocol>/seed-<n>; several seeds predict "
+        help=f"a finished cell, .../{LAYOUT}; several seeds predict "
         "together; its config names code to run, so trust it",
     )  # fmt: skip
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="the runs folder [runs]")

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.cell.cell import read_record, update_record
 from benchmark.cell.ownership import Owner
 from benchmark.planning.plan import Plan
 from benchmark.progress import say
+from contract.cell_folder import CellFolder, cell_name, cells_of
+from contract.cell_record import NOTHING
 from contract.errors import UserError
 from datamodules.digests import Digests, combined
 from datamodules.division import DividedProtocol, split_hash
@@ -91,9 +92,10 @@ def score(plan: Plan, given: Predictions, cache: Path) -> bool:
     }
     index.save()
     identity = identify(protocol, given.seed, about)
-    record = read_record(folder)
-    if record.get("config_hash") == identity and record.get("state") == "done":
-        say(f"{given.system} {given.protocol} seed-{given.seed}: these masks are scored already")
+    record = folder.record
+    if record.config_hash == identity and record.is_done:
+        name = cell_name(given.system, given.protocol, given.seed)
+        say(f"{name}: these masks are scored already")
         return False
     started = time.time()
     from benchmark.foreign.external_rows import Reading, ScoredCases
@@ -101,9 +103,9 @@ def score(plan: Plan, given: Predictions, cache: Path) -> bool:
     cases = ScoredCases(protocol, keys, _preprocessing(plan, protocol), cache)
     reading = Reading(given.folder, files.of, labels, given.resize)
     rows = _rows(protocol, given.seed, cases.score(reading))
-    with Owner(folder):
-        if record.get("state") == "done":
-            say(f"{folder}: scores of other masks or settings are replaced")
+    with Owner(folder.path):
+        if record.is_done:
+            say(f"{folder.path}: scores of other masks or settings are replaced")
         _write(folder, plan, protocol, given, rows, identity, about, started)
     return True
 
@@ -111,13 +113,13 @@ def score(plan: Plan, given: Predictions, cache: Path) -> bool:
 def current(plan: Plan) -> dict[tuple[str, str, int], str]:
     """Return the identity of each cell from elsewhere whose protocol and data are the plan's."""
     found = {}
-    for path in sorted(plan.folder.glob("cells/*/*/seed-*/cell.json")):
-        record = read_record(path.parent)
-        protocol = plan.grounded.get(str(record.get("protocol")))
-        if record.get("external") and protocol is not None and not protocol.problem:
-            key = (str(record["system"]), str(record["protocol"]), int(record["seed"]))
-            if key[0] not in plan.systems:
-                found[key] = identify(protocol, key[2], record["external"])
+    for cell in cells_of(plan.folder):
+        record = cell.record
+        protocol = plan.grounded.get(record.protocol)
+        if not record.external or record.system in plan.systems:
+            continue
+        if protocol is not None and not protocol.problem:
+            found[record.key] = identify(protocol, record.seed, record.external)
     return found
 
 
@@ -145,7 +147,7 @@ def _protocol(plan: Plan, name: str) -> GroundedProtocol:
     return protocol
 
 
-def _folder(plan: Plan, given: Predictions) -> Path:
+def _folder(plan: Plan, given: Predictions) -> CellFolder:
     """Return the cell's folder.
 
     Raises:
@@ -153,10 +155,10 @@ def _folder(plan: Plan, given: Predictions) -> Path:
     """
     if not NAME.fullmatch(given.system):
         raise UserError("--system", repr(given.system), "letters, digits, _ . or -")
-    folder = plan.folder / "cells" / given.system / given.protocol / f"seed-{given.seed}"
+    folder = CellFolder.of(plan.folder, given.system, given.protocol, given.seed)
     known = given.system in plan.systems
-    record = read_record(folder)
-    if known or (record and not record.get("external")):
+    record = folder.record
+    if known or (record != NOTHING and not record.external):
         found = f"the name of a system of suite {plan.suite.name}" if known else "a trained cell"
         todo = "choose another name, such as one that says the tool"
         raise UserError(f"--system {given.system}", found, "a name of its own", todo)
@@ -189,7 +191,7 @@ def _rows(
 
 
 def _write(
-    folder: Path,
+    folder: CellFolder,
     plan: Plan,
     protocol: DividedProtocol,
     given: Predictions,
@@ -208,11 +210,10 @@ def _write(
         "seed": given.seed,
         "train_on": given.train_on,
     }
-    update_record(folder, **names, state="running", reason="masks are being scored", external=about)
-    write_rows(folder, rows, **names, phantom=protocol.phantom)
+    folder.update(**names, state="running", reason="masks are being scored", external=about)
+    write_rows(folder.path, rows, **names, phantom=protocol.phantom)
     splits = protocol.splits(given.seed)
-    update_record(
-        folder,
+    folder.update(
         state="done",
         reason="masks predicted elsewhere",
         external={**about, "tool": given.tool, "folder": str(given.folder.resolve())},

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
 # Comes last: uploads what was written without internet, then runs the closing commands, each
 # whatever became of the others.
-: "${suite:?}" "${upload:?}" "${start:?}" "${python:?}" "${closing:?}"
+: "${suite:?}" "${runs:?}" "${upload:?}" "${start:?}" "${python:?}" "${closing:?}"
 code=0
 if [ "$upload" = yes ]; then
-    for run in "$suite"/cells/*/*/seed-*/wandb/offline-run-*/; do
+    for run in "$suite"/$runs/; do  # a pattern
         if [ -d "$run" ] && ! compgen -G "$run*.synced" > /dev/null; then
             "${python[@]}" -m wandb sync "$run" || code=1
         fi

@@ -34,14 +34,14 @@ class Gauge:
 
     def __init__(self, cell: Cell, clock: Callable[[], float] = time.monotonic) -> None:
         self._cell, self._clock = cell, clock
-        self._old = read_progress(cell.folder / "progress.json")
+        self._old = read_progress(cell.files.progress)
         self._began = self._since = clock()
         self._first = 0.0
         self.what, self.done, self.total = "starting", 0.0, 0.0
 
     def read(self) -> None:
         """Read the progress file."""
-        said = read_progress(self._cell.folder / "progress.json")
+        said = read_progress(self._cell.files.progress)
         if said is None or said == self._old:
             return
         self._old = None

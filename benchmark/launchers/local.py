@@ -15,7 +15,7 @@ from types import FrameType
 
 import yaml
 
-from benchmark.cell.cell import INTERRUPTED, Cell, read_record, update_record
+from benchmark.cell.cell import INTERRUPTED, Cell
 from benchmark.cell.ownership import BusyError, Owner
 from benchmark.failures import explain, explain_exit
 from benchmark.launchers.display import Board
@@ -134,10 +134,10 @@ def _run_cell(
 def _hold_and_run(cell: Cell, slot: Slot, limits: Limits, stop: threading.Event) -> tuple[str, str]:
     assert cell.config is not None
     with Owner(cell.folder) as owner:
-        record = read_record(cell.folder)
-        if record.get("state") == "done" and record.get("config_hash") == cell.config_hash:
+        record = cell.files.record
+        if record.is_done and record.config_hash == cell.config_hash:
             return "done", "by another process meanwhile"
-        config = cell.folder / "config.yaml"
+        config = cell.files.config
         text = yaml.safe_dump(cell.config, sort_keys=False, allow_unicode=True)
         write_atomically(config, text)
         words = ["fit", "--config", str(config), "--out", str(cell.folder)]
@@ -184,8 +184,8 @@ def _record_death(cell: Cell, owner: Owner, given_up: str, code: int) -> tuple[s
             return state, said
     reason = f"{given_up}; ended" if given_up else explain_exit(code)
     try:
-        update_record(
-            cell.folder, state="failed", reason=reason, config_hash=cell.config_hash,
+        cell.files.update(
+            state="failed", reason=reason, config_hash=cell.config_hash,
             suite=cell.suite, system=cell.system, protocol=cell.protocol, seed=cell.seed,
         )  # fmt: skip
     except OSError as error:

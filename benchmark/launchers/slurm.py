@@ -231,7 +231,7 @@ def _write_config(cell: Cell) -> None:
     cell.folder.mkdir(parents=True, exist_ok=True)
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     text = yaml.dump(cell.config, Dumper=dumper, sort_keys=False, allow_unicode=True)
-    (cell.folder / "config.yaml").write_text(text)
+    cell.files.config.write_text(text)
 
 
 def max_array() -> int:

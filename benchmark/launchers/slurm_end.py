@@ -8,9 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from benchmark.cell.cell import read_record, update_record
 from benchmark.cell.ownership import is_owned, owner_job
 from benchmark.cell.signature import slurm_job
+from contract.cell_folder import CellFolder
 
 
 def record_end(folder: Path, reason: str) -> None:
@@ -20,12 +20,13 @@ def record_end(folder: Path, reason: str) -> None:
         folder: the cell's folder.
         reason: what the batch script saw.
     """
+    files = CellFolder(folder)
     others = is_owned(folder) and owner_job(folder) != slurm_job()
-    if others or read_record(folder).get("state") in ("failed", "done"):
+    if others or files.record.state in ("failed", "done"):
         return
-    cell = yaml.safe_load((folder / "config.yaml").read_text())["cell"]
+    cell = yaml.safe_load(files.config.read_text())["cell"]
     names = ("suite", "system", "protocol", "seed", "train_on", "test_on", "config_hash")
-    update_record(folder, **{name: cell[name] for name in names}, state="failed", reason=reason)
+    files.update(**{name: cell[name] for name in names}, state="failed", reason=reason)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

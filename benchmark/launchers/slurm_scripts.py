@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmark.launchers.site_profile import Site
 from benchmark.start import FILE
+from contract.cell_folder import EVERY_OFFLINE_RUN
 
 TEMPLATES = Path(__file__).parent
 
@@ -56,7 +57,9 @@ def finish_script(site: Site, name: str, submission: Path, commands: Sequence[st
     upload = "yes" if online and not site.internet else "no"
     quoted = "".join(f"\n    {shlex.quote(command)}" for command in commands)
     head = [*_head(site, options, online), f"closing=({quoted}\n)"]
-    return _filled("finish.sh", head, {"suite": submission.parent.parent, "upload": upload})
+    suite = submission.parent.parent
+    values = {"suite": suite, "runs": EVERY_OFFLINE_RUN, "upload": upload}
+    return _filled("finish.sh", head, values)
 
 
 def _filled(template: str, head: Sequence[str], values: Mapping[str, object]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.progress import duration
+from contract.cell_folder import CellFolder
 
 START_S = 600.0
 """A cell that has not begun to train or test may be silent for so long: libraries load slowly
@@ -42,7 +43,7 @@ class Pulse:
     def __init__(
         self, folder: Path, limits: Limits, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._folder, self._limits, self._clock = folder, limits, clock
+        self._files, self._limits, self._clock = CellFolder(folder), limits, clock
         self._before = self._last = self._signs()
         self._started = self._heard = clock()
 
@@ -62,8 +63,7 @@ class Pulse:
         return f"no sign of life for {duration(silent)}" if silent > allowed else ""
 
     def _signs(self) -> tuple[object, object]:
-        progress, log = (_sign(self._folder / name) for name in ("progress.json", "log.txt"))
-        return progress, log
+        return _sign(self._files.progress), _sign(self._files.log)
 
 
 def _sign(path: Path) -> object:

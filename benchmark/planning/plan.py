@@ -11,6 +11,7 @@ from benchmark.cell.cell import Cell
 from benchmark.planning.compose import choose_structures, compose, place, without_description
 from benchmark.planning.library import Settings, Suite, load_settings, load_suite, override
 from benchmark.planning.pairs import cross
+from contract.cell_folder import CellFolder
 from contract.errors import DataError, UserError
 from datamodules.digests import Progress, no_progress
 from datamodules.division import split_hash
@@ -200,7 +201,7 @@ def _cell(
         "train_on": protocol.train_on,
         "test_on": protocol.test_on,
     }
-    folder = plan.folder / "cells" / system["name"] / protocol.name / f"seed-{seed}"
+    folder = CellFolder.of(plan.folder, system["name"], protocol.name, seed).path
     if protocol.problem:
         return Cell(**common, folder=folder, problem=protocol.problem)
     structures = choose_structures(system, protocol.structures)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
 from pytorch_lightning.cli import LightningArgumentParser
 from torch import Tensor
 
-from benchmark.cell.cell import read_record
 from benchmark.cell.checkpoints import load_weights
 from benchmark.planning.library import Settings
 from benchmark.start import add_code_folders
+from contract.cell_folder import LAYOUT, CellFolder, cells_of, suite_folders
+from contract.cell_record import CellRecord
 from contract.errors import UserError
 from datamodules.preprocessing import Preprocessing
 from datamodules.sources import CT_SOURCES
@@ -51,19 +51,20 @@ class Trained:
 
 def finished(runs: Path) -> list[Trained]:
     """Return what a runs folder holds that can predict, by name."""
-    records = [path.parent for path in runs.glob("*/cells/*/*/seed-*/cell.json")]
-    done = [folder for folder in records if _sees_films(read_record(folder))]
-    done.sort(key=lambda folder: (folder.parent, int(folder.name.removeprefix("seed-"))))
-    return [trained(list(seeds)) for _, seeds in groupby(done, key=lambda folder: folder.parent)]
+    cells = [cell for suite in suite_folders(runs) for cell in cells_of(suite)]
+    done = [cell for cell in cells if _sees_films(cell.record)]
+    done.sort(key=lambda cell: (cell.suite_folder, cell.key))
+    alike = groupby(done, key=lambda cell: (cell.suite_folder, cell.key[:2]))
+    return [trained([cell.path for cell in seeds]) for _, seeds in alike]
 
 
-def _sees_films(record: Mapping[str, Any]) -> bool:
+def _sees_films(record: CellRecord) -> bool:
     """Tell whether a cell's record is that of a finished cell which trained on films."""
-    return record.get("state") == "done" and not _sees_scans(record)
+    return record.is_done and not _sees_scans(record)
 
 
-def _sees_scans(record: Mapping[str, Any]) -> bool:
-    return bool(set(str(record.get("train_on") or "").split("+")) & set(CT_SOURCES))
+def _sees_scans(record: CellRecord) -> bool:
+    return bool(set((record.train_on or "").split("+")) & set(CT_SOURCES))
 
 
 def trained(folders: Sequence[Path]) -> Trained:
@@ -73,22 +74,20 @@ def trained(folders: Sequence[Path]) -> Trained:
         UserError: if one is no finished cell or sees CT scans, or they are not of one system and
             protocol.
     """
-    records = [read_record(folder) for folder in folders]
+    records = [CellFolder(folder).record for folder in folders]
     for folder, record in zip(folders, records, strict=True):
-        if record.get("state") != "done":
-            found = f"a cell that is {record['state']}" if "state" in record else "no cell"
-            expected = "a finished cell, <runs>/<suite>/cells/<system>/<protocol>/seed-<n>"
+        if not record.is_done:
+            found = f"a cell that is {record.state}" if record.state else "no cell"
+            expected = f"a finished cell, <runs>/<suite>/{LAYOUT}"
             raise UserError(folder, found, expected, "see `lungbench status` for finished ones")
         if _sees_scans(record):
-            found = f"a cell that was trained on CT ({record['train_on']})"
+            found = f"a cell that was trained on CT ({record.train_on})"
             raise UserError(folder, found, "one that was trained on chest films")
-    names = {(record["suite"], record["system"], record["protocol"]) for record in records}
+    names = {(str(record.suite), record.system, record.protocol) for record in records}
     if len(names) > 1:
         told = ", ".join(" ".join(name) for name in sorted(names))
         raise UserError("--cell", f"different cells: {told}", "seeds of one system and protocol")
-    return Trained(
-        *names.pop(), tuple(folders), phantom=any(bool(r.get("phantom")) for r in records)
-    )
+    return Trained(*names.pop(), tuple(folders), phantom=any(record.phantom for record in records))
 
 
 def choose_cells(
@@ -176,13 +175,13 @@ def load_networks(cells: Trained, device: str = "auto") -> Networks:
     place_of_work = _find_device(device)
     modules, preprocessings = [], []
     for folder in cells.folders:
-        config = _read_config(folder / "config.yaml")
-        weights = f"{config['cell'].get('checkpoint', 'best')}.ckpt"
+        cell = CellFolder(folder)
+        config = _read_config(cell.config)
+        tested = config["cell"].get("checkpoint", "best")
         preprocessings.append(Preprocessing(**config["data"]["init_args"]["preprocessing"]))
-        places = [folder / "checkpoints", *sorted((folder / "checkpoints").glob("fold-*"))]
-        for place in places:
-            module = _build(folder / "config.yaml", config)
-            _fill(module, place / weights)
+        for checkpoints in cell.every_checkpoints():
+            module = _build(cell.config, config)
+            _fill(module, checkpoints.weights(tested))
             modules.append(module)
     for what, values in (
         ("preprocessing", preprocessings),

@@ -10,13 +10,14 @@ import yaml
 
 from benchmark.planning.library import Suite, known_names, load_settings, load_suite
 from benchmark.progress import say, shown
+from contract.cell_folder import CELLS, cells_of, has_cells, suite_folders
 from contract.errors import UserError
 
 FIRST_SUITE = "smoke"
 """The suite that commands mean where nothing else tells."""
 
 
-def suites_below(runs: Path, file: str = "cells") -> list[str]:
+def suites_below(runs: Path, file: str = CELLS) -> list[str]:
     """Return the suites below a runs folder that hold a file or folder.
 
     Raises:
@@ -42,15 +43,15 @@ def recorded_root(folder: Path) -> Path | None:
 def _recorded_data(folder: Path) -> Iterator[dict[str, Any]]:
     """Give what one cell of each protocol says of its data; damaged configs are passed over."""
     seen = set()
-    for path in sorted(folder.glob("cells/*/*/seed-*/config.yaml")):
-        if path.parent.parent.name in seen:
+    for cell in cells_of(folder):
+        if cell.key[1] in seen:
             continue
         try:
-            data = yaml.safe_load(path.read_text("utf-8"))["data"]["init_args"]
+            data = yaml.safe_load(cell.config.read_text("utf-8"))["data"]["init_args"]
             _ = data["root"], data["protocol"]["test"]
         except (OSError, TypeError, KeyError, yaml.YAMLError):
             continue
-        seen.add(path.parent.parent.name)
+        seen.add(cell.key[1])
         yield data
 
 
@@ -60,7 +61,7 @@ def suite_of(name: str, runs: Path) -> Suite:
     Raises:
         UserError: if there is neither such a suite nor such a folder.
     """
-    if name not in known_names("suites") and (runs / name / "cells").is_dir():
+    if name not in known_names("suites") and has_cells(runs / name):
         return Suite(name, name, ())
     return load_suite(name)
 
@@ -74,7 +75,7 @@ def home_of(protocol: str, runs: Path) -> str:
     Raises:
         UserError: if several below the runs folder have such cells, or no suite holds it.
     """
-    below = sorted({path.parents[2].name for path in runs.glob(f"*/cells/*/{protocol}")})
+    below = [folder.name for folder in suite_folders(runs, protocol)]
     if len(below) > 1:
         raise UserError("--suite", f"{protocol} in {', '.join(below)}", "one of them", "name it")
     if below:
@@ -103,7 +104,7 @@ def rebuild(folder: Path, runs: Path, gallery: bool = True) -> Path:
     from leaderboards.board import build_leaderboard
 
     own = set(known_names("protocols"))
-    ran = {path.name for path in folder.glob("cells/*/*")}
+    ran = {cell.key[1] for cell in cells_of(folder)}
     titles = {
         name: load_settings("protocols", name).get("title", name) for name in sorted(ran & own)
     }

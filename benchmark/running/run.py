@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmark.cell.cell import Cell, read_record, update_record
+from benchmark.cell.cell import Cell
 from benchmark.launchers.forecast import longest_first
 from benchmark.launchers.local import run_cells, slots_for
 from benchmark.launchers.slurm_queue import bury_lost, tickets_of
@@ -119,21 +119,21 @@ def run(
 
 def record_no_data(cell: Cell) -> None:
     """Record why a cell cannot run."""
-    record = read_record(cell.folder)
-    if record.get("state", "no_data") == "no_data" and record.get("reason") != cell.problem:
-        update_record(
-            cell.folder, suite=cell.suite, system=cell.system, protocol=cell.protocol,
+    record = cell.files.record
+    if record.state in ("", "no_data") and record.reason != cell.problem:
+        cell.files.update(
+            suite=cell.suite, system=cell.system, protocol=cell.protocol,
             seed=cell.seed, state="no_data", reason=cell.problem,
         )  # fmt: skip
 
 
 def set_aside_stale(cell: Cell) -> None:
     """Keep the results of another configuration under another name, out of every table."""
-    record = read_record(cell.folder)
-    if record.get("state") == "no_data":
-        (cell.folder / "cell.json").unlink(missing_ok=True)
+    record = cell.files.record
+    if record.state == "no_data":
+        cell.files.record_file.unlink(missing_ok=True)
     elif cell.state()[0] == "stale":
-        aside = cell.folder.parent / f"stale-{cell.folder.name}-{record.get('config_hash')}"
+        aside = cell.files.set_aside(record.config_hash)
         shutil.rmtree(aside, ignore_errors=True)
         try:
             cell.folder.rename(aside)
@@ -165,8 +165,9 @@ def prepare_caches(plan: Plan, cells: Sequence[Cell], root: Path, cache: Path) -
 
 def _taken(plan: Plan) -> list[tuple[Cell, float]]:
     """Return the finished cells with the seconds that each took."""
-    records = [(cell, read_record(cell.folder)) for cell in plan.cells if cell.state()[0] == "done"]
-    return [(cell, float(record["wall_s"])) for cell, record in records if record.get("wall_s")]
+    done = [cell for cell in plan.cells if cell.state()[0] == "done"]
+    taken = [(cell, cell.files.record.wall_s) for cell in done]
+    return [(cell, seconds) for cell, seconds in taken if seconds]
 
 
 def leaderboard_if_changed(plan: Plan, changed: bool, root: Path, runs: Path) -> Path | None:
@@ -186,7 +187,7 @@ def leaderboard_if_changed(plan: Plan, changed: bool, root: Path, runs: Path) ->
     done = [cell for cell in plan.cells if cell.state()[0] == "done"]
     if not done:
         return None
-    newest = max((cell.folder / "cell.json").stat().st_mtime for cell in done)
+    newest = max(cell.files.record_file.stat().st_mtime for cell in done)
     if not changed and table.exists() and table.stat().st_mtime >= newest:
         return folder
     while True:

@@ -34,6 +34,7 @@ from benchmark.running.run import (
     record_no_data,
     set_aside_stale,
 )
+from contract.cell_folder import offline_runs_of
 from contract.errors import UserError
 from contract.machine import be_modest
 
@@ -265,7 +266,7 @@ def _tell_submitted(request: Request, site: Site, made: Submission, count: int) 
     say(f"afterwards job {made.finish} builds {made.suite_folder / 'leaderboard'}")
     say(f"scripts and logs: {made.folder}")
     if not site.internet and not site.finish_partition:
-        runs = f"{shlex.quote(str(made.suite_folder))}/cells/*/*/seed-*/wandb/offline-run-*"
+        runs = offline_runs_of(made.suite_folder)
         say(f"W&B stays offline on the nodes; to upload afterwards: wandb sync {runs}")
     _tell_how_to_watch(request)
 

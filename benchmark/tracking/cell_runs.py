@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.cell.cell import read_record
+from contract.cell_folder import recorded_cells_of
 
 SERVER = "https://wandb.ai"
 RECORD_COLUMNS = (
@@ -21,11 +21,9 @@ RECORD_COLUMNS = (
 
 def read_cells(suite_folder: Path) -> pd.DataFrame:
     """Return a row for each cell of a suite that has a record, with the id of its W&B run."""
-    records = [read_record(path.parent) for path in sorted(suite_folder.glob(
-        "cells/*/*/seed-*/cell.json"
-    ))]  # fmt: skip
+    records = [cell.record for cell in recorded_cells_of(suite_folder)]
     return pd.DataFrame(
-        [{name: record.get(name) for name in RECORD_COLUMNS} for record in records],
+        [{name: getattr(record, name) for name in RECORD_COLUMNS} for record in records],
         columns=list(RECORD_COLUMNS),
         dtype=object,
     )
@@ -44,23 +42,21 @@ def suite_facts(suite_folder: Path) -> dict[str, Any]:
     ``splits`` names the division of each protocol, ``splits_digest`` all of them together;
     ``commits`` and ``devices`` are sorted; ``phantom`` tells whether any data is synthetic.
     """
-    records = [read_record(path.parent) for path in sorted(suite_folder.glob(
-        "cells/*/*/seed-*/cell.json"
-    ))]  # fmt: skip
-    done = [record for record in records if record.get("state") == "done"]
+    records = [cell.record for cell in recorded_cells_of(suite_folder)]
+    done = [record for record in records if record.is_done]
     splits: dict[str, list[str]] = {}
     for record in done:
-        found = splits.setdefault(record["protocol"], [])
-        found += [record["split_hash"]] if record["split_hash"] not in found else []
+        found = splits.setdefault(record.protocol, [])
+        found += [record.split_hash] if record.split_hash and record.split_hash not in found else []
     text = json.dumps(sorted((name, sorted(hashes)) for name, hashes in splits.items()))
-    versions = {name: v for record in done for name, v in (record.get("versions") or {}).items()}
+    versions = {name: v for record in done for name, v in record.versions.items()}
     return {
         "n_cells": len(records),
         "n_done": len(done),
         "splits": {name: ", ".join(sorted(hashes)) for name, hashes in sorted(splits.items())},
         "splits_digest": hashlib.blake2b(text.encode(), digest_size=5).hexdigest(),
-        "commits": sorted({str(record["commit"]) for record in done if record.get("commit")}),
-        "devices": sorted({str(record["device"]) for record in done if record.get("device")}),
+        "commits": sorted({record.commit for record in done if record.commit}),
+        "devices": sorted({record.device for record in done if record.device}),
         "versions": versions,
-        "phantom": any(record.get("phantom") for record in done),
+        "phantom": any(record.phantom for record in done),
     }

@@ -20,6 +20,7 @@ from benchmark.planning.library import Suite
 from benchmark.progress import say
 from benchmark.running.rebuild import suite_of
 from benchmark.tracking import cell_runs, wandb_place
+from contract.cell_folder import EVERY_OFFLINE_RUN, offline_runs_of, recorded_cells_of
 from contract.errors import UserError
 from contract.files import write_atomically
 
@@ -114,15 +115,15 @@ def sync_line(folder: Path) -> str:
     words = [shlex.quote("wandb" if shutil.which("wandb") else command), "sync"]
     words += [shlex.quote(str(run)) for run in _offline_runs(folder)]
     suite = folder.parent
-    if next(suite.glob("cells/*/*/seed-*/wandb/offline-run-*"), None):
-        words.append(f"{shlex.quote(str(suite))}/cells/*/*/seed-*/wandb/offline-run-*")
+    if next(suite.glob(EVERY_OFFLINE_RUN), None):
+        words.append(offline_runs_of(suite))
     return " ".join(words)
 
 
 def _tell_newer_cells(folder: Path) -> None:
     built = (folder / "leaderboard.csv").stat().st_mtime
-    records = folder.parent.glob("cells/*/*/seed-*/cell.json")
-    newer = sum(record.stat().st_mtime > built for record in records)
+    cells = recorded_cells_of(folder.parent)
+    newer = sum(cell.record_file.stat().st_mtime > built for cell in cells)
     if newer:
         say(f"{newer} cells changed after this leaderboard was built: `leaderboard` rebuilds it")
 

@@ -18,9 +18,9 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from numpy.typing import NDArray
 from pytorch_lightning.loggers import Logger, WandbLogger
 
-from benchmark.cell.cell import read_record, update_record
 from benchmark.progress import say
 from benchmark.tracking import wandb_place
+from contract.cell_folder import CellFolder, cell_name
 from lightning_modules.activations import hard_masks, lung_channels
 from lightning_modules.segmenter import Segmenter
 
@@ -42,7 +42,7 @@ def make_tracker(out: Path, identity: Mapping[str, Any]) -> Tracker | None:
     """
     if wandb_place.is_disabled():
         return None
-    run_id = str(read_record(out).get("wandb_id") or uuid.uuid4().hex[:12])
+    run_id = CellFolder(out).record.wandb_id or uuid.uuid4().hex[:12]
     return Tracker(out, run_id, identity)
 
 
@@ -65,7 +65,7 @@ class Tracker(Logger):
     def name(self) -> str:
         """The run's name."""
         cell = self._identity
-        return f"{cell['system']} {cell['protocol']} seed-{cell['seed']}"
+        return cell_name(cell["system"], cell["protocol"], cell["seed"])
 
     @property
     def version(self) -> str:
@@ -76,7 +76,7 @@ class Tracker(Logger):
         if self._logger is None:
             import wandb
 
-            update_record(self._out, wandb_id=self.run_id)
+            CellFolder(self._out).update(wandb_id=self.run_id)
             self._logger = WandbLogger(
                 name=self.name,
                 save_dir=self._out,

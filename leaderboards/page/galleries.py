@@ -20,9 +20,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from contract.cell_folder import CellFolder
+from contract.cell_record import CellRecord
 from contract.errors import DataError
 from contract.words import GALLERY_FORMAT
-from leaderboards.collect import CellRecord
 from leaderboards.page.svg import element, side_by_side
 
 KINDS = ("worst", "median", "best")
@@ -169,7 +170,7 @@ def read_galleries(suite_folder: Path, cells: Iterable[CellRecord]) -> Album:
     found, without = [], []
     reader = _Reader()
     for (system, protocol), cell in lowest.items():
-        folder = suite_folder / "cells" / system / protocol / f"seed-{cell.seed}" / "gallery"
+        folder = CellFolder.of(suite_folder, system, protocol, cell.seed).gallery
         if (folder / "gallery.json").is_file():
             found.append(reader.read(folder, cell))
         else:

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from contract.cell_record import CellRecord
 from contract.rows import CASE_SCHEMA
-from leaderboards.collect import CellRecord
 
 MATRIX = {
     "montgomery": ("montgomery", "montgomery"),

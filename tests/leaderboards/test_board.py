@@ -12,10 +12,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from contract.cell_record import CellRecord
 from contract.errors import DataError
 from contract.rows import CASE_SCHEMA, LEADERBOARD_COLUMNS
 from leaderboards.board import build_leaderboard, protocol_splits
-from leaderboards.collect import CellRecord
 from leaderboards.markdown import PHANTOM_BANNER, Meta, escape, page
 from leaderboards.tables import build
 

@@ -26,9 +26,9 @@ from selenium.webdriver.support.select import Select
 from synthetic_gallery import films, write_galleries
 from synthetic_rows import MATRIX, suite_cells, suite_rows
 
+from contract.cell_record import CellRecord
 from contract.rows import CASE_SCHEMA
 from leaderboards.board import build_leaderboard
-from leaderboards.collect import CellRecord
 from leaderboards.markdown import Meta
 from leaderboards.page import board_tables, figures, pdf, svg
 from leaderboards.page.galleries import read_galleries

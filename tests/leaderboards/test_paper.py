@@ -9,7 +9,7 @@ from importlib.resources import files
 import pandas as pd
 import pytest
 
-from leaderboards.collect import CellRecord
+from contract.cell_record import CellRecord
 from leaderboards.manuscript import bibliography, paper
 from leaderboards.markdown import Meta
 from leaderboards.tables import build

@@ -1,0 +1,112 @@
+"""What ``cell.json`` says of one cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+CellKey = tuple[str, str, int]
+"""System, protocol, seed."""
+
+
+@dataclass(frozen=True)
+class CellRecord:
+    """What a cell's file records of it; what is not known (yet) is None or empty.
+
+    Attributes:
+        system: name.
+        protocol: name.
+        seed: training seed.
+        state: one of ``contract.words.STATES``; empty where nothing is recorded.
+        reason: why it is in this state.
+        suite: name of the suite.
+        config_hash: identity of what was composed.
+        n_train: number of training cases.
+        n_test: number of test cases, over all folds.
+        split_hash: identity of the split, the folds' joined by ``+``.
+        phantom: trained or tested on synthetic data.
+        versions: version by library.
+        commit: git commit of the code.
+        device: device in words.
+        wall_s: wall-clock time over all starts, seconds.
+        parameters: number of the generator's parameters.
+        gpu_hours: wall-clock hours times GPUs; 0 on a CPU.
+        images_per_s: training images a second.
+        peak_memory_mib: peak memory of the device, MiB.
+        external: for masks that another tool predicted, what is known of them (``tool``, ``masks``,
+            the digest of the files, …); None for a cell that was trained here.
+        train_on: training sets, joined by ``+``.
+        test_on: test sets, joined by ``+``.
+        n_validation: number of validation cases.
+        folds: how many folds were tested.
+        tested_epochs: epochs that the tested weights had trained.
+        val_dice: their validation Dice, where it chose them.
+        processes: processes that trained together.
+        threads: CPU threads of a process.
+        precision: of the Trainer, in Lightning's words.
+        host: the machine of the last start.
+        started: the last start, seconds since 1970, as are ``ended`` and ``finished``.
+        ended: when a start ended without finishing the cell.
+        finished: when the cell was done.
+        wandb_id: id of the W&B run, the same over all starts.
+    """
+
+    system: str = ""
+    protocol: str = ""
+    seed: int = 0
+    state: str = ""
+    reason: str | None = None
+    suite: str | None = None
+    config_hash: str | None = None
+    n_train: int | None = None
+    n_test: int | None = None
+    split_hash: str | None = None
+    phantom: bool = False
+    versions: Mapping[str, str] = field(default_factory=dict)
+    commit: str | None = None
+    device: str | None = None
+    wall_s: float | None = None
+    parameters: int | None = None
+    gpu_hours: float | None = None
+    images_per_s: float | None = None
+    peak_memory_mib: float | None = None
+    external: Mapping[str, Any] | None = None
+    train_on: str | None = None
+    test_on: str | None = None
+    n_validation: int | None = None
+    folds: int | None = None
+    tested_epochs: int | None = None
+    val_dice: float | None = None
+    processes: int | None = None
+    threads: int | None = None
+    precision: str | None = None
+    host: str | None = None
+    started: float | None = None
+    ended: float | None = None
+    finished: float | None = None
+    wandb_id: str | None = None
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> CellRecord:
+        """Return the record that a file's content is; keys of other versions are passed over."""
+        known = {name: content[name] for name in NAMES if content.get(name) is not None}
+        return cls(**known)
+
+    @property
+    def key(self) -> CellKey:
+        """System, protocol and seed."""
+        return self.system, self.protocol, self.seed
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the cell's rows are complete."""
+        return self.state == "done"
+
+
+NAMES = tuple(entry.name for entry in fields(CellRecord))
+"""The entries that a record may have."""
+REQUIRED = ("system", "protocol", "seed", "state")
+"""Those that no cell's record lacks."""
+NOTHING = CellRecord()
+"""The record of a cell that left none."""
