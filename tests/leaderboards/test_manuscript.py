@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from importlib.resources import files
+from pathlib import Path
 
 import pandas as pd
 import pytest
+from pypdf import PdfReader
 
 from contract.cell_record import CellRecord
-from leaderboards.manuscript import bibliography, paper
+from leaderboards.board import build_leaderboard
+from leaderboards.manuscript import bibliography
+from leaderboards.manuscript.latex import latex, latex_escape
+from leaderboards.manuscript.methods import methods
+from leaderboards.manuscript.references import DataSets, references
 from leaderboards.markdown import Meta
 from leaderboards.tables import build
 
 RowMaker = Callable[..., pd.DataFrame]
 EVIL = r"100%_of_{x} & \input{y} $z$ #1 ~^"
-DATA = paper.DataSets.of([("montgomery+jsrt", "shenzhen"), (None, "own_films")])
+DATA = DataSets.of([("montgomery+jsrt", "shenzhen"), (None, "own_films")])
 
 
 @pytest.fixture
@@ -34,7 +42,7 @@ def table_lines(text: str) -> list[str]:
 
 
 def test_latex_holds_the_table(table: pd.DataFrame) -> None:
-    header, first, second, third = table_lines(paper.latex(table, Meta("smoke", draws=50)))
+    header, first, second, third = table_lines(latex(table, Meta("smoke", draws=50)))
     assert first.startswith(r"1 & unet~\cite{ronneberger2015} & \textbf{0.9550} [")
     assert r"\textbf{0.9540}" in second
     assert r"\textbf" not in third
@@ -43,8 +51,8 @@ def test_latex_holds_the_table(table: pd.DataFrame) -> None:
 
 
 def test_latex_keeps_names_text(table: pd.DataFrame) -> None:
-    text = paper.latex(table, Meta("smoke", draws=50))
-    assert paper.latex_escape(EVIL) == (
+    text = latex(table, Meta("smoke", draws=50))
+    assert latex_escape(EVIL) == (
         r"100\%\_of\_\{x\} \& \textbackslash{}input\{y\} \$z\$ \#1 "
         r"\textasciitilde{}\textasciicircum{}"
     )
@@ -55,21 +63,51 @@ def test_latex_keeps_names_text(table: pd.DataFrame) -> None:
 
 def test_latex_tells_who_was_not_trained_here(table: pd.DataFrame) -> None:
     elsewhere = CellRecord("scan", "m_to_s", 0, "done", external={"tool": "another"})
-    text = paper.latex(table, Meta("smoke", cells=[elsewhere], draws=50))
+    text = latex(table, Meta("smoke", cells=[elsewhere], draws=50))
     assert "scan (external)" in text and "unet (external)" not in text
+
+
+def test_latex_takes_the_table_and_the_figures_and_nothing_leaves_its_column(
+    make_rows: RowMaker, write_cell: Callable[..., Path]
+) -> None:
+    if shutil.which("pdflatex") is None:
+        pytest.skip("needs the Debian packages texlive-latex-base and texlive-latex-recommended")
+    for name, dice in (("adversarial_attention_unet", 0.95), ("unet", 0.9), (EVIL, 0.8)):
+        rows = make_rows(name, {f"c{k}": dice + k / 100 for k in range(4)}, phantom=True)
+        suite = write_cell(rows.assign(hausdorff95_mm=4.2, assd_mm=1.3), phantom=True)
+    folder = build_leaderboard(suite, draws=20)
+    first, second, *_ = sorted((folder / "figures").glob("*.pdf"))
+    text = [
+        r"\documentclass[twocolumn]{article}",
+        r"\usepackage{booktabs, graphicx}",
+        r"\begin{document}",
+        r"\input{leaderboard.tex}",
+        r"\noindent",
+        *(rf"\includegraphics[width=\columnwidth]{{figures/{f.name}}}" for f in (first, second)),
+        r"\end{document}",
+    ]
+    (folder / "article.tex").write_text("\n".join(text))
+    call = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "article.tex"]
+    done = subprocess.run(call, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:]
+    log = (folder / "article.log").read_text("latin-1")
+    assert "Overfull" not in log and "PDF inclusion" not in log
+    said = "".join(page.extract_text() for page in PdfReader(folder / "article.pdf").pages)
+    assert said.count("PHANTOM DATA") == 3
+    assert "0.9650" in said
 
 
 def test_phantoms_say_so(make_rows: RowMaker) -> None:
     table = build(make_rows("unet", {"c1": 0.9, "c2": 0.8}, phantom=True), draws=20)
     meta = Meta("smoke", draws=20)
-    assert "PHANTOM DATA" in paper.latex(table, meta)
-    assert "PHANTOM DATA" in paper.methods(table, meta, DATA)
+    assert "PHANTOM DATA" in latex(table, meta)
+    assert "PHANTOM DATA" in methods(table, meta, DATA)
 
 
 def test_every_citation_of_the_methods_has_its_entry(table: pd.DataFrame) -> None:
-    text = paper.methods(table, Meta("smoke", draws=50), DATA)
+    text = methods(table, Meta("smoke", draws=50), DATA)
     cited = set(re.findall(r"@(\w+)", text))
-    entries = set(re.findall(r"^@\w+\{(\w+),", paper.references(table, DATA), re.MULTILINE))
+    entries = set(re.findall(r"^@\w+\{(\w+),", references(table, DATA), re.MULTILINE))
     assert {"ronneberger2015", "dai2018", "shiraishi2000", "jaeger2014", "holm1979"} <= cited
     assert cited == entries
     assert "jsrt [@shiraishi2000; @vanginneken2006] and montgomery" in text
