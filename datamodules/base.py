@@ -10,10 +10,11 @@ import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
+from contract.batch import EvaluationBatch, TrainingBatch
 from contract.words import BACKGROUND
 from datamodules.augmentation import Augmentation
 from datamodules.cache import PreparedSet, prepare
-from datamodules.datasets import CaseList, EvaluationSet, TrainingSet, collate
+from datamodules.datasets import CaseList, EvaluationSet, TrainingSet, collate, stack
 from datamodules.digests import Progress, no_progress
 from datamodules.division import DividedProtocol, OpenedSet
 from datamodules.preprocessing import Preprocessing
@@ -110,7 +111,7 @@ class ProtocolDataModule(pl.LightningDataModule):
             for keys in (self.split.validation, self.split.test)
         )
 
-    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+    def train_dataloader(self) -> DataLoader[TrainingBatch]:
         """Joint batches that follow from (seed, epoch), on any number of processes."""
         masks = None
         if self.protocol.shuffle_masks:
@@ -130,9 +131,15 @@ class ProtocolDataModule(pl.LightningDataModule):
         if self.trainer:
             epoch = self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
         sampler = EpochSampler(len(data), self._batch_size, self._seed, epoch, rank, processes)
-        return DataLoader(data, batch_sampler=sampler, collate_fn=collate, **self._loader_options())
+        return DataLoader(
+            data,
+            batch_size=sampler.share,
+            sampler=sampler,
+            collate_fn=stack,
+            **self._loader_options(),
+        )
 
-    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
+    def val_dataloader(self) -> DataLoader[EvaluationBatch]:
         """Validation images, each once over all processes; a scan's slices need not stay together.
 
         With fewer images than processes every process validates all of them, which leaves the
@@ -143,22 +150,28 @@ class ProtocolDataModule(pl.LightningDataModule):
         place = (0, 1) if len(images) < processes else (rank, processes)
         return self._evaluation(self.validation_cases, images, place, references=False)
 
-    def test_dataloader(self) -> DataLoader[dict[str, Any]]:
+    def test_dataloader(self) -> DataLoader[EvaluationBatch]:
         """Test cases with their references, each once and whole over all processes."""
         groups = self.test_cases.groups
         return self._evaluation(self.test_cases, groups, self._place(), references=True)
 
+    def predict_dataloader(self) -> DataLoader[EvaluationBatch]:
+        """Test cases without their references, each once and whole over all processes."""
+        groups = self.test_cases.groups
+        return self._evaluation(self.test_cases, groups, self._place(), references=False)
+
     def _evaluation(
         self, cases: CaseList, groups: Sequence[range], place: tuple[int, int], references: bool
-    ) -> DataLoader[dict[str, Any]]:
+    ) -> DataLoader[EvaluationBatch]:
         data = EvaluationSet(cases, self._preprocessing, self._structures, references)
-        return DataLoader(
+        loader: DataLoader[Any] = DataLoader(
             data,
             batch_size=self._eval_batch_size,
             sampler=ShardSampler(groups, *place),
             collate_fn=collate,
             **self._loader_options(),
         )
+        return loader
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

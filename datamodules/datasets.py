@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from contract.batch import CaseIdentity, EvaluationBatch, TrainingBatch
 from contract.errors import UserError
 from contract.rows import SUBGROUPS
 from datamodules.augmentation import Augmentation
@@ -83,7 +84,7 @@ class CaseList:
         return place - slices.start, len(slices)
 
 
-class TrainingSet(Dataset[dict[str, torch.Tensor]]):
+class TrainingSet(Dataset[TrainingBatch]):
     """Training items, indexed by (index, epoch) so that randomness follows from both.
 
     Args:
@@ -120,7 +121,7 @@ class TrainingSet(Dataset[dict[str, torch.Tensor]]):
     def __len__(self) -> int:
         return len(self._cases)
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, torch.Tensor]:
+    def __getitem__(self, key: tuple[int, int]) -> TrainingBatch:
         """Return ``image (1, H, W)`` and ``target (C, H, W)``, soft where images are mixed."""
         index, epoch = key
         item = self._item(index, epoch)
@@ -130,9 +131,12 @@ class TrainingSet(Dataset[dict[str, torch.Tensor]]):
         share = float(random.beta(self._mixup, self._mixup))
         partner = (index + int(random.integers(1, len(self)))) % len(self)
         other = self._item(partner, epoch)
-        return {name: torch.lerp(other[name], item[name], share) for name in item}
+        return {
+            "image": torch.lerp(other["image"], item["image"], share),
+            "target": torch.lerp(other["target"], item["target"], share),
+        }
 
-    def _item(self, index: int, epoch: int) -> dict[str, torch.Tensor]:
+    def _item(self, index: int, epoch: int) -> TrainingBatch:
         image, planes = self._cases.pixels(index)
         if self._masks is not None:
             planes = self._cases.pixels(self._masks[index])[1]
@@ -176,32 +180,22 @@ class EvaluationSet(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return an item; see ``collate`` for its parts."""
         image, planes = self._cases.pixels(index)
+        case = self._cases.cases[index]
+        at = self._cases.slice_of(index)
+        prepared, place = self._cases.place(index)
+        entry = prepared.entries[place]
+        box = self._preprocessing.box(entry.film_shape)
         item: dict[str, Any] = {
             "image": torch.from_numpy(self._preprocessing.to_range(image)[None]),
             "target": torch.from_numpy(to_channels(planes, self._structures)),
+            "identity": self._identity(case, at),
+            "box": (box.top, box.left, box.height, box.width),
+            "film_shape": entry.film_shape,
         }
-        case = self._cases.cases[index]
-        at = self._cases.slice_of(index)
-        item["identity"] = {
-            "test_on": case.dataset,
-            "case_id": case.case_id if at is None else f"{case.case_id}:{at[0]:04d}",
-            "patient_id": case.patient_id,
-            "reference": "dilated" if self._preprocessing.dilate > 1 else case.reference,
-            "unit": "image" if at is None else "slice",
-            **{name: case.attributes[name] for name in SUBGROUPS if name in case.attributes},
-        }
-        if at is None:
-            item["identity"]["finding"] = case.stratum
-        else:
-            item["identity"] |= {"scan_id": case.case_id, "slice_index": at[0]}
         if self._references:
-            prepared, place = self._cases.place(index)
-            entry = prepared.entries[place]
             references = prepared.reference(place)
             height, width = next(iter(references.values())).shape
-            box = self._preprocessing.box(entry.film_shape)
             item["references"] = references
-            item["box"] = (box.top, box.left, box.height, box.width)
             item["spacing"] = entry.spacing and (
                 entry.spacing[0] * entry.film_shape[0] / height,
                 entry.spacing[1] * entry.film_shape[1] / width,
@@ -214,17 +208,36 @@ class EvaluationSet(Dataset[dict[str, Any]]):
             item["nodules"] = prepared.nodules(place)
         return item
 
+    def _identity(self, case: Case, at: tuple[int, int] | None) -> CaseIdentity:
+        told: dict[str, Any] = {
+            "test_on": case.dataset,
+            "case_id": case.case_id if at is None else f"{case.case_id}:{at[0]:04d}",
+            "patient_id": case.patient_id,
+            "reference": "dilated" if self._preprocessing.dilate > 1 else case.reference,
+            "unit": "image" if at is None else "slice",
+            **{name: case.attributes[name] for name in SUBGROUPS if name in case.attributes},
+        }
+        if at is None:
+            told["finding"] = case.stratum
+        else:
+            told |= {"scan_id": case.case_id, "slice_index": at[0]}
+        return cast("CaseIdentity", told)
 
-def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Stack images and targets to ``(N, C, H, W)``; leave everything else as lists.
 
-    A test batch holds, a case each: ``references`` (structure to boolean ``(h, w)``), ``box``
-    (top, left, height, width of the film inside the network's square), ``spacing`` (mm a pixel of
-    the reference grid, down and along, or None), ``identity`` (the row's first columns),
-    ``nodules`` (identity and boolean ``(h, w)`` mask of each nodule in a slice) and ``scan``: None
-    for films, otherwise ``scan_id``, ``n_slices`` and ``slice_mm``, the mm between slices.
+def stack(items: Sequence[TrainingBatch]) -> TrainingBatch:
+    """Return training items as a batch: images and targets stacked to ``(N, C, H, W)``."""
+    return {
+        "image": torch.stack([item["image"] for item in items]),
+        "target": torch.stack([item["target"] for item in items]),
+    }
+
+
+def collate(items: Sequence[dict[str, Any]]) -> EvaluationBatch:
+    """Return evaluation items as a batch, with references a ``contract.batch.ReferenceBatch``.
+
+    Images and targets are stacked to ``(N, C, H, W)``; everything else becomes a list.
     """
     batch: dict[str, Any] = {key: [item[key] for item in items] for key in items[0]}
     for key in ("image", "target"):
         batch[key] = torch.stack(batch[key])
-    return batch
+    return cast("EvaluationBatch", batch)

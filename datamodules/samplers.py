@@ -1,20 +1,27 @@
-"""Which case goes where: exact batches in training, every case once in testing."""
+"""Which case goes where: exact batches in training, every case once in testing.
+
+Both are PyTorch's ``DistributedSampler`` by kind, so that a plain ``Trainer`` on several processes,
+which puts its own in place of any other sampler (padding with duplicates), leaves them alone and
+tells them the epoch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
-from torch.utils.data import Sampler
+from torch.utils.data import DistributedSampler
 
 from contract.errors import UserError
 
 
-class EpochSampler(Sampler[list[tuple[int, int]]]):
-    """Batches of (index, epoch), the same joint batches on any number of processes.
+class EpochSampler(DistributedSampler[Any]):
+    """Keys (index, epoch), the same joint batches on any number of processes.
 
-    The order is drawn from (seed, epoch). Each process gets its equal share of every joint batch;
-    the last incomplete joint batch is dropped.
+    The order is drawn from (seed, epoch). Each process gets its equal share of every joint batch,
+    share after share: loaded in batches of ``share`` they are the joint batches. The last
+    incomplete joint batch is dropped.
 
     Args:
         cases: number of training cases.
@@ -23,6 +30,9 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
         epoch: the epoch to begin with, on resume the one after the last whole epoch.
         rank: this process.
         processes: number of processes.
+
+    Attributes:
+        share: this process's part of each joint batch, its own batch size.
 
     Raises:
         UserError: if the processes do not divide the batch, or no whole batch fits.
@@ -45,31 +55,22 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
                 "at least one whole batch",
                 "lower batch_size",
             )
-        self._cases, self._batch_size, self._seed = cases, batch_size, seed
-        self._rank, self._processes = rank, processes
-        self.epoch = epoch
-
-    @property
-    def sampler(self) -> EpochSampler:
-        """Where Lightning looks for ``set_epoch``: the sampler of a batch sampler."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning when an epoch begins."""
-        self.epoch = epoch
+        super().__init__(range(cases), processes, rank, shuffle=False, seed=seed)  # type: ignore[arg-type]
+        self._cases, self._batch_size = cases, batch_size
+        self.share = batch_size // processes
+        self.epoch = epoch  # Lightning tells each epoch as it begins (``set_epoch``)
 
     def __len__(self) -> int:
-        return self._cases // self._batch_size
+        return self._cases // self._batch_size * self.share
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.random.default_rng([self._seed, self.epoch]).permutation(self._cases)
-        share = self._batch_size // self._processes
-        for batch in range(len(self)):
-            start = batch * self._batch_size + self._rank * share
-            yield [(int(index), self.epoch) for index in order[start : start + share]]
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self._cases)
+        for start in range(0, len(self) * self.num_replicas, self._batch_size):
+            own = start + self.rank * self.share
+            yield from ((int(index), self.epoch) for index in order[own : own + self.share])
 
 
-class ShardSampler(Sampler[int]):
+class ShardSampler(DistributedSampler[int]):
     """Every item once over all processes: no padding, no duplicates, scans whole and in order.
 
     Args:
@@ -79,6 +80,7 @@ class ShardSampler(Sampler[int]):
     """
 
     def __init__(self, groups: Sequence[range], rank: int, processes: int) -> None:
+        super().__init__(groups, processes, rank, shuffle=False)  # type: ignore[arg-type]
         self._indices = [index for group in groups[rank::processes] for index in group]
 
     def __len__(self) -> int:

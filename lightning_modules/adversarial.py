@@ -13,6 +13,7 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from contract.batch import TrainingBatch
 from lightning_modules.activations import Activation, activate
 from lightning_modules.objectives import AdversarialObjective
 from lightning_modules.segmenter import Segmenter
@@ -117,15 +118,13 @@ class AdversarialSegmenter(Segmenter):
             configured.append(parts)
         return tuple(configured)
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+    def training_step(self, batch: TrainingBatch, batch_idx: int) -> None:
         """Take one generator step, and the critic's turn where it is due."""
         self._seed_step(batch_idx)
         optimizers = self.optimizers()
         optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
-        images, targets = (
-            batch[name].tensor_split(min(self.micro_batches, len(batch["image"])))
-            for name in ("image", "target")
-        )
+        count = min(self.micro_batches, len(batch["image"]))
+        images, targets = batch["image"].tensor_split(count), batch["target"].tensor_split(count)
         parts = list(zip(images, targets, strict=True))
         adversarial = self.adversarial
         fakes = self._generator_step(optimizers[0], parts, adversarial)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from contract.batch import TrainingBatch
 from lightning_modules.activations import Activation
 from lightning_modules.segmenter import Segmenter
 
@@ -53,7 +54,7 @@ class MeanShape(Segmenter):
         """Begin a new sum."""
         self._total, self._images = torch.zeros_like(self.mean, requires_grad=False), 0
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def training_step(self, batch: TrainingBatch, batch_idx: int) -> None:
         """Add the batch's masks."""
         self._total += batch["target"].sum(dim=0)
         self._images += len(batch["target"])

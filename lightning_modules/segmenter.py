@@ -1,11 +1,14 @@
-"""What every system shares: prediction, validation Dice and test rows."""
+"""What every system shares: prediction, validation Dice, test rows and their means."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from itertools import repeat
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pytorch_lightning as pl
@@ -14,7 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import MeanMetric
 
-from contract.arrays import Mask
+from contract.arrays import Mask, Spacing
+from contract.batch import (
+    CaseRow,
+    EvaluationBatch,
+    FilmBox,
+    Prediction,
+    ReferenceBatch,
+    TestedRows,
+)
 from lightning_modules.activations import (
     Activation,
     activate,
@@ -22,12 +33,30 @@ from lightning_modules.activations import (
     hard_masks,
     lung_channels,
 )
+from lightning_modules.case_rows import case_means, from_all_processes
+from lightning_modules.descriptions import (
+    CLASS_PATH,
+    INSTANTIATOR,
+    build,
+    plain_arguments,
+    require_description,
+)
 from lightning_modules.metrics.scans import ScanRows, slice_masks
-from lightning_modules.metrics.scoring import batch_dice, lung_masks, score_case
+from lightning_modules.metrics.scoring import (
+    batch_dice,
+    lung_masks,
+    score_case,
+    structure_masks,
+    to_reference_grid,
+)
 
 
 class Segmenter(pl.LightningModule):
     """Predicts, validates and tests; subclasses say how to train.
+
+    Its checkpoints hold plain values only: weights, and how to build the module anew, as far as
+    that can be told (``hparams``). What was built from a configuration is rebuilt from it; of a
+    module built by hand, plain arguments are kept and the names of all others.
 
     Args:
         structures: names of the output channels in order, ``background`` among them for softmax.
@@ -36,12 +65,80 @@ class Segmenter(pl.LightningModule):
 
     def __init__(self, structures: Sequence[str], activation: Activation) -> None:
         super().__init__()
+        self.hparams.update(plain_arguments(type(self), inspect.currentframe()))
         check_structures(structures, activation)
         self.structures, self.activation = tuple(structures), activation
         self.validation_dice, self.validation_loss = MeanMetric(), MeanMetric()
-        self.case_rows: list[dict[str, Any]] = []
-        """After testing: this process's rows, one a case and structure."""
         self._scans = ScanRows()
+        self._scored: list[CaseRow] = []
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], where: object = "model") -> Self:
+        """Build a module with fresh weights; its checkpoints will hold the configuration.
+
+        The configuration names code to run, so it must be trusted: its classes are imported.
+
+        Args:
+            config: ``class_path`` of such a module and its ``init_args``, as in YAML files.
+            where: the file or key that it comes from, for messages.
+
+        Raises:
+            UserError: if a class cannot be imported or does not take these arguments.
+        """
+        module = build(cls, config, where)
+        module.remember(config)
+        return module
+
+    def remember(self, config: Mapping[str, Any]) -> None:
+        """Keep in checkpoints what this module was built from, in Lightning's own form.
+
+        Args:
+            config: ``class_path`` and ``init_args``, plain values only.
+        """
+        self.hparams.clear()
+        self.hparams.update(deepcopy(dict(config.get("init_args") or {})))
+        self.hparams.update({CLASS_PATH: config["class_path"], "_instantiator": INSTANTIATOR})
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls,
+        checkpoint_path: str | Path,
+        map_location: Any = "cpu",
+        hparams_file: str | Path | None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = True,
+        **kwargs: Any,
+    ) -> Self:
+        """Build the module that a checkpoint describes, with its weights.
+
+        Only tensors and plain values are unpickled. But a description names code to run: the
+        classes in it are imported and built, so load only checkpoints that you trust.
+
+        Args:
+            checkpoint_path: any checkpoint of a cell or of a ``Trainer``.
+            map_location: where its tensors are read to; the module itself is on the CPU.
+            hparams_file: a YAML file of arguments in place of the checkpoint's.
+            strict: whether all weights must fit.
+            weights_only: False would unpickle any object, which can run code.
+            kwargs: arguments of the constructor that replace, or add to, those described; plain
+                values where the module was built from a configuration.
+
+        Raises:
+            UserError: if the file cannot be read, or does not tell how to build the module.
+        """
+        path = Path(checkpoint_path)
+        told = {} if hparams_file else require_description(path, kwargs)
+        if CLASS_PATH not in told:
+            loaded: Self = super().load_from_checkpoint(
+                path, map_location, hparams_file, strict, weights_only, **kwargs
+            )
+            return loaded
+        arguments = {name: told[name] for name in told if not name.startswith("_")} | kwargs
+        module = cls.from_config({"class_path": told[CLASS_PATH], "init_args": arguments}, path)
+        content = torch.load(path, map_location=map_location, weights_only=weights_only)
+        module.on_load_checkpoint(content)
+        module.load_state_dict(content["state_dict"], strict is not False)
+        return module
 
     def logits(self, image: Tensor) -> Tensor:
         """Return logits ``(N, C, H, W)`` for images ``(N, 1, H, W)``."""
@@ -55,7 +152,7 @@ class Segmenter(pl.LightningModule):
         """Return probabilities ``(N, C, H, W)`` in [0, 1]."""
         return activate(self.logits(image), self.activation)
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def validation_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
         """Accumulate the loss and the lungs' Dice per image, at the network's size."""
         logits = self.logits(batch["image"])
         probabilities = activate(logits, self.activation)
@@ -73,39 +170,74 @@ class Segmenter(pl.LightningModule):
             metric.reset()
 
     def on_test_epoch_start(self) -> None:
-        """Forget the rows of an earlier test."""
-        self.case_rows, self._scans = [], ScanRows()
+        """Forget an earlier test."""
+        self._scans, self._scored = ScanRows(), []
 
     def on_test_epoch_end(self) -> None:
-        """Refuse a scan that lacks slices."""
-        self._scans.finish()
+        """Log the means over all cases of all processes, by structure and metric.
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Score each case of the batch on its reference's own grid."""
+        Raises:
+            RuntimeError: if a scan lacks slices.
+        """
+        self._scans.finish()
+        rows, self._scored = from_all_processes(self._scored), []
+        for name, mean in case_means(rows).items():
+            # Equal everywhere, so that the largest is the mean, and its sum is not rounded again.
+            self.log(f"test/{name}", mean, sync_dist=True, reduce_fx="max")
+
+    def test_step(self, batch: ReferenceBatch, batch_idx: int) -> TestedRows:
+        """Score each case of the batch on its reference's own grid; callbacks get the rows."""
         probabilities = self(batch["image"])
         # The flag's rule is for films: slices of a scan may hold as little lung as they like.
         films = all(cell["unit"] == "image" for cell in batch["identity"])
         mirrored = self.mirrored_lungs(batch["image"]) if films else repeat(None)
-        columns = [batch[key] for key in ("target", "references", "box", "spacing")]
+        columns = batch["target"], batch["references"], batch["box"], batch["spacing"]
+        rows: list[CaseRow] = []
         with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
             scored = pool.map(self._score, probabilities, mirrored, *columns)
-            for identity, rows in zip(batch["identity"], scored, strict=True):
-                self.case_rows += [{**identity, **row} for row in rows]
-        self._join_slices(batch, probabilities)
+            for identity, found in zip(batch["identity"], scored, strict=True):
+                rows += [{**identity, **row} for row in found]
+        rows += self._finished_scans(batch, probabilities)
+        # Slices have no part in the means, and a scan has hundreds.
+        self._scored += [row for row in rows if row["unit"] != "slice"]
+        return {"rows": rows}
 
-    def _join_slices(self, batch: dict[str, Any], probabilities: Tensor) -> None:
-        """Add the rows of the scans that end in this batch."""
-        keys = ("identity", "scan", "spacing", "target", "references", "box", "nodules")
+    def _finished_scans(self, batch: ReferenceBatch, probabilities: Tensor) -> list[CaseRow]:
+        """Return the rows of the scans that end in this batch."""
+        rows: list[CaseRow] = []
         for place, scan in enumerate(batch.get("scan", ())):
             if scan is None:
                 continue
-            identity, scan, spacing, target, references, box, nodules = (
-                batch[key][place] for key in keys
-            )
             masks = slice_masks(
-                probabilities[place], target, references, box, self.structures, self.activation
+                probabilities[place],
+                batch["target"][place],
+                batch["references"][place],
+                batch["box"][place],
+                self.structures,
+                self.activation,
             )
-            self.case_rows += self._scans.add(identity, scan, spacing, masks, nodules)
+            spacing, nodules = batch["spacing"][place], batch["nodules"][place]
+            assert spacing is not None  # every scan's is known
+            rows += self._scans.add(batch["identity"][place], scan, spacing, masks, nodules)
+        return rows
+
+    def predict_step(self, batch: EvaluationBatch, batch_idx: int) -> list[Prediction]:
+        """Return each film's or slice's hard masks on its own grid, by the rule that scores them.
+
+        Probabilities are mapped back bilinearly, then thresholded or arg-maxed. A mask takes a
+        byte a pixel of the film: over many films hand them to a callback
+        (``trainer.predict(..., return_predictions=False)``).
+        """
+        predictions: list[Prediction] = []
+        columns = batch["identity"], batch["box"], batch["film_shape"]
+        for probabilities, identity, box, shape in zip(self(batch["image"]), *columns, strict=True):
+            self._require_finite(probabilities)
+            found = structure_masks(
+                to_reference_grid(probabilities, box, shape), self.structures, self.activation
+            )
+            masks = {name: mask.cpu().numpy() for name, (mask, _) in found.items()}
+            predictions.append({"identity": identity, "masks": masks})
+        return predictions
 
     def mirrored_lungs(self, image: Tensor) -> NDArray[np.bool_]:
         """Return the lungs ``(N, H, W)`` predicted for the mirrored images, mirrored back.
@@ -121,11 +253,10 @@ class Segmenter(pl.LightningModule):
         mirrored: Mask | None,
         target: Tensor,
         references: Mapping[str, Mask],
-        box: tuple[int, int, int, int],
-        spacing: tuple[float, float] | None,
-    ) -> list[dict[str, Any]]:
-        if not probabilities.isfinite().all():
-            raise FloatingPointError("the network's output is not finite: its training diverged")
+        box: FilmBox,
+        spacing: Spacing | None,
+    ) -> list[CaseRow]:
+        self._require_finite(probabilities)
         return score_case(
             probabilities,
             target,
@@ -136,3 +267,8 @@ class Segmenter(pl.LightningModule):
             self.activation,
             mirrored,
         )
+
+    @staticmethod
+    def _require_finite(probabilities: Tensor) -> None:
+        if not probabilities.isfinite().all():
+            raise FloatingPointError("the network's output is not finite: its training diverged")

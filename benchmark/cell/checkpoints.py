@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,7 +85,15 @@ class EpochCheckpoint(Checkpoint):
     ) -> None:
         if trainer.is_global_zero:
             dice = self.best_dice if name == "best" else None
-            weights = {"state_dict": module.state_dict(), "epochs": epochs, "val_dice": dice}
+            weights = {
+                "state_dict": module.state_dict(),
+                "epochs": epochs,
+                "val_dice": dice,
+                # What `load_from_checkpoint` needs beside the weights.
+                module.CHECKPOINT_HYPER_PARAMS_KEY: dict(module.hparams),
+                "pytorch-lightning_version": version("pytorch-lightning"),
+            }
+            module.on_save_checkpoint(weights)
             save_atomically(weights, self._folder.weights(name))
 
     def on_save_checkpoint(

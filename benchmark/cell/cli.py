@@ -28,6 +28,7 @@ from benchmark.progress import console  # noqa: E402
 from benchmark.tracking.tracker import Overlays  # noqa: E402
 from contract.cell_folder import CellFolder  # noqa: E402
 from datamodules.base import ProtocolDataModule  # noqa: E402
+from lightning_modules.case_rows import CaseRows  # noqa: E402
 from lightning_modules.segmenter import Segmenter  # noqa: E402
 
 
@@ -83,7 +84,7 @@ class CellCLI(LightningCLI):
         self._checkpoint_every_s = checkpoint_every_s
         self._tracker = tracker
         self.checkpoints = checkpoints or CellFolder(out).checkpoints().path
-        self.meter = Meter()
+        self.meter, self.case_rows = Meter(), CaseRows()
         super().__init__(
             Segmenter,
             ProtocolDataModule,
@@ -99,6 +100,11 @@ class CellCLI(LightningCLI):
         """Add the cell's identity."""
         parser.add_argument("--cell", type=Identity)
 
+    def instantiate_classes(self) -> None:
+        """Build everything; checkpoints will tell what the model was built from."""
+        super().instantiate_classes()
+        self.model.remember(self.config_dump["model"])
+
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Build the Trainer with this project's checkpoints, progress and strategy."""
         given = self._get(self.config_init, "trainer")
@@ -106,6 +112,7 @@ class CellCLI(LightningCLI):
         callbacks: list[pl.Callback] = [
             Reporter(CellFolder(self._out).progress, lines=not console.is_terminal),
             self.meter,
+            self.case_rows,
             EpochCheckpoint(self.checkpoints, cell.config_hash, self._checkpoint_every_s),
         ]
         if under_srun():

@@ -20,7 +20,7 @@ from benchmark.cell.checkpoints import find_resumable, load_weights
 from benchmark.cell.cli import CellCLI, Identity, under_srun
 from benchmark.cell.gallery import Tested, keep_gallery
 from benchmark.cell.ownership import Owner, clear_leftovers
-from benchmark.cell.results import commit, gather_rows, in_order, versions, write_rows
+from benchmark.cell.results import commit, in_order, versions, write_rows
 from benchmark.failures import explain
 from benchmark.progress import say, shown
 from benchmark.start import add_code_folders
@@ -234,9 +234,8 @@ def _train_and_test(
     trainer.strategy.barrier()
     tested = load_weights(module, checkpoint)
     trainer.test(module, datamodule=data, verbose=False)
-    rows = gather_rows(module.case_rows, trainer)
     assert data.split is not None
-    return in_order(rows, data.split), {
+    return in_order(cli.case_rows.rows, data.split), {
         "tested_epochs": tested.get("epochs"),
         "val_dice": tested.get("val_dice"),
         "n_train": len(data.split.train),

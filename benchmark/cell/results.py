@@ -9,21 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pytorch_lightning as pl
-import torch
 
 from contract.cell_folder import CellFolder
 from contract.rows import CASE_SCHEMA
 from datamodules.splits import Split
-
-
-def gather_rows(rows: list[dict[str, Any]], trainer: pl.Trainer) -> list[dict[str, Any]]:
-    """Return the rows of all processes."""
-    if trainer.world_size == 1:
-        return rows
-    parts: list[Any] = [None] * trainer.world_size
-    torch.distributed.all_gather_object(parts, rows)
-    return [row for part in parts for row in part]
 
 
 def in_order(rows: list[dict[str, Any]], split: Split) -> list[dict[str, Any]]:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 import yaml
-from pytorch_lightning.cli import LightningArgumentParser
 from torch import Tensor
 
 from benchmark.cell.checkpoints import load_weights
@@ -223,13 +222,4 @@ def _read_config(path: Path) -> Settings:
 def _build(path: Path, config: Settings) -> Segmenter:
     """Build a cell's module with fresh weights."""
     add_code_folders(config["cell"].get("code_folders", []))
-    parser = LightningArgumentParser(exit_on_error=False)
-    parser.add_lightning_class_args(Segmenter, "model", subclass_mode=True)
-    try:
-        parsed = parser.parse_object({"model": config["model"]})
-        module = parser.instantiate_classes(parsed).model
-    except Exception as error:  # jsonargparse and a user's own network raise many kinds
-        found = f"a model that cannot be built ({str(error).strip().splitlines()[0]})"
-        raise UserError(path, found, "the config of a finished cell", "train it again") from None
-    assert isinstance(module, Segmenter)
-    return module
+    return Segmenter.from_config(config["model"], path)

@@ -20,15 +20,13 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 
 from benchmark.progress import say
 from benchmark.tracking import wandb_place
+from contract.batch import EvaluationBatch
 from contract.cell_folder import CellFolder, cell_name
 from lightning_modules.activations import hard_masks, lung_channels
+from lightning_modules.case_rows import case_means
 from lightning_modules.segmenter import Segmenter
 
 PICTURES_A_BATCH = 4
-MEANS = (
-    "dice", "iou", "nsd", "hausdorff_px", "hausdorff95_px", "assd_px", "hausdorff95_mm", "assd_mm",
-)  # fmt: skip
-"""Metrics whose means a run records."""
 REFERENCE_COLOUR, PREDICTION_COLOUR = (0, 158, 115), (213, 94, 0)
 """Bluish green and vermilion of Okabe and Ito's palette, apart for colour-blind readers too."""
 
@@ -126,7 +124,7 @@ class Tracker(Logger):
         """Record the test's means over cases, by structure, and end the run."""
 
         def write(logger: WandbLogger) -> None:
-            for name, mean in means(rows).items():
+            for name, mean in case_means(rows).items():
                 logger.experiment.summary[f"test/{name}"] = mean
             logger.experiment.finish()
 
@@ -135,16 +133,6 @@ class Tracker(Logger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Leave the run open: testing and further folds go on in it."""
-
-
-def means(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Return ``structure/metric`` means over films and whole scans; scans lack pixel distances."""
-    found: dict[str, list[float]] = {}
-    for row in rows:
-        for metric in MEANS:
-            if row["unit"] != "slice" and row.get(metric) is not None:
-                found.setdefault(f"{row['structure']}/{metric}", []).append(row[metric])
-    return {name: float(np.mean(values)) for name, values in sorted(found.items())}
 
 
 class Overlays(pl.Callback):
@@ -172,7 +160,7 @@ class Overlays(pl.Callback):
         self,
         trainer: pl.Trainer,
         module: pl.LightningModule,
-        batch: dict[str, Any],
+        batch: EvaluationBatch,
         key: str,
     ) -> None:
         tracker = trainer.logger

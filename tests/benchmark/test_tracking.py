@@ -9,7 +9,7 @@ from wandb.proto import wandb_internal_pb2
 from wandb.sdk.internal.datastore import DataStore
 
 from benchmark.cell.fit import fit
-from benchmark.tracking.tracker import draw_comparison, means
+from benchmark.tracking.tracker import draw_comparison
 
 
 def read_run(path):
@@ -92,13 +92,3 @@ def test_an_overlay_shows_both_contours():
     picture = draw_comparison(image, reference, prediction)
     assert tuple(picture[2, 2]) == (0, 158, 115) and tuple(picture[10, 10]) == (213, 94, 0)
     assert tuple(picture[0, 0]) == (0, 0, 0) and tuple(picture[19, 19]) == (255, 255, 255)
-
-
-def test_means_are_over_scans_not_their_slices_and_over_what_is_defined():
-    row = {"structure": "lungs", "dice": 0.5, "hausdorff_px": 3.0, "assd_mm": None}
-    rows = [{**row, "unit": "slice"}, {**row, "unit": "image", "dice": 0.9}]
-    rows.append({"structure": "lungs", "unit": "scan", "dice": 0.7, "assd_mm": 2.0})
-    found = means(rows)
-    assert found == pytest.approx(
-        {"lungs/assd_mm": 2.0, "lungs/dice": 0.8, "lungs/hausdorff_px": 3.0}
-    )

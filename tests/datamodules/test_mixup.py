@@ -110,7 +110,7 @@ def test_both_films_of_a_pair_are_augmented(make_set):
 def test_a_resumed_epoch_has_the_same_batches(open_data):
     def batches(epoch):
         loader = open_data(mixup=0.2).train_dataloader()
-        loader.batch_sampler.set_epoch(epoch)
+        loader.sampler.set_epoch(epoch)
         return [batch["image"] for batch in loader]
 
     straight, resumed, earlier = batches(2), batches(2), batches(1)

@@ -31,7 +31,7 @@ class Data(pl.LightningDataModule):
     def train_dataloader(self):
         trainer = self.trainer
         sampler = EpochSampler(12, 4, 0, 0, trainer.global_rank, trainer.world_size)
-        return DataLoader(RandomPairs(), batch_sampler=sampler)
+        return DataLoader(RandomPairs(), batch_size=sampler.share, sampler=sampler)
 
 
 class Critic(nn.Module):

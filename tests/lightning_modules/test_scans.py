@@ -63,13 +63,14 @@ def rows_of_test(items, batch_size, module=None):
     """The rows of a test in batches of that size."""
     module = module or Seen()
     module.on_test_epoch_start()
+    rows = []
     for start in range(0, len(items), batch_size):
         part = items[start : start + batch_size]
         batch = {key: [item[key] for item in part] for key in part[0]}
         batch |= {key: torch.stack(batch[key]) for key in ("image", "target")}
-        module.test_step(batch, 0)
+        rows += module.test_step(batch, 0)["rows"]
     module.on_test_epoch_end()
-    return module.case_rows
+    return rows
 
 
 def of_unit(rows, unit):
