@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import platformdirs
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
@@ -23,15 +24,27 @@ from datamodules.samplers import EpochSampler, ShardSampler
 from datamodules.sources import Source, open_sources
 from datamodules.splits import Split
 
+DEFAULT_SIZE = 256
+"""Side of the network's square in pixels where no preprocessing is given."""
+
+
+def default_cache() -> Path:
+    """Return the folder for prepared images of this user: ``lungbench`` among the caches.
+
+    That is ``~/.cache`` (or ``$XDG_CACHE_HOME``) on Linux, ``~/Library/Caches`` on macOS.
+    """
+    return platformdirs.user_cache_path("lungbench", appauthor=False)
+
 
 class ProtocolDataModule(pl.LightningDataModule):
     """Batches for a protocol over one or more data sets.
 
     Args:
         root: the data root, which holds the official folders side by side.
-        cache: the folder for prepared images, shared by all cells.
         protocol: which cases train, validate and test.
-        preprocessing: film to network input.
+        cache: the folder for prepared images, which data modules may share; ``default_cache()``
+            if not given.
+        preprocessing: film to network input, a square of 256 pixels in [-1, 1] if not given.
         structures: the network's output channels in order, ``background`` included for softmax.
         batch_size: joint batch size over all processes.
         seed: fixes order and augmentation.
@@ -47,10 +60,10 @@ class ProtocolDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        root: Path,
-        cache: Path,
+        root: Path | str,
         protocol: Protocol,
-        preprocessing: Preprocessing,
+        cache: Path | str | None = None,
+        preprocessing: Preprocessing | None = None,
         structures: Sequence[str] = (BACKGROUND, "lungs"),
         batch_size: int = 8,
         seed: int = 0,
@@ -63,8 +76,9 @@ class ProtocolDataModule(pl.LightningDataModule):
         super().__init__()
         # With fewer test cases than processes some processes have nothing to test.
         self.allow_zero_length_dataloader_with_multiple_devices = True
-        self._root, self._cache = Path(root), Path(cache)
-        self.protocol, self._preprocessing = protocol, preprocessing
+        self._root, self._cache = Path(root), Path(cache or default_cache())
+        self.protocol = protocol
+        self._preprocessing = preprocessing or Preprocessing(size=DEFAULT_SIZE)
         self._structures = tuple(structures)
         self._batch_size, self._eval_batch_size = batch_size, eval_batch_size
         self._seed, self._augmentation, self._workers = seed, augmentation, workers

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from contract.words import BACKGROUND
-from datamodules.augmentation import Augmentation
 from datamodules.base import ProtocolDataModule
 from datamodules.preprocessing import Preprocessing
 from datamodules.protocol import Protocol
@@ -18,34 +15,24 @@ class SingleDataset(ProtocolDataModule):
 
     Args:
         root: the data root.
-        cache: the folder for prepared images.
-        preprocessing: film to network input.
-        structures: the network's output channels in order.
-        batch_size: joint batch size over all processes.
-        seed: fixes order and augmentation.
         held_out: share (below 1) or number of cases kept for testing.
         validation: share or number of the remaining cases that validate.
-        augmentation: random changes of training images, or none.
-        workers: data-loading processes.
+        cache: the folder for prepared images; a folder of the user's if not given.
+        preprocessing: film to network input, a square of 256 pixels in [-1, 1] if not given.
+        settings: further arguments of ``ProtocolDataModule``, such as ``structures``,
+            ``batch_size``, ``seed``, ``augmentation`` and ``workers``.
     """
 
     dataset: ClassVar[str]
 
     def __init__(
         self,
-        root: Path,
-        cache: Path,
-        preprocessing: Preprocessing,
-        structures: Sequence[str] = (BACKGROUND, "lungs"),
-        batch_size: int = 8,
-        seed: int = 0,
+        root: Path | str,
         held_out: float = 0.2,
         validation: float = 0.1,
-        augmentation: Augmentation | None = None,
-        workers: int = 0,
+        cache: Path | str | None = None,
+        preprocessing: Preprocessing | None = None,
+        **settings: Any,
     ) -> None:
         protocol = Protocol((self.dataset,), (self.dataset,), validation, held_out)
-        super().__init__(
-            root, cache, protocol, preprocessing, structures, batch_size, seed, augmentation,
-            workers=workers,
-        )  # fmt: skip
+        super().__init__(root, protocol, cache, preprocessing, **settings)

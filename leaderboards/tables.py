@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from contract.errors import DataError
 from contract.rows import (
+    CASE_SCHEMA,
     LEADERBOARD_COLUMNS,
     LEADERBOARD_SCHEMA,
     METRICS,
@@ -34,6 +37,45 @@ class SplitFacts:
 
     n_train: int | None = None
     split_hash: str | None = None
+
+
+def leaderboard(
+    rows: pd.DataFrame | pa.Table | Path | str | Sequence[Path | str],
+    draws: int = intervals.DRAWS,
+) -> pd.DataFrame:
+    """Return the leaderboard of rows, wherever they come from.
+
+    Args:
+        rows: a frame or table with the columns of ``contract.rows.CASE_SCHEMA``, or the path (or
+            paths) of ``cases.parquet``.
+        draws: number of bootstrap draws.
+
+    Returns:
+        what ``build`` returns.
+
+    Raises:
+        DataError: if a file cannot be read, or a column is missing.
+    """
+    if isinstance(rows, pd.DataFrame | pa.Table):
+        frame: pd.DataFrame = rows.to_pandas() if isinstance(rows, pa.Table) else rows
+    else:
+        paths = [rows] if isinstance(rows, Path | str) else rows
+        frame = pd.concat([_read(Path(path)) for path in paths], ignore_index=True)
+    missing = [name for name in CASE_SCHEMA.names if name not in frame.columns]
+    if missing:
+        raise DataError("rows", f"no column {', '.join(missing)}", "the columns of CASE_SCHEMA")
+    for name in ("system", "protocol", "seed", "phantom"):
+        if frame[name].isna().any():
+            raise DataError(f"rows, column {name}", "an empty value", "a value in every row")
+    return build(frame, draws=draws)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        frame: pd.DataFrame = pq.read_table(path).to_pandas()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(path, str(error), "a cases.parquet", "name the file itself") from None
+    return frame
 
 
 def build(

@@ -11,9 +11,11 @@ import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from contract.batch import TrainingBatch
+from contract.errors import UserError
 from lightning_modules.activations import Activation, activate
 from lightning_modules.objectives import AdversarialObjective
 from lightning_modules.segmenter import Segmenter
@@ -117,6 +119,25 @@ class AdversarialSegmenter(Segmenter):
                 parts["lr_scheduler"] = {"scheduler": build_scheduler(optimizer)}
             configured.append(parts)
         return tuple(configured)
+
+    def on_train_start(self) -> None:
+        """Refuse a strategy that waits for both networks' gradients in every step.
+
+        Raises:
+            UserError: if processes are joined so, and there is a critic.
+        """
+        joined = self.trainer.strategy.model
+        if (
+            self.critic is not None
+            and isinstance(joined, DistributedDataParallel)
+            and not joined.find_unused_parameters
+        ):
+            raise UserError(
+                "Trainer(strategy=…)",
+                "one that waits for the gradients of generator and critic in every step",
+                "one that lets each of them train alone",
+                'Trainer(strategy="ddp_find_unused_parameters_true")',
+            )
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> None:
         """Take one generator step, and the critic's turn where it is due."""

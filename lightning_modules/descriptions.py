@@ -15,7 +15,7 @@ from pytorch_lightning.utilities.parsing import collect_init_args
 
 from contract.errors import UserError
 
-Module = TypeVar("Module", bound=pl.LightningModule)
+Built = TypeVar("Built", bound=pl.LightningModule | pl.LightningDataModule)
 
 CLASS_PATH = "_class_path"
 """Under this key stands the class of a module that was built from a configuration."""
@@ -99,8 +99,8 @@ def require_description(path: Path, given: Collection[str]) -> dict[str, Any]:
     return told
 
 
-def build(kind: type[Module], config: Mapping[str, Any], where: object) -> Module:
-    """Build a module from class paths and plain values, as YAML files state them.
+def build(kind: type[Built], config: Mapping[str, Any], where: object) -> Built:
+    """Build a module, or a DataModule, from class paths and plain values, as YAML files state them.
 
     Args:
         kind: the class that it must be of.
@@ -111,17 +111,17 @@ def build(kind: type[Module], config: Mapping[str, Any], where: object) -> Modul
         UserError: if a class cannot be imported or does not take these arguments.
     """
     parser = LightningArgumentParser(exit_on_error=False)
-    parser.add_lightning_class_args(kind, "model", subclass_mode=True)
+    parser.add_lightning_class_args(kind, "built", subclass_mode=True)
     try:
-        parsed = parser.parse_object({"model": dict(config)})
-        module = parser.instantiate_classes(parsed).model
+        parsed = parser.parse_object({"built": dict(config)})
+        built = parser.instantiate_classes(parsed).built
     except Exception as error:  # jsonargparse and a user's own network raise many kinds
         told = " ".join(line.strip() for line in str(error).strip().splitlines()[:4])
         raise UserError(
             where,
-            f"a model that cannot be built ({told})",
+            f"a {kind.__name__} that cannot be built ({told})",
             "class paths that can be imported, with arguments that they take",
             "mend the configuration, or put the folder of your own classes on PYTHONPATH",
         ) from None
-    assert isinstance(module, kind)
-    return module
+    assert isinstance(built, kind)
+    return built

@@ -9,12 +9,9 @@ from itertools import groupby
 from pathlib import Path
 
 import torch
-import yaml
 from torch import Tensor
 
-from benchmark.cell.checkpoints import load_weights
-from benchmark.planning.library import Settings
-from benchmark.start import add_code_folders
+from benchmark.cell.loading import build_module, load_tested, read_config
 from contract.cell_folder import LAYOUT, CellFolder, cells_of, suite_folders
 from contract.cell_record import CellRecord
 from contract.errors import UserError
@@ -175,12 +172,12 @@ def load_networks(cells: Trained, device: str = "auto") -> Networks:
     modules, preprocessings = [], []
     for folder in cells.folders:
         cell = CellFolder(folder)
-        config = _read_config(cell.config)
+        config = read_config(cell.config)
         tested = config["cell"].get("checkpoint", "best")
         preprocessings.append(Preprocessing(**config["data"]["init_args"]["preprocessing"]))
         for checkpoints in cell.every_checkpoints():
-            module = _build(cell.config, config)
-            _fill(module, checkpoints.weights(tested))
+            module = build_module(cell.config, config)
+            load_tested(module, checkpoints.weights(tested))
             modules.append(module)
     for what, values in (
         ("preprocessing", preprocessings),
@@ -191,14 +188,6 @@ def load_networks(cells: Trained, device: str = "auto") -> Networks:
     return Networks(modules, preprocessings[0], place_of_work)
 
 
-def _fill(module: Segmenter, weights: Path) -> None:
-    try:
-        load_weights(module, weights)
-    except UserError as error:
-        expected, todo = "the weights of this cell's network", "train the cell again"
-        raise UserError(weights, error.found, expected, todo) from None
-
-
 def _find_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -207,19 +196,3 @@ def _find_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without
         found = f"a device that torch cannot use ({str(error).splitlines()[0]})"
         raise UserError(f"--device {name}", found, "auto, cpu, cuda or cuda:<n>") from None
-
-
-def _read_config(path: Path) -> Settings:
-    try:
-        config = yaml.safe_load(path.read_text())
-        _ = config["cell"], config["model"], config["data"]["init_args"]["preprocessing"]
-    except (OSError, TypeError, KeyError, yaml.YAMLError) as error:
-        found = f"no cell's config ({type(error).__name__}: {error})"
-        raise UserError(path, found, "the config.yaml that the cell wrote") from None
-    return dict(config)
-
-
-def _build(path: Path, config: Settings) -> Segmenter:
-    """Build a cell's module with fresh weights."""
-    add_code_folders(config["cell"].get("code_folders", []))
-    return Segmenter.from_config(config["model"], path)

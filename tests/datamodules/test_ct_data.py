@@ -49,7 +49,7 @@ def cache(tmp_path_factory):
 
 def opened(root, cache, **rules):
     protocol = Protocol(("lidc_idri",), ("lidc_idri",), 1, 0.5, **rules)
-    data = ProtocolDataModule(root, cache, protocol, SMALL, ("lungs",), 4)
+    data = ProtocolDataModule(root, protocol, cache, SMALL, ("lungs",), 4)
     data.prepare_data()
     data.setup("test")
     return data
@@ -122,7 +122,7 @@ def test_test_items_are_slices_from_below_with_scan_and_nodules(pristine, cache)
 
 def test_films_carry_no_scan(phantom_root, tmp_path):
     protocol = Protocol(("montgomery",), ("montgomery",), 2, 4)
-    data = ProtocolDataModule(phantom_root, tmp_path, protocol, SMALL, ("lungs",), 4)
+    data = ProtocolDataModule(phantom_root, protocol, tmp_path, SMALL, ("lungs",), 4)
     data.setup("test")
     batch = next(iter(data.test_dataloader()))
     assert batch["scan"] == [None] * len(batch["scan"])
@@ -156,7 +156,7 @@ def test_lung_slices_train_while_all_slices_validate_and_test(pristine, cache):
 
 def test_data_modules_of_single_sets(pristine, cache):
     for module, reference in ((LIDCIDRI, "automatic"), (QINLungCT, "pseudo")):
-        data = module(pristine, cache, SMALL, ("lungs",), 4, held_out=2, validation=1)
+        data = module(pristine, 2, 1, cache, SMALL, structures=("lungs",), batch_size=4)
         data.setup("fit")
         batch = next(iter(data.train_dataloader()))
         assert batch["image"].shape == (4, 1, 32, 32) and batch["target"].shape == (4, 1, 32, 32)

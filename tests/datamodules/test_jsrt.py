@@ -362,7 +362,13 @@ def test_the_heart_has_priority_in_the_target_and_not_in_the_reference(
 
 def test_the_datamodule_divides_jsrt_by_itself(root: Path, tmp_path: Path) -> None:
     structures = ("background", "right_lung", "left_lung", "heart")
-    data = jsrt.JSRT(root, tmp_path / "cache", Preprocessing(size=32), structures, batch_size=2)
+    data = jsrt.JSRT(
+        root,
+        cache=tmp_path / "cache",
+        preprocessing=Preprocessing(size=32),
+        structures=structures,
+        batch_size=2,
+    )
     data.prepare_data()
     data.setup("fit")
     (batch, *_) = data.train_dataloader()
@@ -376,7 +382,7 @@ def test_the_datamodule_tests_every_film_once_over_the_folds(root: Path, tmp_pat
     tested = []
     for fold in range(rule.fold_count):
         data = ProtocolDataModule(
-            root, tmp_path / "cache", rule, Preprocessing(size=32), batch_size=1, fold=fold
+            root, rule, tmp_path / "cache", Preprocessing(size=32), batch_size=1, fold=fold
         )
         data.setup("test")
         tested += [i["case_id"] for b in data.test_dataloader() for i in b["identity"]]
@@ -388,7 +394,7 @@ def test_seeds_train_on_their_draws(root: Path, tmp_path: Path) -> None:
     trained = []
     for seed in range(4):
         data = ProtocolDataModule(
-            root, tmp_path / "cache", rule, Preprocessing(size=32), batch_size=1, seed=seed
+            root, rule, tmp_path / "cache", Preprocessing(size=32), batch_size=1, seed=seed
         )
         data.setup("fit")
         assert data.split is not None

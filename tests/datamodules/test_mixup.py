@@ -23,7 +23,7 @@ def open_data(phantom_root, tmp_path_factory):
     def build(**arguments):
         protocol = Protocol(("montgomery",), ("shenzhen",))
         data = ProtocolDataModule(
-            phantom_root, cache, protocol, SMALL, STRUCTURES, batch_size=4, **arguments
+            phantom_root, protocol, cache, SMALL, STRUCTURES, batch_size=4, **arguments
         )
         data.setup("fit")
         return data

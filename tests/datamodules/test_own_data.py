@@ -398,7 +398,7 @@ def test_own_data_goes_through_a_protocol(
         "alone": Protocol((file,), (file,), 0.2, 0.4),
     }[direction]
     data = ProtocolDataModule(
-        phantom_root, tmp_path / "cache", rule, Preprocessing(size=32), batch_size=2
+        phantom_root, rule, tmp_path / "cache", Preprocessing(size=32), batch_size=2
     )
     data.prepare_data()
     data.setup("fit")

@@ -1,0 +1,81 @@
+"""A finished cell as objects: its module with the tested weights, and its data."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import yaml
+
+from benchmark.cell.checkpoints import load_weights
+from benchmark.planning.library import Settings
+from contract.errors import UserError
+from datamodules.base import ProtocolDataModule
+from lightning_modules.descriptions import build
+from lightning_modules.segmenter import Segmenter
+
+
+def load_cell(folder: Path | str, fold: int = 0) -> tuple[Segmenter, ProtocolDataModule]:
+    """Return a cell's module with the weights that were tested, and its DataModule.
+
+    Args:
+        folder: ``<runs>/<suite>/cells/<system>/<protocol>/seed-<n>``. Its config names code to
+            run, so it must be trusted.
+        fold: which of the protocol's folds.
+
+    Raises:
+        UserError: if the config or the checkpoint is missing or damaged.
+    """
+    folder = Path(folder)
+    path = folder / "config.yaml"
+    config = read_config(path)
+    module = build_module(path, config)
+    fill(module, tested_weights(folder, config, fold))
+    data = config["data"]
+    placed = {**data, "init_args": {**data["init_args"], "fold": fold}}
+    return module, build(ProtocolDataModule, placed, path)
+
+
+def tested_weights(folder: Path, config: Settings, fold: int = 0) -> Path:
+    """Return the file of the weights that a cell's fold was tested with."""
+    place = folder / "checkpoints" / (f"fold-{fold}" if fold else "")
+    return place / f"{config['cell'].get('checkpoint', 'best')}.ckpt"
+
+
+def read_config(path: Path) -> Settings:
+    """Return a cell's config.
+
+    Raises:
+        UserError: if there is none.
+    """
+    try:
+        config = yaml.safe_load(path.read_text())
+        _ = config["cell"], config["model"], config["data"]["init_args"]["preprocessing"]
+    except (OSError, TypeError, KeyError, yaml.YAMLError) as error:
+        found = f"no cell's config ({type(error).__name__}: {error})"
+        raise UserError(path, found, "the config.yaml that the cell wrote") from None
+    return dict(config)
+
+
+def build_module(path: Path, config: Settings) -> Segmenter:
+    """Build a cell's module with fresh weights.
+
+    Raises:
+        UserError: if that cannot be done.
+    """
+    sys.path[:0] = [f for f in config["cell"].get("code_folders", []) if f not in sys.path]
+    module: Segmenter = Segmenter.from_config(config["model"], path)
+    return module
+
+
+def fill(module: Segmenter, weights: Path) -> None:
+    """Load a cell's weights.
+
+    Raises:
+        UserError: if the file is missing, damaged, or of another network.
+    """
+    try:
+        load_weights(module, weights)
+    except UserError as error:
+        expected, todo = "the weights of this cell's network", "train the cell again"
+        raise UserError(weights, error.found, expected, todo) from None
