@@ -99,7 +99,7 @@ def require_description(path: Path, given: Collection[str]) -> dict[str, Any]:
     return told
 
 
-def build(kind: type[Built], config: Mapping[str, Any], where: object) -> Built:
+def build_from_config(kind: type[Built], config: Mapping[str, Any], where: object) -> Built:
     """Build a module, or a DataModule, from class paths and plain values, as YAML files state them.
 
     Args:

@@ -37,7 +37,7 @@ from lightning_modules.case_rows import case_means, from_all_processes
 from lightning_modules.descriptions import (
     CLASS_PATH,
     INSTANTIATOR,
-    build,
+    build_from_config,
     plain_arguments,
     require_description,
 )
@@ -85,7 +85,7 @@ class Segmenter(pl.LightningModule):
         Raises:
             UserError: if a class cannot be imported or does not take these arguments.
         """
-        module = build(cls, config, where)
+        module = build_from_config(cls, config, where)
         module.remember(config)
         return module
 

@@ -39,12 +39,18 @@ def modules() -> dict[str, ast.Module]:
     return found
 
 
-def imported(tree: ast.AST, *, when_loaded: bool = False) -> Iterator[str]:
+def for_type_checkers(node: ast.AST) -> bool:
+    """Tell whether a part of a module is never run."""
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def imported(tree: ast.AST, *, when_loaded: bool = False, ever: bool = False) -> Iterator[str]:
     """Yield the dotted names that a module imports, those of ``from`` with what they take.
 
     Args:
         tree: the module.
         when_loaded: leave out what functions import, and what type checkers alone read.
+        ever: leave out only what type checkers alone read.
     """
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
@@ -52,13 +58,12 @@ def imported(tree: ast.AST, *, when_loaded: bool = False) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"line {node.lineno}: imports are absolute"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif when_loaded and (
-            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-            or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
+        elif ((when_loaded or ever) and for_type_checkers(node)) or (
+            when_loaded and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         ):
             continue
         else:
-            yield from imported(node, when_loaded=when_loaded)
+            yield from imported(node, when_loaded=when_loaded, ever=ever)
 
 
 def public_names(tree: ast.Module) -> Iterator[str]:
@@ -119,7 +124,7 @@ def test_tables_and_contract_know_no_torch(package):
         f"{module} imports {target}"
         for module, tree in modules().items()
         if module.split(".")[0] == package
-        for target in imported(tree)
+        for target in imported(tree, ever=True)
         if target.split(".")[0] in HEAVY
     }
     assert found == set()

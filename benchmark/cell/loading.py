@@ -11,7 +11,7 @@ from benchmark.cell.checkpoints import load_weights
 from benchmark.planning.library import Settings
 from contract.errors import UserError
 from datamodules.base import ProtocolDataModule
-from lightning_modules.descriptions import build
+from lightning_modules.descriptions import build_from_config
 from lightning_modules.segmenter import Segmenter
 
 
@@ -30,10 +30,10 @@ def load_cell(folder: Path | str, fold: int = 0) -> tuple[Segmenter, ProtocolDat
     path = folder / "config.yaml"
     config = read_config(path)
     module = build_module(path, config)
-    fill(module, tested_weights(folder, config, fold))
+    load_tested(module, tested_weights(folder, config, fold))
     data = config["data"]
     placed = {**data, "init_args": {**data["init_args"], "fold": fold}}
-    return module, build(ProtocolDataModule, placed, path)
+    return module, build_from_config(ProtocolDataModule, placed, path)
 
 
 def tested_weights(folder: Path, config: Settings, fold: int = 0) -> Path:
@@ -68,7 +68,7 @@ def build_module(path: Path, config: Settings) -> Segmenter:
     return module
 
 
-def fill(module: Segmenter, weights: Path) -> None:
+def load_tested(module: Segmenter, weights: Path) -> None:
     """Load a cell's weights.
 
     Raises:

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from benchmark.planning.compose import choose_structures, compose
-from benchmark.planning.library import Settings, load, override
+from benchmark.planning.library import Settings, load_settings, override
 from contract.words import STRUCTURES
 from datamodules.augmentation import Augmentation
 from datamodules.preprocessing import Preprocessing
@@ -61,7 +61,7 @@ def system_data(name: str, /, **changes: Any) -> dict[str, Any]:
 
 
 def _compose(name: str, seed: int, changes: Settings) -> Settings:
-    system = override(load("systems", name), changes)
+    system = override(load_settings("systems", name), changes)
     if name.endswith((".yaml", ".yml")) and system["folder"] not in sys.path:
         sys.path.append(system["folder"])  # behind all others, so that nothing there hides them
     structures = system["structures"]
