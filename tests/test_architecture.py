@@ -58,11 +58,9 @@ def imported(tree: ast.AST, *, when_loaded: bool = False, ever: bool = False) ->
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"line {node.lineno}: imports are absolute"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif ((when_loaded or ever) and for_type_checkers(node)) or (
-            when_loaded and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        ):
+        elif (when_loaded or ever) and for_type_checkers(node):
             continue
-        else:
+        elif not (when_loaded and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)):
             yield from imported(node, when_loaded=when_loaded, ever=ever)
 
 
