@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import yaml
 
 from benchmark.cell.checkpoints import load_weights
 from benchmark.planning.library import Settings
+from benchmark.start import add_code_folders
 from contract.errors import UserError
 from datamodules.base import ProtocolDataModule
 from lightning_modules.descriptions import build_from_config
@@ -63,7 +63,7 @@ def build_module(path: Path, config: Settings) -> Segmenter:
     Raises:
         UserError: if that cannot be done.
     """
-    sys.path[:0] = [f for f in config["cell"].get("code_folders", []) if f not in sys.path]
+    add_code_folders(config["cell"].get("code_folders", []))
     module: Segmenter = Segmenter.from_config(config["model"], path)
     return module
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from benchmark.planning.compose import choose_structures, compose
 from benchmark.planning.library import Settings, load_settings, override
+from benchmark.start import add_code_folders
 from contract.words import STRUCTURES
 from datamodules.augmentation import Augmentation
 from datamodules.preprocessing import Preprocessing
@@ -62,8 +62,8 @@ def system_data(name: str, /, **changes: Any) -> dict[str, Any]:
 
 def _compose(name: str, seed: int, changes: Settings) -> Settings:
     system = override(load_settings("systems", name), changes)
-    if name.endswith((".yaml", ".yml")) and system["folder"] not in sys.path:
-        sys.path.append(system["folder"])  # behind all others, so that nothing there hides them
+    if name.endswith((".yaml", ".yml")):
+        add_code_folders([system["folder"]])
     structures = system["structures"]
     if isinstance(structures[0], list):
         system["structures"] = structures[-1]
