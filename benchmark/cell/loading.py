@@ -9,6 +9,7 @@ import yaml
 from benchmark.cell.checkpoints import load_weights
 from benchmark.planning.library import Settings
 from benchmark.start import add_code_folders
+from contract.cell_folder import CellFolder
 from contract.errors import UserError
 from datamodules.base import ProtocolDataModule
 from lightning_modules.descriptions import build_from_config
@@ -26,20 +27,14 @@ def load_cell(folder: Path | str, fold: int = 0) -> tuple[Segmenter, ProtocolDat
     Raises:
         UserError: if the config or the checkpoint is missing or damaged.
     """
-    folder = Path(folder)
-    path = folder / "config.yaml"
-    config = read_config(path)
-    module = build_module(path, config)
-    load_tested(module, tested_weights(folder, config, fold))
+    cell = CellFolder(Path(folder))
+    config = read_config(cell.config)
+    module = build_module(cell.config, config)
+    tested = config["cell"].get("checkpoint", "best")
+    load_tested(module, cell.checkpoints(fold).weights(tested))
     data = config["data"]
     placed = {**data, "init_args": {**data["init_args"], "fold": fold}}
-    return module, build_from_config(ProtocolDataModule, placed, path)
-
-
-def tested_weights(folder: Path, config: Settings, fold: int = 0) -> Path:
-    """Return the file of the weights that a cell's fold was tested with."""
-    place = folder / "checkpoints" / (f"fold-{fold}" if fold else "")
-    return place / f"{config['cell'].get('checkpoint', 'best')}.ckpt"
+    return module, build_from_config(ProtocolDataModule, placed, cell.config)
 
 
 def read_config(path: Path) -> Settings:
