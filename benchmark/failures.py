@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import gc
+import multiprocessing.process
 import re
 import signal
+import sys
 from collections.abc import Iterator
 
 from contract.errors import UserError
@@ -13,9 +16,11 @@ LESS_MEMORY = (
     "use less of it: a smaller batch (--set batch_size=…) or image (--set preprocessing.size=…), "
     "fewer cells at a time (--jobs 1), or a larger machine"
 )
-_NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "alloc_failed",
-              "not enough memory", "is killed by signal: killed")  # fmt: skip
-"""What torch says of it on GPUs and CPUs, and of a data loader's worker that the system killed."""
+_CUDA_NO_MEMORY = 2
+"""CUDA's code for it (``cudaErrorMemoryAllocation``)."""
+_ALLOCATORS = re.compile(r"\bDefaultCPUAllocator\b|\bCU(BLAS|DNN)_STATUS_ALLOC_FAILED\b")
+"""The one place that reads an error's text: for these torch raises a plain ``RuntimeError``, which
+nothing but the name of its allocator, or of the status, tells from any other."""
 
 _DISK = {
     errno.ENOSPC: ("the disk is full", "free some space, or choose another --runs"),
@@ -76,10 +81,31 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_memory(error: BaseException) -> bool:
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    text = str(error).lower()
-    told = isinstance(error, (RuntimeError, OSError)) and any(words in text for words in _NO_MEMORY)
-    return named or told
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, MemoryError):
+        return True
+    torch = sys.modules.get("torch")  # what never was imported has raised nothing
+    if torch is None or not isinstance(error, RuntimeError):
+        return False
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    if isinstance(error, torch.AcceleratorError):
+        return bool(getattr(error, "error_code", None) == _CUDA_NO_MEMORY)
+    return _ALLOCATORS.search(str(error)) is not None or _lost_worker()
+
+
+def _lost_worker() -> bool:
+    """Tell whether a data loader's process was killed, as the system does where memory ends.
+
+    Torch raises a plain ``RuntimeError`` then; the process itself, which nobody hands out, knows.
+    """
+    kill = getattr(signal, "SIGKILL", None)  # Windows has none
+    process = multiprocessing.process.BaseProcess
+    workers = (found for found in gc.get_objects() if issubclass(type(found), process))
+    return kill is not None and any(
+        worker.daemon and worker.pid is not None and worker.exitcode == -kill for worker in workers
+    )
 
 
 def _line(error: BaseException) -> str:

@@ -143,7 +143,7 @@ def find_resumable(folder: Path, config_hash: str) -> tuple[Path | None, bool, l
         try:
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except Exception as error:  # torch raises many kinds for foreign files
-            remarks.append(f"{path.name} {_unreadable(error)}; {following}")
+            remarks.append(f"{path.name} {_unreadable(path, error)}; {following}")
             continue
         if content.get("config_hash") != config_hash:
             remarks.append(f"{path.name} belongs to another configuration; {following}")
@@ -152,11 +152,19 @@ def find_resumable(folder: Path, config_hash: str) -> tuple[Path | None, bool, l
     return None, False, remarks
 
 
-def _unreadable(error: Exception) -> str:
-    if isinstance(error, pickle.UnpicklingError) and "Unsupported" in str(error):
+def _unreadable(path: Path, error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError) and _holds_objects(path):
         return "holds Python objects besides weights, which could run code; none was loaded"
     said = next(iter(str(error).splitlines()), "an empty file")
     return f"does not load ({type(error).__name__}: {said})"
+
+
+def _holds_objects(path: Path) -> bool:
+    """Tell whether a checkpoint names Python objects besides tensors and plain values."""
+    try:
+        return bool(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except Exception:  # torch raises many kinds for damaged or foreign files
+        return False
 
 
 def load_weights(module: pl.LightningModule, path: Path) -> dict[str, Any]:
@@ -171,7 +179,7 @@ def load_weights(module: pl.LightningModule, path: Path) -> dict[str, Any]:
     except Exception as error:  # torch raises many kinds for damaged or foreign files
         raise UserError(
             path,
-            f"a file that {_unreadable(error)}",
+            f"a file that {_unreadable(path, error)}",
             "a checkpoint of this system, holding tensors only",
             "check --checkpoint and --config",
         ) from None

@@ -54,7 +54,8 @@ code=$?
 trap '' USR1
 cat "$told"
 if [ $code -eq 0 ]; then say "done"; exit 0; fi
-# The process that ended first is the cause; srun ends the others by signals.
+# The process that ended first is the cause (srun ends the others by signals), and only srun's
+# words tell which that was.
 first=$(grep -m 1 -o 'task.*: .*' "$told")
 if [[ $code -lt 128 || $first == *"Exited with exit code"* ]]; then
     why=$(tail -n 100 "$cell/log.txt" | grep '^lungbench: ' | tail -n 1)

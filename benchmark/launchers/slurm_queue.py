@@ -132,14 +132,16 @@ def bury_lost(cells: Iterable[Cell], tickets: Mapping[Path, Ticket]) -> None:
 def _squeue(jobs: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Return state and reason of each job that the queue still holds."""
     command = ["squeue", "--noheader", "--array", "--all", "--format=%i|%T|%r"]
-    command.append(f"--jobs={','.join(jobs)}")
-    code, out, error = ask(command)
-    if code != 0 and "Invalid job id" not in error:
+    code, out, error = ask([*command, f"--jobs={','.join(jobs)}"])
+    if code == 1:  # so too where it has forgotten the only job asked for; the whole queue tells
+        code, out, error = ask(command)
+    if code != 0:
         said = error.strip().partition("\n")[0] or f"exit code {code}"
         todo = "ask again later, or where the cluster is; nothing was changed"
         raise UserError("SLURM", f"no answer ({said})", "its queue", todo)
     lines = [line.split("|", 2) for line in out.splitlines() if line.count("|") >= 2]
-    return {job.strip(): (state, why) for job, state, why in lines}
+    told = {job.strip(): (state, why) for job, state, why in lines}
+    return {job: said for job, said in told.items() if job.partition("_")[0] in jobs}
 
 
 def ask(command: Sequence[str]) -> tuple[int, str, str]:

@@ -3,11 +3,14 @@
 import argparse
 import errno
 import json
+import os
 import re
+import signal
 from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmark.cell.cell import Cell
 from benchmark.failures import explain, explain_exit
@@ -237,6 +240,9 @@ def test_the_line_says_what_runs_and_when_all_is_through(tmp_path):
         (OSError(errno.EROFS, "Read-only file system"), "read-only"),
         (ValueError("line one\nline two"), "^ValueError: line one$"),
         (KeyError(), "^KeyError$"),
+        (torch.OutOfMemoryError("Tried to allocate 2.00 GiB."), "asked for 2.00 GiB more"),
+        (OSError(errno.ENOMEM, "spoken otherwise"), "out of memory"),
+        (RuntimeError("our words: out of memory"), "^RuntimeError: our words: out of memory$"),
         (UserError("file", "this", "that"), "^file: found this; expected that$"),
     ],
 )  # fmt: skip
@@ -252,6 +258,22 @@ def test_the_cause_behind_an_error_is_what_counts():
             raise RuntimeError("PytorchStreamWriter failed writing file") from full
     except RuntimeError as error:
         assert explain(error).startswith("the disk is full; free some space")
+
+
+class Killed(torch.utils.data.Dataset):
+    """Its reader dies as by the system's out-of-memory killer."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_data_loader_s_killed_process_is_out_of_memory():
+    with pytest.raises(RuntimeError) as ended:
+        list(torch.utils.data.DataLoader(Killed(), num_workers=1))
+    assert explain(ended.value).startswith("out of memory; use less of it")
 
 
 def test_ends_without_a_word_are_explained():

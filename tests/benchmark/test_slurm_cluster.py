@@ -12,6 +12,8 @@ import yaml
 from cluster import Cluster, missing
 from strangers import write_strangers
 
+from benchmark.launchers.slurm_queue import Submission, look
+
 ROOT = Path(__file__).parents[2]
 HELPERS = ROOT / "tests" / "helpers"
 
@@ -139,7 +141,7 @@ def test_a_disturbed_cluster_gives_the_rows_of_this_machine(
 
 @pytest.mark.slow
 def test_every_end_of_a_process_is_told_from_the_others(
-    cluster, write_suite, phantom_root, tmp_path
+    cluster, write_suite, phantom_root, tmp_path, monkeypatch
 ):
     """The batch script on real nodes; in the place of training stands a script that ends so."""
     names = ("raises", "dies", "begins", "trains")
@@ -175,6 +177,13 @@ def test_every_end_of_a_process_is_told_from_the_others(
     assert "the time limit is near; requeued" in suite.told()
     assert "1 cells taken back" in suite.command("cancel")
     assert suite.cells()["trains"]["state"] == "pending"
+
+    monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+    folder = tmp_path / "long ago" / "slurm" / "1"
+    folder.mkdir(parents=True)
+    Submission(folder, ["cells/a"], ["hash"], arrays=[("99999", 0, 1)]).save()
+    (ticket,) = look(folder.parents[1]).tickets.values()
+    assert ticket.state == "gone"  # alone, it is an error to squeue
 
 
 def busy_seconds() -> float:
