@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import pickletools
 import time
 import zipfile
 from importlib.metadata import version
@@ -162,7 +163,15 @@ def _unreadable(path: Path, error: Exception) -> str:
 def _holds_objects(path: Path) -> bool:
     """Tell whether a checkpoint names Python objects besides tensors and plain values."""
     try:
-        return bool(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+        if zipfile.is_zipfile(path):
+            return bool(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+        with path.open("rb") as file:  # a plain pickle, or several: torch's old format
+            return any(
+                op.name in ("INST", "STACK_GLOBAL")
+                or (op.name == "GLOBAL" and not str(said).startswith(("torch", "collections ")))
+                for _ in range(4)
+                for op, said, _ in pickletools.genops(file)
+            )
     except Exception:  # torch raises many kinds for damaged or foreign files
         return False
 
