@@ -18,7 +18,7 @@ SCRIPT = Path(__file__).parents[1] / "helpers" / "plain_trainer.py"
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
-    """A data root of 21 films, of which 4 test: more on one process than on the other."""
+    """A data root of 25 films, of which 5 test: more on one process than on the other."""
     folder = tmp_path_factory.mktemp("plain")
     write_montgomery(folder / "data", 25, size=64)
     return folder / "data", folder
