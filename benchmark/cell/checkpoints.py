@@ -48,38 +48,73 @@ class EpochCheckpoint(Checkpoint):
     """Saves the whole state at the ends of epochs and the best weights so far.
 
     ``epoch-<n>.ckpt`` resumes training after n epochs; the latest two are kept. ``best.ckpt``
-    holds the weights with the highest validation Dice (the first of equals), ``last.ckpt`` those
-    after the last epoch.
+    holds the weights with the highest validation Dice, ``last.ckpt`` those after the last epoch.
+    With ``after``, ``best`` is chosen among the epochs after so many, the last of equals: those in
+    which a critic plays. Without, among all, the first of equals.
 
     Args:
         folder: where checkpoints lie.
         config_hash: written into each checkpoint; another cell's is not resumed from.
         every_s: seconds that must pass between two saves; the last epoch is always saved.
+        after: number of first epochs that cannot be chosen.
     """
 
-    def __init__(self, folder: Path, config_hash: str, every_s: float = 30.0) -> None:
+    def __init__(
+        self, folder: Path, config_hash: str, every_s: float = 30.0, after: int | None = None
+    ) -> None:
         self._folder, self._config_hash = CheckpointFolder(folder), config_hash
-        self._every_s = every_s
+        self._every_s, self._after = every_s, after
         self._saved_at = time.monotonic()
         self.best_dice, self.best_epoch = -1.0, -1
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuse a training without an epoch that can be chosen, or with one too many.
+
+        Raises:
+            UserError: if it ends before, or its critic joins after the first epoch of choice.
+        """
+        if self._after is None:
+            return
+        epochs = trainer.max_epochs or 0
+        if 0 < epochs <= self._after:
+            raise UserError(
+                "trainer.max_epochs", str(epochs), f"more than {self._after} epochs",
+                "the checkpoint is chosen after them; train longer, or lower pretrain_epochs and "
+                "cell.checkpoint_after",
+            )  # fmt: skip
+        joins = getattr(pl_module, "pretrain_epochs", 0)
+        if getattr(pl_module, "critic", None) is not None and joins > self._after:
+            raise UserError(
+                "cell.checkpoint_after", str(self._after), f"pretrain_epochs, which is {joins}",
+                f"--cell.checkpoint_after={joins}",
+            )  # fmt: skip
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save what is due; the callback runs after schedulers and validation."""
         epochs = trainer.current_epoch + 1
         dice = trainer.callback_metrics.get("val/dice")
-        if dice is not None and float(dice) > self.best_dice:
+        if dice is not None and self._is_better(float(dice), epochs):
             self.best_dice, self.best_epoch = float(dice), epochs
             self._save_weights(trainer, pl_module, "best", epochs)
         complete = is_complete(trainer)
         due = complete or time.monotonic() - self._saved_at >= self._every_s
         if trainer.strategy.broadcast(due):
             if complete:
+                if dice is not None and self.best_epoch < 0:
+                    found = f"a training that stopped early, after {epochs} epochs"
+                    todo = "stop later, or lower pretrain_epochs"
+                    raise UserError(self._folder.path, found, f"more than {self._after}", todo)
                 self._save_weights(trainer, pl_module, "last", epochs)
             trainer.save_checkpoint(self._folder.after(epochs))
             self._saved_at = time.monotonic()
             if trainer.is_global_zero:
                 for old in self._folder.resumable()[2:]:
                     old.unlink(missing_ok=True)
+
+    def _is_better(self, dice: float, epochs: int) -> bool:
+        if self._after is None:
+            return dice > self.best_dice
+        return epochs > self._after and dice >= self.best_dice
 
     def _save_weights(
         self, trainer: pl.Trainer, module: pl.LightningModule, name: CheckpointChoice, epochs: int

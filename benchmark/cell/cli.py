@@ -46,6 +46,8 @@ class Identity:
         config_hash: the hash of what was composed.
         checkpoint: which weights are tested: ``best`` validation Dice, or the ``last`` epoch.
         code_folders: folders of the user's own Python files.
+        checkpoint_after: number of first epochs that ``best`` passes over, since no critic plays
+            in them; None where no critic is in the game.
     """
 
     suite: str
@@ -57,6 +59,7 @@ class Identity:
     config_hash: str = ""
     checkpoint: CheckpointChoice = "best"
     code_folders: list[str] = field(default_factory=list)
+    checkpoint_after: int | None = None
 
 
 class CellCLI(LightningCLI):
@@ -113,7 +116,9 @@ class CellCLI(LightningCLI):
             Reporter(CellFolder(self._out).progress, lines=not console.is_terminal),
             self.meter,
             self.case_rows,
-            EpochCheckpoint(self.checkpoints, cell.config_hash, self._checkpoint_every_s),
+            EpochCheckpoint(
+                self.checkpoints, cell.config_hash, self._checkpoint_every_s, cell.checkpoint_after
+            ),
         ]
         if under_srun():
             callbacks.append(DieAtOnce())

@@ -116,7 +116,7 @@ def planned(given: argparse.Namespace) -> tuple[Plan, Path]:
     root = data_root(given.data_root, given.runs, given.suite)
     plan = make_plan(
         given.suite, given.runs, root, changes(given), given.extra_systems, shown,
-        getattr(given, "protocols", ()),  # score speaks of a single one
+        getattr(given, "protocols", ()), getattr(given, "systems", ()),  # not of score
     )  # fmt: skip
     for notice in plan.notices:
         print(f"lungbench: {notice}", file=sys.stderr)

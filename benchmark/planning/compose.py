@@ -80,7 +80,7 @@ def compose(
         "$structures": list(structures),
         "$size": system["preprocessing"].get("size", 512),
         "$seed": seed,
-        "$epochs": system["trainer"].get("max_epochs"),
+        **epoch_values(system),
     }
     settings = _fill(without_description(system), values)
     model = settings["model"]
@@ -103,12 +103,39 @@ def compose(
         "trainer": settings["trainer"],
         "checkpoint": settings.get("checkpoint", "best"),
     }
+    after = first_epochs_without_critic(settings)
+    if config["checkpoint"] == "best" and after is not None:
+        config["checkpoint_after"] = after
     identity = json.dumps([IDENTITY_FORMAT, config, fingerprint], sort_keys=True)
     return config, hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
 
 
+def epoch_values(system: Settings) -> dict[str, Any]:
+    """Return what ``$epochs`` and ``$half_epochs`` (rounded down) stand for."""
+    epochs = system.get("trainer", {}).get("max_epochs")
+    half = epochs // 2 if isinstance(epochs, int) else epochs
+    return {"$epochs": epochs, "$half_epochs": half}
+
+
+def first_epochs_without_critic(system: Settings) -> int | None:
+    """Return how many epochs come before a critic's, or before those of the pairs beside it.
+
+    A generator that states ``pretrain_epochs`` without a critic is compared with others that have
+    one, and its checkpoint is chosen among the same epochs.
+
+    Args:
+        system: the system's settings.
+
+    Returns:
+        None where there is neither a critic nor ``pretrain_epochs``.
+    """
+    arguments = _fill(system, epoch_values(system)).get("model", {}).get("init_args", {})
+    stated = arguments.get("pretrain_epochs")
+    return int(stated or 0) if stated is not None or arguments.get("critic") else None
+
+
 def _fill(value: Any, values: Mapping[str, Any]) -> Any:
-    """Replace the placeholders ``$classes``, ``$structures``, ``$size``, ``$seed``, ``$epochs``."""
+    """Replace the placeholders, ``$classes``, ``$epochs`` and the others of ``compose``."""
     if isinstance(value, dict):
         return {key: _fill(inner, values) for key, inner in value.items()}
     if isinstance(value, list):

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.cell.cell import Cell
-from benchmark.planning.compose import choose_structures, compose, place, without_description
+from benchmark.planning.compose import (
+    choose_structures,
+    compose,
+    first_epochs_without_critic,
+    place,
+    without_description,
+)
 from benchmark.planning.library import Settings, Suite, load_settings, load_suite, override
 from benchmark.planning.pairs import cross
 from contract.cell_folder import CellFolder
@@ -91,6 +97,7 @@ def make_plan(
     extra_systems: Sequence[str] = (),
     progress: Progress = no_progress,
     wanted: Collection[str] = (),
+    wanted_systems: Collection[str] = (),
 ) -> Plan:
     """Expand a suite.
 
@@ -103,6 +110,8 @@ def make_plan(
         progress: shows the reading of data files.
         wanted: the protocols that are meant, if not all: damaged data of another one is told in
             a notice, and that protocol has no cells.
+        wanted_systems: the systems that are meant, if not all: another one that cannot be trained
+            is told in a notice, and has no cells.
 
     Raises:
         UserError: if a YAML file is wrong.
@@ -131,7 +140,7 @@ def make_plan(
                 raise
             plan.notices.append(f"protocol {name} is left out, its data is damaged: {error}")
             continue
-        _add_cells(plan, plan.grounded[name], root, cache)
+        _add_cells(plan, plan.grounded[name], root, cache, wanted_systems)
     return plan
 
 
@@ -181,11 +190,24 @@ def _strip(overrides: Mapping[str, object], system: Settings) -> dict[str, objec
     return kept
 
 
-def _add_cells(plan: Plan, protocol: GroundedProtocol, root: Path, cache: Path) -> None:
-    for unchanged in plan.systems.values():
-        limited = plan.suite.system_protocols.get(unchanged["name"], (protocol.name,))
+def _add_cells(
+    plan: Plan,
+    protocol: GroundedProtocol,
+    root: Path,
+    cache: Path,
+    wanted_systems: Collection[str],
+) -> None:
+    for name, unchanged in plan.systems.items():
+        limited = plan.suite.system_protocols.get(name, (protocol.name,))
         if protocol.name in limited:
             system = _changed(plan, unchanged, protocol.name)
+            try:
+                _require_adversarial(system)
+            except UserError as error:
+                if not wanted_systems or name in wanted_systems:
+                    raise
+                plan.notices.append(f"{name} {protocol.name} is left out: {error}")
+                continue
             for seed in plan.suite.seeds:
                 plan.cells.append(_cell(plan, system, protocol, seed, root, cache))
 
@@ -210,6 +232,7 @@ def _cell(
         **common,
         "config_hash": digest,
         "checkpoint": config["checkpoint"],
+        "checkpoint_after": config.get("checkpoint_after"),
         "code_folders": [system["folder"]],
     }
     splits = protocol.splits(seed)
@@ -226,3 +249,20 @@ def _cell(
         split_hash=split_hash(splits),
         phantom=protocol.phantom,
     )
+
+
+def _require_adversarial(system: Settings) -> None:
+    """Refuse a training that ends before the epochs among which its weights are chosen.
+
+    Raises:
+        UserError: if it does.
+    """
+    epochs = system.get("trainer", {}).get("max_epochs")
+    before = first_epochs_without_critic(system) or 0
+    if isinstance(epochs, int) and 0 < epochs <= before:
+        raise UserError(
+            f"system {system['name']}, model.init_args.pretrain_epochs",
+            f"{before}, and trainer.max_epochs {epochs}: no epoch in which the critic plays",
+            f"less than {epochs}",
+            "train longer, or --set 'model.init_args.pretrain_epochs?=$half_epochs'",
+        )

@@ -79,7 +79,9 @@ def run(
     """
     started = time.monotonic()
     root = data_root(root, runs, suite)
-    plan = make_plan(suite, runs, root, changes, extra_systems, shown, selection.protocols)
+    plan = make_plan(
+        suite, runs, root, changes, extra_systems, shown, selection.protocols, selection.systems
+    )
     for notice in plan.notices:
         say(notice)
     selected = selection.of(plan)

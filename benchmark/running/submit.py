@@ -190,7 +190,7 @@ def _plan(request: Request) -> tuple[Path, Plan]:
     root = data_root(request.root, request.runs, request.suite).resolve()
     plan = make_plan(
         request.suite, request.runs, root, request.changes, request.extra_systems, shown,
-        request.selection.protocols,
+        request.selection.protocols, request.selection.systems,
     )  # fmt: skip
     for notice in plan.notices:
         say(notice)
