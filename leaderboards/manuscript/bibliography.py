@@ -22,7 +22,7 @@ def entries() -> dict[str, str]:
 
 @cache
 def uses() -> dict[str, Any]:
-    """Keys by name under ``systems``, ``data_sets`` and ``methods``."""
+    """Keys by name under ``systems``, ``data_sets``, ``methods`` and ``parts``."""
     text = files("leaderboards.manuscript").joinpath("bibliography.yaml").read_text("utf-8")
     content: dict[str, Any] = yaml.safe_load(text)
     return content
@@ -56,6 +56,11 @@ def of_method(name: str) -> tuple[str, ...]:
         KeyError: there is no such method.
     """
     return tuple(uses()["methods"][name])
+
+
+def of_part(name: str) -> tuple[str, ...]:
+    """Keys that a class or an argument of a cell's config cites; none where nothing is known."""
+    return tuple(uses()["parts"].get(name, ()))
 
 
 def bibtex(keys: Iterable[str]) -> str:

@@ -12,11 +12,12 @@ from contract.rows import LOWER_IS_BETTER
 from leaderboards import markdown
 from leaderboards.markdown import FLOOR, Meta, number
 from leaderboards.page import figures
-from leaderboards.page.parts import Column, Value, interval_text, known, shown_number
+from leaderboards.page.parts import Column, Value, interval_text, known, shown_number, words
 from leaderboards.page.svg import Axis, spread
 from leaderboards.published import reported
 from leaderboards.statistics import insights
 from leaderboards.statistics.comparisons import PRACTICALLY_EQUAL
+from leaderboards.statistics.generalisation import BETWEEN_NAMES
 
 _SLICE_COLUMNS = [
     Column("Dice, all slices", title="As papers average it; slices without lungs count too"),
@@ -148,11 +149,24 @@ def verdict(gaps: pd.DataFrame, known: Collection[str] = ()) -> dict[str, Any] |
         "system": best["system"],
         "dice": number(best["across"], 3),
         "interval": interval_text(best["across_ci_low"], best["across_ci_high"], 3),
+        "pairs": best["pairs"].split(BETWEEN_NAMES),
+        "hospitals": _sets(best["hospitals"]),
+        "worst": number(best["worst"], 3),
+        "worst_interval": interval_text(best["worst_ci_low"], best["worst_ci_high"], 3),
+        "worst_on": words(best["worst_on"]),
         "gap": None if pd.isna(best["gap"]) else number(abs(best["gap"]), 3),
+        "gap_interval": interval_text(best["gap_ci_low"], best["gap_ci_high"], 3, signed=True),
         "side": "below" if best["gap"] >= 0 else "above",
+        "both_ways": [] if pd.isna(best["gap"]) else _sets(best["both_ways"]),
+        "inside": number(best["inside"], 3),
+        "across_both": number(best["across_both"], 3),
         "left_out": sorted(set(known) - set(gaps["system"])),
         "near": list(near["system"]),
         "floor": None if beaten else number(floor.iloc[0], 3),
         "others": len(others),
         "apart": len(apart),
     }
+
+
+def _sets(names: str) -> list[str]:
+    return [words(name) for name in names.split(BETWEEN_NAMES)]

@@ -29,6 +29,9 @@ def _interval(axis: Axis, low: float, high: float, y: float, class_: str) -> lis
 def gap_plot(gaps: pd.DataFrame) -> Markup | None:
     """Mean Dice on data sets seen in training (ring) and on others (dot), with the gap.
 
+    The gap is over the sets that were met both ways; where these are not all that the dot averages,
+    a small open circle shows the mean on them.
+
     Args:
         gaps: rows of ``generalisation.gaps``.
     """
@@ -42,7 +45,8 @@ def gap_plot(gaps: pd.DataFrame) -> Markup | None:
     ]
     left, width = gutter(systems), 600.0
     right = width - 16 - 6.4 * max((len(said) for said in numbers), default=0)
-    limits = [*gaps["inside"], *gaps["across"], *gaps["across_ci_low"], *gaps["across_ci_high"]]
+    shown = ("inside", "across_both", "across", "across_ci_low", "across_ci_high")
+    limits = [value for name in shown for value in gaps[name]]
     axis = spread(limits, left, right)
     if axis is None:
         return None
@@ -53,7 +57,10 @@ def gap_plot(gaps: pd.DataFrame) -> Markup | None:
     for place, (row, said) in enumerate(zip(records(gaps), numbers, strict=True)):
         y = TOP + ROW * (place + 0.5)
         if math.isfinite(row["inside"]):
-            parts.append(line(axis(row["across"]), y, axis(row["inside"]), y, "link"))
+            parts.append(line(axis(row["across_both"]), y, axis(row["inside"]), y, "link"))
+            if row["both_ways"] != row["hospitals"]:
+                told = f"{row['system']}, the same data sets unseen: {row['across_both']:.4f}"
+                parts.append(circle(axis(row["across_both"]), y, 4, "other", told))
             told = f"{row['system']}, data sets seen in training: {row['inside']:.4f}"
             parts.append(circle(axis(row["inside"]), y, 5, "ring", told))
             parts.append(text(width - 6, y + 4, said, "number", "end"))

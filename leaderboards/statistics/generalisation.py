@@ -1,4 +1,7 @@
-"""Does a system hold on data sets that its training did not see?"""
+"""Does a system hold on data sets that its training did not see?
+
+Means over such sets, and the gap to sets that it saw, which only those met both ways can tell.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,15 @@ from contract.rows import RANKED_UNITS
 from leaderboards.statistics import intervals
 from leaderboards.statistics.intervals import Floats
 
-_SIDES = {True: "inside", False: "across"}
+_MEANS = ("across", "worst", "inside", "across_both", "gap")
 GAP_COLUMNS = (
-    "system", "phantom",
-    *(f"{name}{suffix}" for name in (*_SIDES.values(), "gap")
-      for suffix in ("", "_ci_low", "_ci_high")),
+    "system", "phantom", "pairs", "hospitals",
+    *(f"{name}{suffix}" for name in _MEANS[:2] for suffix in ("", "_ci_low", "_ci_high")),
+    "worst_on", "both_ways",
+    *(f"{name}{suffix}" for name in _MEANS[2:] for suffix in ("", "_ci_low", "_ci_high")),
 )  # fmt: skip
+BETWEEN_NAMES = ", "
+"""Joins names of data sets, and of pairs of them, in one column."""
 
 
 def transfer(cases: pa.Table, systems: Iterable[str] | None = None) -> pd.DataFrame:
@@ -48,12 +54,15 @@ def transfer(cases: pa.Table, systems: Iterable[str] | None = None) -> pd.DataFr
 def gaps(
     cases: pa.Table, transferred: pd.DataFrame, draws: int = intervals.FEWER_DRAWS
 ) -> pd.DataFrame:
-    """Each system's mean Dice on data sets that it trained on and on others, and the gap.
+    """Each system's mean Dice on data sets that it did not train on, and what a new one costs.
 
-    Only systems measured on all pairs of sets that the most widely measured one has are kept,
-    and only test sets met both ways, so that all means are over the same cases; where no
-    test set is met both ways, ``inside`` and ``gap`` are null. Intervals are 95 % percentile
-    intervals over draws of patients and seeds, a data set's patients drawn alike on both sides.
+    Only systems measured on all pairs of sets that the most widely measured one has are kept.
+    ``across`` is over all pairs whose test set was not seen in training: within a test set the mean
+    over its training sets, then the mean over test sets, so that each hospital counts alike;
+    ``worst`` is the lowest of these test sets, ``worst_on``. The gap needs test sets met both ways:
+    ``gap`` is ``inside`` minus ``across_both``, both over those sets alone; null where there are
+    none. Intervals are 95 % percentile intervals over draws of patients and seeds, a data set's
+    patients drawn alike on both sides.
 
     Args:
         cases: rows in ``contract.rows.CASE_SCHEMA``.
@@ -68,16 +77,32 @@ def gaps(
         return pd.DataFrame(columns=list(GAP_COLUMNS))
     systems = sorted(frame["system"].unique())
     drawn = _drawn(cases, frame, draws)
-    found: dict[str, object] = {"system": systems, "phantom": bool(frame["phantom"].iloc[0])}
+    unseen = frame[~frame["within"]]
+    met = frame.groupby("test_on")["within"].nunique()
+    both = frame[frame["test_on"].map(met) == 2]
+    found: dict[str, object] = {
+        "system": systems,
+        "phantom": bool(frame["phantom"].iloc[0]),
+        "pairs": _listed(unseen["pair"]),
+        "hospitals": _listed(unseen["test_on"]),
+        "both_ways": _listed(both["test_on"]) or None,
+    }
+    sides = {"across": unseen, "inside": both[both["within"]],
+             "across_both": both[~both["within"]]}  # fmt: skip
     means: dict[str, Floats] = {}
     samples: dict[str, Floats] = {}
-    for within, name in _SIDES.items():
-        side = frame[frame["within"] == within]
+    for name, side in sides.items():
         of_set = side.groupby(["system", "test_on"])["dice"].mean()
         means[name] = of_set.groupby("system").mean().reindex(systems).to_numpy(np.float64)
         samples[name] = _mean_of_sets(drawn, side, systems, draws)
-    means["gap"] = means["inside"] - means["across"]
-    samples["gap"] = samples["inside"] - samples["across"]
+    of_hospital = unseen.groupby(["system", "test_on"])["dice"].mean().unstack().loc[systems]
+    worst_on = of_hospital.idxmin(axis=1)
+    worst = unseen[unseen["test_on"] == unseen["system"].map(worst_on)]
+    found["worst_on"] = list(worst_on)
+    means["worst"] = of_hospital.min(axis=1).to_numpy(np.float64)
+    samples["worst"] = _mean_of_sets(drawn, worst, systems, draws)
+    means["gap"] = means["inside"] - means["across_both"]
+    samples["gap"] = samples["inside"] - samples["across_both"]
     for name, mean in means.items():
         low, high = intervals.percentile_interval(samples[name])
         found |= {name: mean, f"{name}_ci_low": low, f"{name}_ci_high": high}
@@ -85,8 +110,15 @@ def gaps(
     return table.sort_values(["across", "system"], ascending=[False, True], ignore_index=True)
 
 
+def _listed(names: pd.Series) -> str:
+    return BETWEEN_NAMES.join(sorted(names.unique()))
+
+
 def _compared(transferred: pd.DataFrame) -> pd.DataFrame:
-    """The rows of ``transferred`` that can be compared, with the column ``within``."""
+    """The rows of ``transferred`` that can be compared, with the columns ``pair`` and ``within``.
+
+    None where no system was tested on a set that its training did not see.
+    """
     frame = transferred.assign(pair=transferred["train_on"] + " → " + transferred["test_on"])
     frame["within"] = [
         test in train.split("+")
@@ -98,10 +130,7 @@ def _compared(transferred: pd.DataFrame) -> pd.DataFrame:
     wanted = max(own, key=len)
     frame = frame[frame["system"].isin([name for name, has in own.items() if has >= wanted])]
     frame = frame[frame["pair"].isin(wanted)]
-    both = frame.groupby("test_on")["within"].nunique()
-    if (both == 2).any():
-        return frame[frame["test_on"].map(both) == 2]
-    return frame[~frame["within"]]
+    return frame[:0] if frame["within"].all() else frame
 
 
 def _drawn(cases: pa.Table, frame: pd.DataFrame, draws: int) -> dict[tuple[str, str, str], Floats]:

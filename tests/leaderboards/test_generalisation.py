@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,10 @@ import pyarrow as pa
 import pytest
 
 from contract.rows import CASE_SCHEMA
+from leaderboards.markdown import Meta
 from leaderboards.statistics import generalisation
+from leaderboards.tables import build
+from leaderboards.writers import PAGE, write
 
 RowMaker = Callable[..., pd.DataFrame]
 
@@ -34,8 +39,47 @@ def test_the_gap_compares_the_same_test_sets(make_rows: RowMaker) -> None:
     ]  # fmt: skip
     gaps = gaps_of(measured(make_rows, [(*names, {"c1": dice}) for *names, dice in cells]))
     assert list(gaps["system"]) == ["a"]
-    assert gaps.loc[0, ["inside", "across", "gap"]].tolist() == pytest.approx([0.97, 0.91, 0.06])
+    met = gaps.loc[0, ["inside", "across_both", "gap", "both_ways"]].tolist()
+    assert met == [pytest.approx(0.97), pytest.approx(0.91), pytest.approx(0.06), "m, s"]
     assert gaps.loc[0, ["gap_ci_low", "gap_ci_high"]].tolist() == pytest.approx([0.06, 0.06])
+
+
+ONE_BOTH_WAYS_AND_TWO_ONCE = [
+    ("unet", "jsrt", "jsrt", {"c1": 0.980, "c2": 0.970}),  # seen: 0.975
+    ("unet", "montgomery", "jsrt", {"c1": 0.970, "c2": 0.960}),  # 0.965
+    ("unet", "shenzhen", "jsrt", {"c1": 0.968, "c2": 0.966}),  # 0.967; jsrt unseen: 0.966
+    ("unet", "jsrt", "montgomery", {"c1": 0.940, "c2": 0.950}),  # 0.945
+    ("unet", "shenzhen", "montgomery", {"c1": 0.950, "c2": 0.952}),  # 0.951; montgomery: 0.948
+    ("unet", "jsrt", "shenzhen", {"c1": 0.960, "c2": 0.944}),  # shenzhen: 0.952
+]
+
+
+def test_the_headline_holds_every_unseen_pair_and_each_hospital_alike(make_rows: RowMaker) -> None:
+    """By hand: (0.966 + 0.948 + 0.952) / 3; the gap is jsrt's alone, 0.975 - 0.966."""
+    row = gaps_of(measured(make_rows, ONE_BOTH_WAYS_AND_TWO_ONCE)).iloc[0]
+    assert row["across"] == pytest.approx((0.966 + 0.948 + 0.952) / 3)
+    assert (row["worst"], row["worst_on"]) == (pytest.approx(0.948), "montgomery")
+    assert row["worst_ci_low"] <= row["worst"] <= row["worst_ci_high"]
+    assert row["gap"] == pytest.approx(0.975 - 0.966)
+    assert (row["hospitals"], row["both_ways"]) == ("jsrt, montgomery, shenzhen", "jsrt")
+    assert row["pairs"].split(", ") == [
+        "jsrt → montgomery", "jsrt → shenzhen", "montgomery → jsrt", "shenzhen → jsrt",
+        "shenzhen → montgomery",
+    ]  # fmt: skip
+
+
+def test_the_page_names_the_sets_of_the_mean_and_of_the_gap(
+    make_rows: RowMaker, tmp_path: Path
+) -> None:
+    cases = measured(make_rows, ONE_BOTH_WAYS_AND_TWO_ONCE)
+    text = (write(tmp_path, cases, build(cases, draws=50), Meta("matrix", draws=50))) / PAGE
+    page = text.read_text("utf-8")
+    said = re.sub(r"<[^>]+>", "", page[page.index('<p class="verdict">') :].split("</p>")[0])
+    assert "mean Dice 0.955 [" in said
+    assert "over jsrt, montgomery, shenzhen, each counted alike" in said
+    assert "at the worst of them, montgomery, 0.948 [" in said
+    assert "met both ways (jsrt), that is 0.009 below" in said
+    assert "(0.966 against 0.975)" in said
 
 
 def test_patients_are_drawn_alike_on_both_sides(make_rows: RowMaker) -> None:

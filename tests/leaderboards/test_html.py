@@ -369,7 +369,10 @@ def test_insights_of_a_worked_example(make_rows: Callable[..., pd.DataFrame]) ->
 def gaps_of(**across: float) -> pd.DataFrame:
     rows = [
         {"system": name, "across": dice, "across_ci_low": dice - 0.01,
-         "across_ci_high": dice + 0.01, "gap": 0.02}
+         "across_ci_high": dice + 0.01, "gap": 0.02, "gap_ci_low": 0.01, "gap_ci_high": 0.03,
+         "pairs": "m → s, s → m, s → j", "hospitals": "j, m, s", "worst": dice - 0.04,
+         "worst_ci_low": dice - 0.05, "worst_ci_high": dice - 0.03, "worst_on": "j",
+         "both_ways": "m", "inside": dice + 0.02, "across_both": dice}
         for name, dice in across.items()
     ]  # fmt: skip
     return pd.DataFrame(rows)

@@ -132,6 +132,40 @@ def test_every_entry_is_used_and_every_use_has_an_entry() -> None:
         assert entry.count("{") == entry.count("}"), key
 
 
+WITHOUT_A_NUMBER = {"holm1979", "iakubovskii2019"}
+"""Known to have neither a DOI nor an arXiv id: an old journal's article, a piece of software."""
+
+
+def fields_of(entry: str) -> dict[str, str]:
+    found = re.findall(r"^  (\w+) = \{(.*)\},$", entry, re.MULTILINE)
+    assert len(found) == len(entry.splitlines()) - 2, "one field a line"
+    return dict(found)
+
+
+@pytest.mark.parametrize("key", bibliography.entries())
+def test_every_entry_is_fit_for_a_journal(key: str) -> None:
+    fields = fields_of(bibliography.entries()[key])
+    venue = {"journal", "booktitle", "publisher", "howpublished"} & set(fields)
+    assert {"author", "title", "year"} <= set(fields) and venue
+    assert "others" not in re.split(r" and ", fields["author"])
+    assert not re.search("be checked|complete them|recorded here", bibliography.entries()[key])
+    assert re.fullmatch(r"\d{4}", fields["year"])
+    if key in WITHOUT_A_NUMBER:
+        assert fields["url"].startswith("https://")
+    else:
+        assert re.fullmatch(r"10\.\d{4,}/\S+", fields.get("doi", "")) or re.fullmatch(
+            r"\d{4}\.\d{4,5}", fields.get("eprint", "")
+        )
+    assert ("eprint" in fields) == (fields.get("archiveprefix") == "arXiv")
+
+
+def test_no_work_has_two_entries() -> None:
+    fields = [fields_of(entry) for entry in bibliography.entries().values()]
+    for name in ("doi", "eprint", "title"):
+        said = [entry[name] for entry in fields if name in entry]
+        assert len(said) == len(set(said)), name
+
+
 def test_an_unknown_key_is_an_error() -> None:
     with pytest.raises(KeyError, match="nobody"):
         bibliography.bibtex(["nobody"])
