@@ -28,7 +28,11 @@ def add(commands: Commands) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 [auto]")
     parser.add_argument(
         "--bits", type=int, choices=range(9, 17), metavar="N",
-        help="significant bits of 16-bit PNG and TIFF files [12 where all values are below 4096]",
+        help="significant bits of 16-bit PNG and TIFF files [those that the file's values need]",
+    )  # fmt: skip
+    parser.add_argument(
+        "--force", action="store_true",
+        help="segment DICOM files too that are no frontal film of a chest by their header",
     )  # fmt: skip
 
     text = "a local web page that segments one film at a time, on this machine only"
@@ -46,7 +50,8 @@ def _predict(given: argparse.Namespace, extra: Sequence[str]) -> int:
         cells = trained(given.cells)
     else:
         cells = choose_cells(given.runs, given.suite, given.system, given.protocol)
-    return 1 if predict(cells, given.images, given.out, given.device, given.bits) else 0
+    failed = predict(cells, given.images, given.out, given.device, given.bits, given.force)
+    return 1 if failed else 0
 
 
 def _serve(given: argparse.Namespace, extra: Sequence[str]) -> int:

@@ -19,8 +19,9 @@ from benchmark.progress import say, shown
 from contract.errors import DataError, UserError
 from contract.files import write_atomically
 from contract.machine import cores
+from datamodules.sources.dicom.objects import NoFilmError
 from datamodules.sources.files import DICOM_ENDINGS
-from datamodules.sources.films import FORMATS, Film, has_dicom_mark, read_film
+from datamodules.sources.films import FORMATS, Film, is_dicom, read_film
 from datamodules.sources.own_data import PICTURE_ENDINGS
 
 PREDICTIONS_TABLE = "predictions.csv"
@@ -28,6 +29,16 @@ AT_ONCE = 4
 """Films that are read, mapped back and written at a time; networks take one at a time."""
 
 TableRow = dict[str, Any]
+PASSED_OVER = "passed over"
+"""The key of a row that stands for no film, with what the file is."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How films are read: see ``read_film``."""
+
+    bits: int | None
+    force: bool
 
 
 @dataclass(frozen=True)
@@ -46,13 +57,19 @@ class Job:
 
 
 def predict(
-    cells: Trained, images: Path, out: Path, device: str = "auto", bits: int | None = None
+    cells: Trained,
+    images: Path,
+    out: Path,
+    device: str = "auto",
+    bits: int | None = None,
+    force: bool = False,
 ) -> int:
     """Segment every film below a folder and write what was found.
 
     ``out/masks/<structure>/<name>.png`` are masks of 0 and 255 at the film's resolution,
     ``out/overlays/<name>.jpg`` pictures to look at, ``out/predictions.csv`` a line for each film.
-    A film that cannot be read is reported in the table and the others go on.
+    A film that cannot be read is reported in the table and the others go on. DICOM objects that
+    hold no picture (reports, a DICOMDIR) are passed over.
 
     Args:
         cells: the trained cells that predict.
@@ -60,6 +77,7 @@ def predict(
         out: the folder to write.
         device: a torch device, or ``auto``.
         bits: significant bits of 16-bit pictures, see ``datamodules.sources.films``.
+        force: segment DICOM files too that are no frontal film of a chest by their header.
 
     Returns:
         How many films failed.
@@ -74,15 +92,23 @@ def predict(
     rows: list[TableRow] = []
     pool = ThreadPoolExecutor(min(AT_ONCE, cores()))
     try:
-        done = pool.map(lambda job: _one(job, networks, cells, out, bits), jobs)
+        reading = Reading(bits, force)
+        done = pool.map(lambda job: _one(job, networks, cells, out, reading), jobs)
         for row in shown(done, len(jobs), "segmenting"):
             assert isinstance(row, dict)
+            if PASSED_OVER in row:
+                say(f"passed over {row['file']}: {row[PASSED_OVER]}")
+                continue
             rows.append(row)
             if row["error"]:
                 say(f"FAILED {row['file']}: {row['error']}")
+            elif row["remarks"]:
+                say(f"{row['file']}: {row['remarks']}")
     finally:
         pool.shutdown(cancel_futures=True)
         write_predictions(out / PREDICTIONS_TABLE, rows, networks)
+    if not rows:
+        raise UserError(images, "no film", f"files of {FORMATS}", "check --images")
     failed = sum(bool(row["error"]) for row in rows)
     flagged = sum(row.get("flagged") is True for row in rows)
     say(
@@ -151,17 +177,20 @@ def _may_be_film(path: Path) -> bool:
         return True
     # Names that scanners give, such as IM0001 or 1.2.840.113, have no ending to go by.
     try:
-        return path.is_file() and has_dicom_mark(path)
+        return path.is_file() and is_dicom(path)
     except DataError:
         return False
 
 
-def _one(job: Job, networks: Networks, cells: Trained, out: Path, bits: int | None) -> TableRow:
+def _one(job: Job, networks: Networks, cells: Trained, out: Path, reading: Reading) -> TableRow:
     """Segment one film, write its files and return its line of the table."""
     row: TableRow = {"file": readable(job.file), "system": cells.system, "error": ""}
     try:
-        film = read_film(job.path, bits)
+        film = read_film(job.path, reading.bits, reading.force)
         found = segment(networks, film)
+    except NoFilmError as error:
+        _remove_results(job, out)
+        return row | {PASSED_OVER: error.found}
     except DataError as error:
         _remove_results(job, out)  # of an earlier call, which would belie the table
         return row | {"error": without_place(error)}
@@ -214,8 +243,9 @@ def table_row(film: Film, found: Segmentation) -> TableRow:
         "disagreement": found.mirrored,
         "disagreement_networks": found.networks,
         "components": found.quality.components,
-        "flagged": found.quality.flagged,
-        "reasons": "; ".join(found.quality.reasons),
+        "flagged": found.quality.flagged or bool(film.doubts),
+        "reasons": "; ".join((*film.doubts, *found.quality.reasons)),
+        "remarks": "; ".join(film.remarks),
     }
 
 
@@ -226,7 +256,14 @@ def write_predictions(path: Path, rows: Sequence[TableRow], networks: Networks) 
     columns = ["file", "system", "output", "height", "width", "spacing_row", "spacing_col"]
     columns += [f"{name}_area_{unit}" for name in structures for unit in ("px", "mm2")]
     columns += ["cardiothoracic_ratio"] if "heart" in structures else []
-    columns += ["disagreement", "disagreement_networks", "components", "flagged", "reasons"]
+    columns += [
+        "disagreement",
+        "disagreement_networks",
+        "components",
+        "flagged",
+        "reasons",
+        "remarks",
+    ]
     text = io.StringIO()
     writer = csv.DictWriter(text, [*columns, "error"], restval="", lineterminator="\n")
     writer.writeheader()

@@ -135,7 +135,7 @@ def _read_upload(uploads: list[FileStorage]) -> Film:
         path = Path(folder) / "upload"
         uploads[0].save(path)
         try:
-            return read_film(path)
+            return read_film(path, force=True)
         except DataError as error:
             raise UnsupportedMediaType(f"Not a readable film: {without_place(error)}.") from None
 
@@ -157,8 +157,9 @@ def describe_result(cells: Trained, film: Film, found: Segmentation) -> dict[str
         "disagreement": found.mirrored,
         "disagreement_networks": found.networks,
         "components": found.quality.components,
-        "flagged": found.quality.flagged,
-        "reasons": found.quality.reasons,
+        "flagged": found.quality.flagged or bool(film.doubts),
+        "reasons": [*film.doubts, *found.quality.reasons],
+        "remarks": film.remarks,
         "film": _address("jpeg", as_jpeg(paint_structures(film.pixels, {}))),
         "overlay": _address("jpeg", as_jpeg(paint_structures(film.pixels, found.masks))),
         "masks": {name: _address("png", as_png(mask)) for name, mask in found.masks.items()},

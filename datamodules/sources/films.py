@@ -1,4 +1,7 @@
-"""A user's chest film from any file: PNG, JPEG, TIFF, BMP or DICOM, told apart by content."""
+"""A user's chest film from any file: PNG, JPEG, TIFF, BMP or DICOM, told apart by content.
+
+Training, scoring, ``predict`` and ``serve`` read films here, so all see the same pixels.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,10 @@ from numpy.typing import NDArray
 
 from contract.arrays import Spacing
 from contract.errors import DataError
-from datamodules.sources.dicom import read_dicom, read_film_header
-from datamodules.sources.files import DICOM_ENDINGS, read_deep_pixels
+from datamodules.sources.dicom.film import read_dicom_film
+from datamodules.sources.dicom.objects import DICOM_MARK, looks_like_dicom
+from datamodules.sources.files import DICOM_ENDINGS
+from datamodules.sources.pictures import read_picture
 
 SMALLEST_SIDE = 32
 """A side of fewer pixels shows no chest."""
@@ -39,10 +44,16 @@ class Film:
         pixels: grey values ``(H, W)`` in 0..255, bone bright, turned as viewers turn it.
         spacing: mm from one pixel to the next, down and along, where the file states it (only
             DICOM headers are believed: a PNG's or JPEG's resolution is that of printing).
+        bits: significant bits of deeper pixels, where the file's values alone tell them.
+        remarks: what a user should know of how it was read.
+        doubts: why a user should look at it, whatever its mask.
     """
 
     pixels: NDArray[np.uint8]
     spacing: Spacing | None
+    bits: int | None = None
+    remarks: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -50,24 +61,29 @@ class Film:
         return (self.pixels.shape[0], self.pixels.shape[1])
 
 
-def has_dicom_mark(path: Path) -> bool:
-    """Tell whether a file has DICOM's mark.
+def is_dicom(path: Path) -> bool:
+    """Tell whether a file is DICOM, by its content or else its name.
 
     Raises:
         DataError: if the file cannot be read.
     """
-    return _head(path)[128:] == b"DICM"
+    head = _head(path)
+    if head.startswith(_PICTURES) and head[128:] != DICOM_MARK:  # a file may begin as both do
+        return False
+    return looks_like_dicom(head) or path.suffix.lower() in DICOM_ENDINGS
 
 
-def read_film(path: Path, bits: int | None = None) -> Film:
+def read_film(path: Path, bits: int | None = None, force: bool = False) -> Film:
     """Read a film, whatever its file is called.
 
     Args:
         path: the file.
-        bits: significant bits of 16-bit PNG and TIFF files; unless told, 12 for a file that stays
-            below 4096 and 16 for others.
+        bits: significant bits of PNG and TIFF files of more than 8 bits; unless told, the first of
+            8, 10, 12, 14 and 16 that holds nearly all values.
+        force: read DICOM files too that are no frontal film of a chest by their header.
 
     Raises:
+        NoFilmError: if the file is a DICOM object without pixels.
         DataError: if the file is empty, damaged, too small, too large or of another kind.
     """
     head = _head(path)
@@ -76,18 +92,25 @@ def read_film(path: Path, bits: int | None = None) -> Film:
         raise DataError(path, "an empty file", f"a film as {FORMATS}", "export it again")
     if other is not None:
         raise DataError(path, other, f"a film as {FORMATS}", "unpack or convert it")
-    if head[128:] == b"DICM" or path.suffix.lower() in DICOM_ENDINGS:
-        film = Film(read_dicom(path), read_film_header(path).spacing)
+    if is_dicom(path):
+        film = _from_dicom(path, force)
     elif head.startswith(_PICTURES):
-        pixels = read_deep_pixels(path, twelve_bits=bits is None, bits=bits, upright=True)
-        film = Film(pixels, None)
+        pixels, found = read_picture(path, bits)
+        film = Film(pixels, None, found if bits is None else None)
     else:
-        found = f"a file of another kind (it begins with {head[:8]!r})"
-        raise DataError(path, found, f"a film as {FORMATS}", "export or convert it")
+        found_kind = f"a file of another kind (it begins with {head[:8]!r})"
+        raise DataError(path, found_kind, f"a film as {FORMATS}", "export or convert it")
     if min(film.shape) < SMALLEST_SIDE:
-        found = f"{film.shape[1]}×{film.shape[0]} pixels"
-        raise DataError(path, found, f"sides of at least {SMALLEST_SIDE}", "choose a chest film")
+        found_size = f"{film.shape[1]}×{film.shape[0]} pixels"
+        expected = f"sides of at least {SMALLEST_SIDE}"
+        raise DataError(path, found_size, expected, "choose a chest film")
     return film
+
+
+def _from_dicom(path: Path, force: bool) -> Film:
+    read = read_dicom_film(path, force)
+    remarks, doubts = ((text,) if text else () for text in (read.turned, read.doubt))
+    return Film(read.pixels, read.header.spacing, read.bits, remarks, doubts)
 
 
 def _head(path: Path) -> bytes:

@@ -20,10 +20,9 @@ whose names fit the pattern and whose endings are ``.png .jpg .jpeg .tif .tiff .
 count; each image needs its mask, each mask its image, and the table, where there is one, a line
 for each of them.
 
-**Images.** 8-bit files are taken as they are, colours by their luma. 16-bit PNG and TIFF files are
-scaled by the full range of 16 bits, or of ``bits``. DICOM files are shown by their VOI table or
-first window, otherwise by the full range of their stored bits; MONOCHROME1 is inverted. Images must
-show bone bright.
+**Images** are read as ``predict`` reads them (``datamodules.sources.films``), turned upright where
+a file says how; masks must be upright too. 16-bit PNG and TIFF files are scaled by the range of
+``bits``, or of the bits that nearly all of their values need. Images must show bone bright.
 
 **Masks** have their image's size. Without ``labels`` they are binary: nonzero in 0/1 files, above
 127 otherwise. With ``labels`` they are lossless, and values that no structure claims are
@@ -53,14 +52,9 @@ from contract.arrays import Spacing
 from contract.errors import DataError
 from contract.words import STRUCTURES
 from datamodules.sources.base import Case, Source, check_sides, read_marker
-from datamodules.sources.dicom import FilmHeader, read_dicom, read_film_header
-from datamodules.sources.files import (
-    DICOM_ENDINGS,
-    list_files,
-    read_deep_pixels,
-    read_labels,
-    read_mask,
-)
+from datamodules.sources.dicom import FilmHeader, read_film_header
+from datamodules.sources.files import DICOM_ENDINGS, list_files, read_labels, read_mask
+from datamodules.sources.films import Film, is_dicom, read_film
 from datamodules.sources.own_description import read_description
 from datamodules.sources.own_table import CaseEntry, read_case_table
 
@@ -155,7 +149,7 @@ class OwnData(Source):
 
     def _case(self, case_id: str, masks: Mapping[str, Path], row: CaseEntry) -> Case:
         image = self._images[case_id]
-        header = read_film_header(image) if image.suffix.lower() in DICOM_ENDINGS else FilmHeader()
+        header = read_film_header(image) if is_dicom(image) else FilmHeader()
         files: dict[str, tuple[Path, ...]]
         if "" in masks:
             files = dict.fromkeys(self.structures, (masks[""],))
@@ -176,14 +170,20 @@ class OwnData(Source):
         )
 
     def read_image(self, case: Case) -> NDArray[np.uint8]:
-        """Return the image as grey values ``(H, W)`` in 0..255; see the module.
+        """Return the image as grey values ``(H, W)`` in 0..255; see ``read_film``.
 
         Raises:
             DataError: if the file is damaged or of an unknown kind.
         """
-        if case.image.suffix.lower() in DICOM_ENDINGS:
-            return read_dicom(case.image)
-        return read_deep_pixels(case.image, bits=self._about.bits)
+        return self.read_film(case).pixels
+
+    def read_film(self, case: Case) -> Film:
+        """Return the image as ``predict`` reads it, with what is to be said of it.
+
+        Raises:
+            DataError: if the file is damaged or of an unknown kind.
+        """
+        return read_film(case.image, self._about.bits, force=True)
 
     def read_masks(self, case: Case, shape: tuple[int, int]) -> dict[str, NDArray[np.bool_]]:
         """Return each structure's mask ``(H, W)``; single structures may be empty.

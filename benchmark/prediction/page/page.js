@@ -90,6 +90,7 @@ function numbers(answer) {
   const between = answer.disagreement_networks;
   if (between !== null) rows.push(["disagreement between networks", between.toFixed(3)]);
   rows.push(["connected parts of the lungs", String(answer.components)]);
+  for (const remark of answer.remarks) rows.push(["reading", remark]);
   rows.push(["system", answer.system]);
   return rows;
 }
