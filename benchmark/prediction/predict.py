@@ -34,7 +34,7 @@ PASSED_OVER = "passed over"
 
 
 @dataclass(frozen=True)
-class Reading:
+class FilmReading:
     """How films are read: see ``read_film``."""
 
     bits: int | None
@@ -92,7 +92,7 @@ def predict(
     rows: list[TableRow] = []
     pool = ThreadPoolExecutor(min(AT_ONCE, cores()))
     try:
-        reading = Reading(bits, force)
+        reading = FilmReading(bits, force)
         done = pool.map(lambda job: _one(job, networks, cells, out, reading), jobs)
         for row in shown(done, len(jobs), "segmenting"):
             assert isinstance(row, dict)
@@ -182,7 +182,7 @@ def _may_be_film(path: Path) -> bool:
         return False
 
 
-def _one(job: Job, networks: Networks, cells: Trained, out: Path, reading: Reading) -> TableRow:
+def _one(job: Job, networks: Networks, cells: Trained, out: Path, reading: FilmReading) -> TableRow:
     """Segment one film, write its files and return its line of the table."""
     row: TableRow = {"file": readable(job.file), "system": cells.system, "error": ""}
     try:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from datamodules.sources.depths import count_values, look_up, significant_bits, usual_ends
 from datamodules.sources.dicom.objects import (
-    items,
-    number,
-    numbers,
-    text,
-    whole_number,
-    whole_numbers,
+    integer_of,
+    integers_of,
+    items_of,
+    number_of,
+    numbers_of,
+    text_of,
 )
 from datamodules.sources.dicom.pixels import Stored
 
@@ -32,7 +32,7 @@ LEAST_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class Table:
+class LookupTable:
     """A lookup table of a header.
 
     Attributes:
@@ -48,7 +48,7 @@ class Table:
     def __call__(self, values: Values) -> Values:
         """Return what values become."""
         place = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1)
-        return self.entries[place.astype(np.int64)]
+        return np.asarray(self.entries[place.astype(np.int64)])
 
 
 def show(film: Dataset, stored: Stored) -> tuple[NDArray[np.uint8], int | None]:
@@ -91,10 +91,10 @@ def _values(stored: Stored, counts: NDArray[np.int64]) -> Values:
 
 def _padding(film: Dataset, stored: Stored) -> NDArray[np.bool_]:
     """Return which patterns are no part of the picture."""
-    stated = whole_numbers(film, "PixelPaddingValue")
+    stated = integers_of(film, "PixelPaddingValue")
     inside = np.zeros(1 << 16, bool)
     if stated:
-        ends = [stated[0], whole_number(film, "PixelPaddingRangeLimit", stated[0])]
+        ends = [stated[0], integer_of(film, "PixelPaddingRangeLimit", stated[0])]
         if stored.signed:
             ends = [end - ((end >> 15) << 16) for end in ends]
         inside[np.arange(min(ends), max(ends) + 1) & 0xFFFF] = True
@@ -108,11 +108,14 @@ def _modality(
     beyond = values[counts > 0].max() >= 1 << stored.bits
     bits = stored.allocated if beyond else stored.bits
     ends = (-(1 << bits - 1), (1 << bits - 1) - 1) if stored.signed else (0, (1 << bits) - 1)
-    for item in items(film, "ModalityLUTSequence"):
+    for item in items_of(film, "ModalityLUTSequence"):
         table = _table(item, stored.signed)
         if table is not None:
             return table(values), (0, (1 << table.bits) - 1)
-    slope, intercept = number(film, "RescaleSlope", 1) or 1, number(film, "RescaleIntercept", 0)
+    slope, intercept = (
+        number_of(film, "RescaleSlope", 1) or 1,
+        number_of(film, "RescaleIntercept", 0),
+    )
     low, high = sorted(end * slope + intercept for end in ends)
     if stored.signed and slope > 0 and (values[counts > 0] >= 0).all():
         low = intercept
@@ -143,12 +146,12 @@ def _voi(film: Dataset, values: Values, counts: NDArray[np.int64]) -> Values | N
     What would show all of a film that varies as one grey value is passed over.
     """
     present = values[counts > 0]
-    for item in items(film, "VOILUTSequence"):
+    for item in items_of(film, "VOILUTSequence"):
         table = _table(item, bool(present.min() < 0))
         if table is not None and (np.ptp(table(present)) or not np.ptp(present)):
             return table(values) / ((1 << table.bits) - 1)
-    function = text(film, "VOILUTFunction").upper()
-    centres, widths = numbers(film, "WindowCenter"), numbers(film, "WindowWidth")
+    function = text_of(film, "VOILUTFunction").upper()
+    centres, widths = numbers_of(film, "WindowCenter"), numbers_of(film, "WindowWidth")
     for centre, width in zip(centres, widths, strict=False):
         if width < (1 if function not in ("SIGMOID", "LINEAR_EXACT") else 1e-9):
             continue
@@ -169,12 +172,12 @@ def _windowed(values: Values, centre: float, width: float, function: str) -> Val
     return np.asarray((values - (centre - 0.5)) / (width - 1) + 0.5)
 
 
-def _table(item: Dataset, signed: bool) -> Table | None:
+def _table(item: Dataset, signed: bool) -> LookupTable | None:
     """Return a lookup table, or None where it holds none.
 
     Its bits are those that its entries need: many state 16 and end at 4095.
     """
-    about, data = whole_numbers(item, "LUTDescriptor"), whole_numbers(item, "LUTData")
+    about, data = integers_of(item, "LUTDescriptor"), integers_of(item, "LUTData")
     if len(about) < 3 or not data:
         return None
     count = about[0] or 1 << 16
@@ -186,4 +189,4 @@ def _table(item: Dataset, signed: bool) -> Table | None:
     stated = about[2] if 8 <= about[2] <= 16 else 16
     bits = significant_bits(highest, stated if highest < 1 << stated else 16)
     first = about[1] - ((about[1] >> 15) << 16) if signed else about[1]
-    return Table(first, entries, bits) if highest > 0 else None
+    return LookupTable(first, entries, bits) if highest > 0 else None

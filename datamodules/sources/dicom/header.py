@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from contract.arrays import Spacing
 from datamodules.sources.clinical import years
-from datamodules.sources.dicom.objects import explained, numbers, open_dicom, text, texts
+from datamodules.sources.dicom.objects import explained, numbers_of, open_dicom, text_of, texts_of
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -90,13 +90,13 @@ def read_film_header(path: Path) -> FilmHeader:
 
 def film_header(header: Dataset) -> FilmHeader:
     """Return what a header tells."""
-    patient = text(header, "PatientID")
+    patient = text_of(header, "PatientID")
     found = {
-        "sex": text(header, "PatientSex").upper(),
-        "view": text(header, "ViewPosition").upper(),
-        "age": _age(text(header, "PatientAge")),
+        "sex": text_of(header, "PatientSex").upper(),
+        "view": text_of(header, "ViewPosition").upper(),
+        "age": _age(text_of(header, "PatientAge")),
     }
-    directions = [part.upper() for part in texts(header, "PatientOrientation")]
+    directions = [part.upper() for part in texts_of(header, "PatientOrientation")]
     turn = _turn(directions)
     spacing = next(filter(None, (_spacing(header, key) for key in SPACINGS)), None)
     if spacing is not None and turn.transposed:
@@ -112,7 +112,7 @@ def film_header(header: Dataset) -> FilmHeader:
 
 
 def _spacing(header: Dataset, key: str) -> Spacing | None:
-    stated = numbers(header, key)
+    stated = numbers_of(header, key)
     if len(stated) != 2 or min(stated) <= 0:
         return None
     return (stated[0], stated[1])
@@ -132,13 +132,13 @@ def _turn(directions: list[str]) -> Turn:
 
 
 def _doubt(header: Dataset, directions: list[str]) -> str:
-    modality = text(header, "Modality").upper()
+    modality = text_of(header, "Modality").upper()
     if modality not in FILMS:
         return f"Modality {modality}, no radiograph"
-    part = text(header, "BodyPartExamined").upper().replace(" ", "")
+    part = text_of(header, "BodyPartExamined").upper().replace(" ", "")
     if any(other in part for other in OTHER_PARTS) and not any(word in part for word in CHEST):
         return f"BodyPartExamined {part}, no chest"
-    view = text(header, "ViewPosition").upper()
+    view = text_of(header, "ViewPosition").upper()
     if view in OTHER_VIEWS:
         return f"ViewPosition {view}, no frontal view"
     if directions and directions[0][:1] in ("A", "P"):

@@ -135,13 +135,13 @@ def _inflate(path: Path, file: BinaryIO, start: int) -> bytes:
     return b"".join(parts)
 
 
-def text(header: Dataset, key: str) -> str:
+def text_of(header: Dataset, key: str) -> str:
     """Return a field as text, ``""`` where it is absent, empty or longer than any name."""
-    found = next(iter(texts(header, key)), "")
+    found = next(iter(texts_of(header, key)), "")
     return found if len(found) <= MOST_LETTERS else ""
 
 
-def texts(header: Dataset, key: str) -> list[str]:
+def texts_of(header: Dataset, key: str) -> list[str]:
     """Return a field's values as text, without the spaces around them."""
     value = _stored(header, key)
     if isinstance(value, bytes):
@@ -151,10 +151,10 @@ def texts(header: Dataset, key: str) -> list[str]:
     return [str(part).strip(" \0") for part in value]
 
 
-def numbers(header: Dataset, key: str) -> list[float]:
+def numbers_of(header: Dataset, key: str) -> list[float]:
     """Return a field's finite numbers, written as text; what is no number is left out."""
     found = []
-    for part in texts(header, key):
+    for part in texts_of(header, key):
         try:
             number = float(part)
         except ValueError:
@@ -164,12 +164,12 @@ def numbers(header: Dataset, key: str) -> list[float]:
     return found
 
 
-def number(header: Dataset, key: str, default: float) -> float:
+def number_of(header: Dataset, key: str, default: float) -> float:
     """Return a field's first number, or another where there is none."""
-    return next(iter(numbers(header, key)), default)
+    return next(iter(numbers_of(header, key)), default)
 
 
-def whole_numbers(header: Dataset, key: str | int) -> list[int]:
+def integers_of(header: Dataset, key: str | int) -> list[int]:
     """Return a field's numbers of 16 bits, as unsigned ones."""
     item = header.get_item(key)
     value = _stored(header, key)
@@ -183,12 +183,12 @@ def whole_numbers(header: Dataset, key: str | int) -> list[int]:
     return [int(part) & 0xFFFF for part in every]
 
 
-def whole_number(header: Dataset, key: str | int, default: int) -> int:
+def integer_of(header: Dataset, key: str | int, default: int) -> int:
     """Return a field's first number of 16 bits, or another where there is none."""
-    return next(iter(whole_numbers(header, key)), default)
+    return next(iter(integers_of(header, key)), default)
 
 
-def items(header: Dataset, key: str) -> list[Dataset]:
+def items_of(header: Dataset, key: str) -> list[Dataset]:
     """Return a sequence's items, none where it is absent, empty or no sequence."""
     item = header.get_item(key)
     if item is None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from contract.errors import DataError
 from datamodules.sources.dicom.codestreams import check_codestream
-from datamodules.sources.dicom.objects import NoFilmError, number, text, whole_number
+from datamodules.sources.dicom.objects import NoFilmError, integer_of, number_of, text_of
 from datamodules.sources.files import MAX_PIXELS, MAX_SIDE
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def require_pixels(path: Path, film: Dataset) -> None:
 
 def _object_class(film: Dataset) -> str:
     about = getattr(film, "file_meta", None)
-    stated = text(film, "SOPClassUID")
-    return stated or ("" if about is None else text(about, "MediaStorageSOPClassUID"))
+    stated = text_of(film, "SOPClassUID")
+    return stated or ("" if about is None else text_of(about, "MediaStorageSOPClassUID"))
 
 
 def _name(uid: str) -> str:
@@ -96,7 +96,7 @@ def read_stored(path: Path, film: Dataset) -> Stored:
             installed.
         Exception: the decoders', of many kinds, if the pixels are damaged.
     """
-    rows, columns = whole_number(film, "Rows", 0), whole_number(film, "Columns", 0)
+    rows, columns = integer_of(film, "Rows", 0), integer_of(film, "Columns", 0)
     if rows * columns > MAX_PIXELS or max(rows, columns) > MAX_SIDE:
         raise DataError(
             path,
@@ -104,30 +104,30 @@ def read_stored(path: Path, film: Dataset) -> Stored:
             f"sides of at most {MAX_SIDE} and at most {MAX_PIXELS} pixels in all",
             "check the file",
         )
-    frames = number(film, "NumberOfFrames", 1)
+    frames = number_of(film, "NumberOfFrames", 1)
     if frames > 1:
         raise DataError(path, f"{frames:g} frames", "a single film", "export the film alone")
     kind, samples = (
-        text(film, "PhotometricInterpretation"),
-        whole_number(film, "SamplesPerPixel", 1),
+        text_of(film, "PhotometricInterpretation"),
+        integer_of(film, "SamplesPerPixel", 1),
     )
     if not (kind in GREY and samples == 1) and not (kind in COLOUR and samples == 3):
         raise DataError(path, f"{kind or 'unnamed'} pixels", "MONOCHROME1 or MONOCHROME2",
                         "export it as a grey film")  # fmt: skip
-    allocated = whole_number(film, "BitsAllocated", 16)
+    allocated = integer_of(film, "BitsAllocated", 16)
     if allocated not in (8, 16) or "PixelData" not in film or (samples == 3 and allocated != 8):
         told = f"{allocated} bits" if "PixelData" in film else "fractions"
         expected = "8 or 16 bits" if samples == 1 else "colours of 8 bits"
         raise DataError(path, f"pixels of {told}", expected, "export it again")
-    stated = whole_number(film, "BitsStored", allocated)
+    stated = integer_of(film, "BitsStored", allocated)
     bits = stated if 1 <= stated <= allocated else allocated
     syntax = _syntax(film)
     pixels = _decoded(
         path, film, syntax,
         rows=rows, columns=columns, number_of_frames=1, samples_per_pixel=samples,
         photometric_interpretation=kind, bits_allocated=allocated, bits_stored=bits,
-        pixel_representation=whole_number(film, "PixelRepresentation", 0) & 1,
-        planar_configuration=whole_number(film, "PlanarConfiguration", 0) & 1,
+        pixel_representation=integer_of(film, "PixelRepresentation", 0) & 1,
+        planar_configuration=integer_of(film, "PlanarConfiguration", 0) & 1,
     )  # fmt: skip
     if pixels.shape[:2] != (rows, columns):
         raise ValueError(f"decoded to {pixels.shape}")
@@ -139,9 +139,9 @@ def read_stored(path: Path, film: Dataset) -> Stored:
     return Stored(
         patterns=patterns,
         allocated=allocated,
-        signed=bool(whole_number(film, "PixelRepresentation", 0) & 1),
+        signed=bool(integer_of(film, "PixelRepresentation", 0) & 1),
         bits=bits,
-        high_bit=whole_number(film, "HighBit", bits - 1),
+        high_bit=integer_of(film, "HighBit", bits - 1),
         inverted=kind == "MONOCHROME1",
     )
 
@@ -149,14 +149,14 @@ def read_stored(path: Path, film: Dataset) -> Stored:
 def _has_embedded_overlay(film: Dataset) -> bool:
     """Tell whether unused bits hold a drawing (retired, DICOM PS3.3-2004 C.9.2)."""
     tags = [(group << 16) + 0x0102 for group in range(0x6000, 0x6020, 2)]
-    return any(tag in film and whole_number(film, tag, 0) for tag in tags)
+    return any(tag in film and integer_of(film, tag, 0) for tag in tags)
 
 
 def _syntax(film: Dataset) -> UID:
     from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     about = getattr(film, "file_meta", None)
-    stated = "" if about is None else text(about, "TransferSyntaxUID")
+    stated = "" if about is None else text_of(about, "TransferSyntaxUID")
     if stated:
         return UID(stated)
     implicit, little = film.original_encoding
@@ -167,8 +167,9 @@ def _syntax(film: Dataset) -> UID:
 
 def _decoded(path: Path, film: Dataset, syntax: UID, **about: Any) -> NDArray[Any]:
     from pydicom.encaps import generate_frames
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
+    decoder: Any
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError:
