@@ -32,9 +32,13 @@ _DISK = {
 }
 
 
+class PeerError(Exception):
+    """Another process of the cell failed first; the text says why, in words."""
+
+
 def explain(error: BaseException) -> str:
     """Return one line on what happened, with advice where the machine is at fault."""
-    if isinstance(error, UserError):
+    if isinstance(error, (UserError, PeerError)):
         return _line(error)
     for cause in _causes(error):
         if _is_memory(cause):
@@ -49,8 +53,8 @@ def explain(error: BaseException) -> str:
 
 
 def is_of_machine(error: BaseException) -> bool:
-    """Tell whether disk or memory is at fault, so that a traceback would not help."""
-    return any(
+    """Tell whether disk, memory or another process is at fault: a traceback would not help."""
+    return isinstance(error, PeerError) or any(
         _is_memory(cause) or (isinstance(cause, OSError) and cause.errno in _DISK)
         for cause in _causes(error)
     )

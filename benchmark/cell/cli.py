@@ -20,10 +20,11 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment  # noqa
 from pytorch_lightning.callbacks import RichProgressBar  # noqa: E402
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI  # noqa: E402
 from pytorch_lightning.loggers import Logger  # noqa: E402
-from pytorch_lightning.strategies import DDPStrategy  # noqa: E402
 
 from benchmark.cell.callbacks import DieAtOnce, Meter, Reporter  # noqa: E402
 from benchmark.cell.checkpoints import AtomicCheckpointIO, CheckpointChoice, EpochCheckpoint  # noqa: E402
+from benchmark.cell.launching import WatchedDDPStrategy  # noqa: E402
+from benchmark.cell.peers import Peers  # noqa: E402
 from benchmark.progress import console  # noqa: E402
 from benchmark.tracking.tracker import Overlays  # noqa: E402
 from contract.cell_folder import CellFolder  # noqa: E402
@@ -72,6 +73,7 @@ class CellCLI(LightningCLI):
         checkpoint_every_s: seconds between two checkpoints.
         tracker: where losses, metrics and pictures go besides the folder, if anywhere.
         checkpoints: the folder of checkpoints, by default inside the cell's.
+        peers: looks after the processes that this one starts.
     """
 
     def __init__(
@@ -82,10 +84,11 @@ class CellCLI(LightningCLI):
         checkpoint_every_s: float = 30.0,
         tracker: Logger | None = None,
         checkpoints: Path | None = None,
+        peers: Peers | None = None,
     ) -> None:
         self._config, self._out = config, out
         self._checkpoint_every_s = checkpoint_every_s
-        self._tracker = tracker
+        self._tracker, self._peers = tracker, peers
         self.checkpoints = checkpoints or CellFolder(out).checkpoints().path
         self.meter, self.case_rows = Meter(), CaseRows()
         super().__init__(
@@ -147,7 +150,9 @@ class CellCLI(LightningCLI):
         if given.get("devices") in (None, "auto"):
             kwargs["devices"] = 1
         elif given["devices"] not in (1, "1") or given.get("num_nodes", 1) > 1:
-            kwargs["strategy"] = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
+            kwargs["strategy"] = WatchedDDPStrategy(
+                self._peers, find_unused_parameters=True, broadcast_buffers=False
+            )
         return super().instantiate_trainer(**kwargs)
 
 

@@ -20,6 +20,7 @@ from benchmark.cell.checkpoints import find_resumable, load_weights
 from benchmark.cell.cli import CellCLI, Identity, under_srun
 from benchmark.cell.gallery import Tested, keep_gallery
 from benchmark.cell.ownership import Owner, clear_leftovers
+from benchmark.cell.peers import Peers
 from benchmark.cell.results import commit, in_order, versions, write_rows
 from benchmark.failures import explain
 from benchmark.progress import say, shown
@@ -55,17 +56,24 @@ def fit(
         UserError: if the config or the folder is not usable, or another process works there.
     """
     identity = _read_identity(config, extra)
-    if _is_first():
-        with Owner(out):
+    peers = Peers(out, _rank())
+    if _rank() == 0:
+        with Owner(out) as owner:
             clear_leftovers(out)
-            _fit(config, out, extra, identity, checkpoint, checkpoint_every_s)
+
+            def give_up(error: BaseException) -> None:
+                _record_end(CellFolder(out), error)
+                owner.release()
+
+            peers.when_lost(give_up)
+            _fit(config, out, extra, identity, checkpoint, checkpoint_every_s, peers)
     else:
-        _fit(config, out, extra, identity, checkpoint, checkpoint_every_s)
+        _fit(config, out, extra, identity, checkpoint, checkpoint_every_s, peers)
 
 
-def _is_first() -> bool:
-    """Tell whether this process speaks for all (Lightning, or srun, started the others)."""
-    return os.environ.get("SLURM_PROCID" if under_srun() else "LOCAL_RANK", "0") == "0"
+def _rank() -> int:
+    """Return this process's number; Lightning, or srun, started those after 0, which speaks."""
+    return int(os.environ.get("SLURM_PROCID" if under_srun() else "LOCAL_RANK", "0"))
 
 
 def _fit(
@@ -75,9 +83,10 @@ def _fit(
     identity: dict[str, Any],
     checkpoint: Path | None,
     checkpoint_every_s: float,
+    peers: Peers,
 ) -> None:
     add_code_folders(identity["code_folders"])
-    first = _is_first()
+    first = _rank() == 0
     files = CellFolder(out)
     record = files.record
     if record.config_hash not in (None, identity["config_hash"]):
@@ -103,11 +112,14 @@ def _fit(
             wall_s=round(spent, 2),
         )
     try:
-        result = _run_folds(config, out, extra, identity, checkpoint, checkpoint_every_s)
+        result = _run_folds(config, out, extra, identity, checkpoint, checkpoint_every_s, peers)
     except BaseException as error:
+        cause = peers.first_error(error)
         if first:
             now = time.time()
-            _record_end(files, error, wall_s=round(spent + now - started, 2), ended=now)
+            _record_end(files, cause, wall_s=round(spent + now - started, 2), ended=now)
+        if cause is not error:
+            raise cause from None
         raise
     if first and result:
         wall = spent + time.time() - started
@@ -168,6 +180,7 @@ def _run_folds(
     identity: dict[str, Any],
     checkpoint: Path | None,
     checkpoint_every_s: float,
+    peers: Peers,
 ) -> dict[str, Any] | None:
     """Train and test every fold (most protocols have one); return what the record should say."""
     tracker = make_tracker(out, identity)
@@ -181,7 +194,7 @@ def _run_folds(
         more = [*flags, f"--data.init_args.fold={fold}"] if fold else flags
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*args parameter is intended.*")
-            cli = CellCLI(config, out, more, checkpoint_every_s, tracker, place)
+            cli = CellCLI(config, out, more, checkpoint_every_s, tracker, place, peers)
         found, told = _train_and_test(cli, out, identity, checkpoint)
         rows += found
         facts.append(told)

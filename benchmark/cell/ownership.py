@@ -114,6 +114,10 @@ class Owner:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Leave the folder to others, if it is this owner's."""
         self._stop.set()
         if self.holds():
             for grave in self._place.parent.glob(f"{GRAVE}*"):

@@ -28,6 +28,9 @@ def add(commands: Commands) -> None:
 
 
 def _fit(given: argparse.Namespace, extra: Sequence[str]) -> int:
+    from benchmark.cell.peers import follow_leader
+
+    follow_leader()  # libraries take long to load
     from benchmark.cell.fit import fit
 
     checkpoint = getattr(given, "checkpoint", None)

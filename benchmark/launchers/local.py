@@ -16,7 +16,8 @@ from types import FrameType
 import yaml
 
 from benchmark.cell.cell import INTERRUPTED, Cell
-from benchmark.cell.ownership import BusyError, Owner
+from benchmark.cell.ownership import BusyError, Owner, clear_leftovers
+from benchmark.cell.peers import first_fault
 from benchmark.failures import explain, explain_exit
 from benchmark.launchers.display import Board
 from benchmark.launchers.slots import Slot, Slots, share_out, visible_gpus
@@ -137,6 +138,7 @@ def _hold_and_run(cell: Cell, slot: Slot, limits: Limits, stop: threading.Event)
         record = cell.files.record
         if record.is_done and record.config_hash == cell.config_hash:
             return "done", "by another process meanwhile"
+        clear_leftovers(cell.folder)  # no fault of an earlier start explains this one's death
         config = cell.files.config
         text = yaml.safe_dump(cell.config, sort_keys=False, allow_unicode=True)
         write_atomically(config, text)
@@ -182,7 +184,7 @@ def _record_death(cell: Cell, owner: Owner, given_up: str, code: int) -> tuple[s
         state, said = cell.state()
         if state in ("done", "running") or (said and not given_up):
             return state, said
-    reason = f"{given_up}; ended" if given_up else explain_exit(code)
+    reason = f"{given_up}; ended" if given_up else first_fault(cell.folder) or explain_exit(code)
     try:
         cell.files.update(
             state="failed", reason=reason, config_hash=cell.config_hash,

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from benchmark.cell.ownership import is_owned, owner_job
+from benchmark.cell.peers import first_fault
 from benchmark.cell.signature import slurm_job
 from contract.cell_folder import CellFolder
 
@@ -24,6 +25,9 @@ def record_end(folder: Path, reason: str) -> None:
     others = is_owned(folder) and owner_job(folder) != slurm_job()
     if others or files.record.state in ("failed", "done"):
         return
+    told = first_fault(folder)
+    if told and told not in reason:
+        reason = f"{told}; {reason}"
     cell = yaml.safe_load(files.config.read_text())["cell"]
     names = ("suite", "system", "protocol", "seed", "train_on", "test_on", "config_hash")
     files.update(**{name: cell[name] for name in names}, state="failed", reason=reason)

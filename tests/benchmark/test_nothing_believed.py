@@ -17,7 +17,7 @@ from benchmark.cell.ownership import (
     Owner,
     bury,
     clear_leftovers,
-    describe,
+    describe_owner,
     is_owned,
     owner_job,
 )
@@ -127,9 +127,9 @@ def test_an_owner_file_of_any_content_is_a_signature_or_none(tmp_path, content):
     cell = tmp_path / "runs" / "cell"
     signed = sign(cell, content)
     who = signature.signature_of(cell)
-    assert describe(cell).isprintable() and owner_job(cell) in (None, who and who.job)
+    assert describe_owner(cell).isprintable() and owner_job(cell) in (None, who and who.job)
     if who is None:
-        assert describe(cell) == "another process" and is_owned(cell)  # signed a moment ago
+        assert describe_owner(cell) == "another process" and is_owned(cell)  # signed a moment ago
         os.utime(signed, (1, 1))
         assert not is_owned(cell)
     bury(cell, "7")

@@ -57,3 +57,19 @@ class RaiseAt(pl.Callback):
     def on_train_epoch_start(self, trainer, pl_module):
         if trainer.current_epoch == self.epoch:
             raise RuntimeError("planted fault")
+
+
+class RaiseOn(pl.Callback):
+    """Raises in one of several processes at the beginning of an epoch.
+
+    Args:
+        rank: the process.
+        epoch: the epoch.
+    """
+
+    def __init__(self, rank: int, epoch: int) -> None:
+        self.rank, self.epoch = rank, epoch
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.global_rank == self.rank and trainer.current_epoch == self.epoch:
+            raise ValueError("planted fault")
