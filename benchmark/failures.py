@@ -18,9 +18,12 @@ LESS_MEMORY = (
 )
 _CUDA_NO_MEMORY = 2
 """CUDA's code for it (``cudaErrorMemoryAllocation``)."""
-_ALLOCATORS = re.compile(r"\bDefaultCPUAllocator\b|\bCU(BLAS|DNN)_STATUS_ALLOC_FAILED\b")
+_ALLOCATORS = re.compile(
+    r"\bDefaultCPUAllocator\b|\bCU(BLAS|DNN)_STATUS_ALLOC_FAILED\b|^could not create a primitive$"
+)
 """The one place that reads an error's text: for these torch raises a plain ``RuntimeError``, which
-nothing but the name of its allocator, or of the status, tells from any other."""
+nothing but the name of its allocator, or of the status, tells from any other. The last is oneDNN's
+whole text where it finds no memory; of what it cannot compute it names the descriptor."""
 
 _DISK = {
     errno.ENOSPC: ("the disk is full", "free some space, or choose another --runs"),

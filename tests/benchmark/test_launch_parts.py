@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -274,6 +276,37 @@ def test_a_data_loader_s_killed_process_is_out_of_memory():
     with pytest.raises(RuntimeError) as ended:
         list(torch.utils.data.DataLoader(Killed(), num_workers=1))
     assert explain(ended.value).startswith("out of memory; use less of it")
+
+
+TIGHT = """
+import resource, torch
+from pathlib import Path
+from benchmark.failures import explain
+torch.set_num_threads(1)
+convolution, films = torch.nn.Conv2d(8, 64, 3), torch.randn(1, 8, 64, 64)
+held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (held + 200_000, hard))
+try:
+    convolution(films)
+except RuntimeError as error:
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    print(error, explain(error), sep="\\n")
+"""
+
+
+def test_a_convolution_that_finds_no_memory_is_out_of_memory():
+    ended = subprocess.run(
+        [sys.executable, "-c", TIGHT], capture_output=True, text=True, check=True
+    )
+    raised, said = ended.stdout.splitlines()
+    assert raised == "could not create a primitive"
+    assert said.startswith("out of memory; use less of it")
+
+
+def test_a_convolution_that_onednn_cannot_compute_is_another_fault():
+    text = "could not create a primitive descriptor for a convolution forward propagation primitive"
+    assert explain(RuntimeError(text)) == f"RuntimeError: {text}"
 
 
 def test_ends_without_a_word_are_explained():
