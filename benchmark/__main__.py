@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.commands import data, fit, predict, publish, score, slurm, speed, suites
+from benchmark.commands import data, fit, library, predict, publish, score, slurm, speed, suites
 from benchmark.failures import explain, is_of_machine
 from contract.cell_folder import CellFolder
 from contract.errors import UserError
+from contract.suggestions import did_you_mean
 
 GROUPS = (
     suites,
+    library,
     slurm,
     fit,
     data,
@@ -34,6 +37,8 @@ EXAMPLES = f"""examples:
   lungbench run --suite smoke --set trainer.max_epochs=2
   lungbench fit --config {A_CELL.config.as_posix()} --out again
   lungbench predict --system unet --images my_films --out my_masks
+  lungbench list systems                               what there is to choose from
+  lungbench show attention_unet                        a system's settings, and its paper's gaps
 """
 
 
@@ -45,18 +50,37 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    parser.add_argument("--version", action="version", version=f"lungbench {version()}")
+    commands = parser.add_subparsers(dest="command", metavar="command")
     for group in GROUPS:
         group.add(commands)
     return parser
 
 
+def version() -> str:
+    """Return the version of the installed package."""
+    try:
+        return importlib.metadata.version("lungbench")
+    except importlib.metadata.PackageNotFoundError:  # the code runs from its folder
+        return "not installed"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 well, 1 failed cells, 2 wrong use or data."""
     parser = build_parser()
-    given, extra = parser.parse_known_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words:
+        parser.print_help()
+        return 0
+    _check_command(parser, words[0])
+    given, extra = parser.parse_known_args(words)
+    if given.command is None:
+        parser.error(f"no command; one of {', '.join(_commands(parser))}")
     if extra and not given.passes_on:
-        parser.error(f"unknown arguments: {' '.join(extra)}; see lungbench {given.command} --help")
+        known = _commands(parser)[given.command]._option_string_actions
+        meant = did_you_mean(extra[0].partition("=")[0], known)
+        told = f"unknown arguments: {' '.join(extra)}; {meant}".removesuffix("; ")
+        parser.error(f"{told}; see lungbench {given.command} --help")
     try:
         code: int = given.act(given, extra)
     except UserError as error:
@@ -71,6 +95,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"lungbench: {explain(error)}", file=sys.stderr)
         return 1
     return code
+
+
+def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of each command."""
+    subparsers = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    return dict(subparsers.choices)
+
+
+def _check_command(parser: argparse.ArgumentParser, word: str) -> None:
+    """Refuse a word that is no command, with the command that may be meant."""
+    known = _commands(parser)
+    if not word.startswith("-") and word not in known:
+        told = f"no command {word!r}, but {', '.join(known)}; {did_you_mean(word, known)}"
+        parser.error(told.removesuffix("; "))
 
 
 if __name__ == "__main__":

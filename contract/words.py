@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 BACKGROUND = "background"
 STRUCTURES = ("lungs", "left_lung", "right_lung", "heart")
 """Structures that are scored. ``left_lung`` is the patient's left, at the image's right."""
@@ -11,3 +13,20 @@ UNITS = ("image", "slice", "scan")
 STATES = ("pending", "queued", "running", "done", "failed", "no_data", "stale")
 GALLERY_FORMAT = 1
 """The form of a cell's ``gallery.json``, which the page must know to show it."""
+
+
+def check_structures(structures: Sequence[str], activation: str) -> None:
+    """Refuse output channels that cannot be scored.
+
+    Args:
+        structures: the channels in order.
+        activation: the output's kind, ``softmax``, ``sigmoid`` or ``tanh``.
+
+    Raises:
+        ValueError: if softmax lacks a background, another output has one, or no lung is there.
+    """
+    if (BACKGROUND in structures) != (activation == "softmax"):
+        raise ValueError(f"{activation} output with channels {list(structures)}: softmax needs "
+                         f"a {BACKGROUND} channel, sigmoid and tanh must not have one")  # fmt: skip
+    if not {"lungs", "left_lung", "right_lung"} & set(structures):
+        raise ValueError(f"no lung among the output's channels {list(structures)}")

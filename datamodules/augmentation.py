@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Annotated, Literal, cast
 
 import cv2
 import numpy as np
+from annotated_types import Ge, Le, Lt
 from numpy.typing import NDArray
 
 from datamodules.cache import PLANES
@@ -32,18 +33,18 @@ class Augmentation:
         fill: ``nearest`` repeats the edge outside the film, ``black`` fills with 0.
     """
 
-    rotate: float = 0.0
-    shift: float = 0.0
-    scale: float = 0.0
-    stretch: float = 0.0
-    shear: float = 0.0
-    flip: float = 0.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    gamma: float = 0.0
-    blur: float = 0.0
-    noise: float = 0.0
-    fill: str = "nearest"
+    rotate: Annotated[float, Ge(0), Le(180)] = 0.0
+    shift: Annotated[float, Ge(0), Le(1)] = 0.0
+    scale: Annotated[float, Ge(0), Lt(1)] = 0.0
+    stretch: Annotated[float, Ge(0), Lt(1)] = 0.0
+    shear: Annotated[float, Ge(0), Lt(90)] = 0.0
+    flip: Annotated[float, Ge(0), Le(1)] = 0.0
+    brightness: Annotated[float, Ge(0), Le(1)] = 0.0
+    contrast: Annotated[float, Ge(0)] = 0.0
+    gamma: Annotated[float, Ge(0)] = 0.0
+    blur: Annotated[float, Ge(0)] = 0.0
+    noise: Annotated[float, Ge(0), Le(1)] = 0.0
+    fill: Literal["nearest", "black"] = "nearest"
 
     def __call__(
         self,

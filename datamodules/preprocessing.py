@@ -6,10 +6,11 @@ Everything here is a pure function of pixels and settings, so that the cache can
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
 import cv2
 import numpy as np
+from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from contract.errors import UserError
@@ -49,17 +50,20 @@ class Preprocessing:
             given; films have no such values.
     """
 
-    size: int = 512
+    size: Annotated[int, Ge(8), Le(8192)] = 512
     clahe: Literal["before_resize", "after_resize"] | None = None
-    clahe_clip: float = 2.0
-    clahe_tiles: int = 8
+    clahe_clip: Annotated[float, Gt(0)] = 2.0
+    clahe_tiles: Annotated[int, Ge(1)] = 8
     keep_aspect: bool = False
     value_range: tuple[float, float] = (-1.0, 1.0)
-    dilate: int = 1
+    dilate: Annotated[int, Ge(1)] = 1
     hu_window: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        """Reject an empty window; a YAML list becomes a tuple."""
+        """Reject an empty range or window; a YAML list becomes a tuple."""
+        if self.value_range[0] == self.value_range[1]:
+            found = f"{self.value_range[0]} for black and white"
+            raise UserError("preprocessing.value_range", found, "two different values")
         if self.hu_window is None:
             return
         low, high = self.hu_window

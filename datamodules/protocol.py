@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Len
 
 from contract.errors import UserError
 
@@ -44,16 +46,16 @@ class Protocol:
         UserError: if the rules contradict one another.
     """
 
-    train: tuple[str, ...]
-    test: tuple[str, ...]
-    validation: float = 0.1
-    held_out: float = 0
-    split_seed: int = 20200831
+    train: Annotated[tuple[str, ...], Len(1)]
+    test: Annotated[tuple[str, ...], Len(1)]
+    validation: Annotated[float, Ge(0)] = 0.1
+    held_out: Annotated[float, Ge(0)] = 0
+    split_seed: Annotated[int, Ge(0)] = 20200831
     shuffle_masks: bool = False
-    train_size: int | None = None
-    draws: int = 1
+    train_size: Annotated[int, Ge(1)] | None = None
+    draws: Annotated[int, Ge(1)] = 1
     folds: str | None = None
-    patients: int | None = None
+    patients: Annotated[int, Ge(2)] | None = None
     slices: Literal["all", "lung"] = "all"
 
     def __post_init__(self) -> None:

@@ -44,16 +44,3 @@ def lung_channels(structures: Sequence[str]) -> list[int]:
 def foreground_channels(structures: Sequence[str]) -> list[int]:
     """Return all channels but the background's."""
     return [i for i, name in enumerate(structures) if name != BACKGROUND]
-
-
-def check_structures(structures: Sequence[str], activation: Activation) -> None:
-    """Refuse an output that cannot be scored.
-
-    Raises:
-        ValueError: if softmax lacks a background, another output has one, or no lung is there.
-    """
-    if (BACKGROUND in structures) != (activation == "softmax"):
-        raise ValueError(f"{activation} output with channels {list(structures)}: softmax needs "
-                         f"a {BACKGROUND} channel, sigmoid and tanh must not have one")  # fmt: skip
-    if not lung_channels(structures):
-        raise ValueError(f"no lung among the output's channels {list(structures)}")

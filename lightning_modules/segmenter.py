@@ -26,10 +26,10 @@ from contract.batch import (
     ReferenceBatch,
     TestedRows,
 )
+from contract.words import check_structures
 from lightning_modules.activations import (
     Activation,
     activate,
-    check_structures,
     hard_masks,
     lung_channels,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,6 @@ warnings.filterwarnings("ignore", message=".*srun. command is available.*")
 
 import pytorch_lightning as pl  # noqa: E402
 import torch  # noqa: E402
-import yaml  # noqa: E402
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment  # noqa: E402
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment  # noqa: E402
 from pytorch_lightning.callbacks import RichProgressBar  # noqa: E402
@@ -25,9 +25,12 @@ from benchmark.cell.callbacks import DieAtOnce, Meter, Reporter  # noqa: E402
 from benchmark.cell.checkpoints import AtomicCheckpointIO, CheckpointChoice, EpochCheckpoint  # noqa: E402
 from benchmark.cell.launching import WatchedDDPStrategy  # noqa: E402
 from benchmark.cell.peers import Peers  # noqa: E402
+from benchmark.planning.class_checks import ClassChecks  # noqa: E402
 from benchmark.progress import console  # noqa: E402
 from benchmark.tracking.tracker import Overlays  # noqa: E402
 from contract.cell_folder import CellFolder  # noqa: E402
+from contract.errors import UserError  # noqa: E402
+from contract.yaml_files import read_yaml  # noqa: E402
 from datamodules.base import ProtocolDataModule  # noqa: E402
 from lightning_modules.case_rows import CaseRows  # noqa: E402
 from lightning_modules.segmenter import Segmenter  # noqa: E402
@@ -91,16 +94,20 @@ class CellCLI(LightningCLI):
         self._tracker, self._peers = tracker, peers
         self.checkpoints = checkpoints or CellFolder(out).checkpoints().path
         self.meter, self.case_rows = Meter(), CaseRows()
-        super().__init__(
-            Segmenter,
-            ProtocolDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            auto_configure_optimizers=False,
-            save_config_callback=None,
-            run=False,
-            args=["--config", str(config), *extra],
-        )
+        try:
+            super().__init__(
+                Segmenter,
+                ProtocolDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                auto_configure_optimizers=False,
+                save_config_callback=None,
+                run=False,
+                args=["--config", str(config), *extra],
+                parser_kwargs={"exit_on_error": False},
+            )
+        except ArgumentError as error:
+            raise _explained(config, extra, error) from None
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the cell's identity."""
@@ -129,7 +136,7 @@ class CellCLI(LightningCLI):
             callbacks.append(Overlays())
         if console.is_terminal:
             callbacks.append(RichProgressBar())
-        kwargs |= whole_numbers(given, yaml.safe_load(self._config.read_text())["trainer"])
+        kwargs |= whole_numbers(given, read_yaml(self._config)["trainer"])
         kwargs |= {
             "callbacks": [*(given.get("callbacks") or []), *callbacks],
             "default_root_dir": str(self._out),
@@ -154,6 +161,24 @@ class CellCLI(LightningCLI):
                 self._peers, find_unused_parameters=True, broadcast_buffers=False
             )
         return super().instantiate_trainer(**kwargs)
+
+
+def _explained(config: Path, extra: Sequence[str], error: ArgumentError) -> UserError:
+    """Return in the project's words what the parser refused.
+
+    The parser's own text names class after class before it comes to the point; where the sources
+    tell what is wrong, that is said instead.
+    """
+    settings = read_yaml(config)
+    try:
+        checks = ClassChecks(config, [Path(f) for f in settings["cell"].get("code_folders", ())])
+        checks.trainer(settings["trainer"])
+        checks.check_object(settings["model"], ("model",))
+    except UserError as fault:
+        return fault
+    told = " ".join(str(error).partition("Given value type")[0].split())
+    where = f"{config} with {' '.join(extra)}" if extra else config
+    return UserError(where, told, "arguments that the named classes take")
 
 
 def under_srun() -> bool:

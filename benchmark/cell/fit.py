@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from benchmark.cell.cell import INTERRUPTED
 from benchmark.cell.checkpoints import find_resumable, load_weights
@@ -29,6 +29,7 @@ from benchmark.tracking.tracker import make_tracker
 from contract.cell_folder import CellFolder, CheckpointFolder
 from contract.cell_record import CellRecord
 from contract.errors import UserError
+from contract.yaml_files import read_yaml
 from datamodules.base import ProtocolDataModule
 from lightning_modules.segmenter import Segmenter
 
@@ -149,8 +150,11 @@ def _spent(record: CellRecord, files: CellFolder) -> float:
 
 def _record_end(files: CellFolder, error: BaseException, **facts: Any) -> None:
     """Record what ended the cell; an interruption is no failure, the cell goes on another time."""
-    interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
-    state, reason = ("pending", INTERRUPTED) if interrupted else ("failed", explain(error))
+    interrupted = isinstance(error, (KeyboardInterrupt, SIGTERMException))
+    told = explain(error)
+    if isinstance(error, SystemExit):
+        told = f"code that the config names ended the process (exit code {error.code})"
+    state, reason = ("pending", INTERRUPTED) if interrupted else ("failed", told)
     try:
         files.update(state=state, reason=reason, **facts)
     except OSError as second:
@@ -159,10 +163,10 @@ def _record_end(files: CellFolder, error: BaseException, **facts: Any) -> None:
 
 def _read_identity(config: Path, extra: Sequence[str]) -> dict[str, Any]:
     """Return the config's ``cell`` section; overrides that change results change its hash."""
+    settings = read_yaml(config)
     try:
-        cell = yaml.safe_load(config.read_text())["cell"]
-        identity = asdict(Identity(**cell))
-    except (OSError, TypeError, KeyError, yaml.YAMLError) as error:
+        identity = asdict(Identity(**settings["cell"]))
+    except (TypeError, KeyError) as error:
         raise UserError(
             config, f"no cell's config ({error})", "a config.yaml that `run` wrote"
         ) from None

@@ -75,6 +75,10 @@ def change_arguments() -> argparse.ArgumentParser:
         "--with", nargs="+", action="extend", default=[], metavar="FILE", dest="extra_systems",
         help="YAML files of systems that join the suite; they name code to run, so trust them",
     )  # fmt: skip
+    group.add_argument(
+        "--keep-going", action="store_true",
+        help="leave systems with a faulty configuration out, instead of stopping before any starts",
+    )  # fmt: skip
     return group
 
 
@@ -109,18 +113,28 @@ def planned(given: argparse.Namespace) -> tuple[Plan, Path]:
 
     Notices go to stderr, so that what is printed stays readable for scripts.
     """
+    from benchmark.planning.design import read_design
     from benchmark.planning.plan import make_plan
     from benchmark.progress import shown
     from benchmark.running.run import data_root
 
+    changed, more = changes(given), given.extra_systems
+    # Before phantoms are written:
+    read_design(given.suite, changed, more, given.data_root, given.keep_going)
     root = data_root(given.data_root, given.runs, given.suite)
     plan = make_plan(
-        given.suite, given.runs, root, changes(given), given.extra_systems, shown,
+        given.suite, given.runs, root, changed, more, shown,
         getattr(given, "protocols", ()), getattr(given, "systems", ()),  # not of score
+        given.keep_going,
     )  # fmt: skip
-    for notice in plan.notices:
+    for notice in (*plan.notices, *told_left_out(plan)):
         print(f"lungbench: {notice}", file=sys.stderr)
     return plan, root
+
+
+def told_left_out(plan: Plan) -> list[str]:
+    """Return a line on each faulty system that ``--keep-going`` leaves out."""
+    return [f"system {name} is left out: {fault}" for name, fault in plan.left_out.items()]
 
 
 def planned_as_run(given: argparse.Namespace) -> tuple[Plan, Path]:

@@ -54,7 +54,7 @@ def request(given: argparse.Namespace) -> Request:
 
     return Request(
         given.suite, given.runs, given.data_root, find_site(given.site), given.devices,
-        changes(given), given.extra_systems, selected(given),
+        changes(given), given.extra_systems, selected(given), given.keep_going,
     )  # fmt: skip
 
 

@@ -81,7 +81,7 @@ def _list_cells(given: argparse.Namespace, extra: Sequence[str]) -> int:
     else:
         title = f"suite {plan.suite.name}: {plan.suite.title}"
         print_cells(title, cells, given.command == "status", tickets)
-    return 0
+    return 2 if plan.left_out else 0
 
 
 def _run(given: argparse.Namespace, extra: Sequence[str]) -> int:
@@ -100,6 +100,7 @@ def _run(given: argparse.Namespace, extra: Sequence[str]) -> int:
         given.suite, given.runs, given.data_root, jobs=given.jobs, devices=given.devices or 1,
         cells_per_gpu=given.cells_per_gpu, limits=Limits(given.cell_timeout, given.silence),
         changes=changes(given), extra_systems=given.extra_systems, selection=selected(given),
+        keep_going=given.keep_going,
     )  # fmt: skip
 
 

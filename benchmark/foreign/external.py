@@ -16,13 +16,13 @@ from benchmark.progress import say
 from contract.cell_folder import CellFolder, cell_name, cells_of
 from contract.cell_record import NOTHING
 from contract.errors import UserError
+from contract.names import require_name
 from datamodules.digests import Digests, combined
 from datamodules.division import DividedProtocol, split_hash
 from datamodules.foreign.mask_files import find_masks
 from datamodules.foreign.predicted_masks import labels_of
 from datamodules.grounding import GroundedProtocol
 from datamodules.preprocessing import Preprocessing
-from datamodules.sources.own_description import NAME
 from datamodules.splits import Key
 
 EXTERNAL_FORMAT = 1
@@ -153,8 +153,7 @@ def _folder(plan: Plan, given: Predictions) -> CellFolder:
     Raises:
         UserError: if its name is no name, or that of a system which is trained here.
     """
-    if not NAME.fullmatch(given.system):
-        raise UserError("--system", repr(given.system), "letters, digits, _ . or -")
+    require_name(given.system, "--system")
     folder = CellFolder.of(plan.folder, given.system, given.protocol, given.seed)
     known = given.system in plan.systems
     record = folder.record

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-import yaml
+from pydantic import BeforeValidator
 
 from contract.errors import UserError
+from contract.language import Count, Natural, check_settings, documented_keys
+from contract.yaml_files import read_yaml
 
 BESIDE = "lungbench-site.yaml"
 VARIABLE = "LUNGBENCH_SITE"
+
+
+def _no_number(value: object) -> object:
+    """Refuse an unquoted 12:00:00, which YAML 1.1 reads as a number in base 60."""
+    if isinstance(value, int):
+        raise ValueError('text in quotes, as in "12:00:00"')
+    return value
+
+
+def _words(value: object) -> object:
+    """Read a number as the text that it is meant as: an account may be 1234."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Words = Annotated[str, BeforeValidator(_words)]
+Lines = tuple[str, ...] | str
 
 
 @dataclass(frozen=True)
@@ -44,27 +62,35 @@ class Site:
         finish_sbatch: further ``#SBATCH`` options of that job.
     """
 
-    partition: str = ""
-    account: str = ""
-    qos: str = ""
-    nodes: int = 1
-    gpus_per_node: int = 0
-    cpus_per_task: int = 1
-    time: str = ""
-    memory: str = ""
-    modules: tuple[str, ...] = ()
-    environment: tuple[str, ...] = ()
+    partition: Words = ""
+    account: Words = ""
+    qos: Words = ""
+    nodes: Count = 1
+    gpus_per_node: Natural = 0
+    cpus_per_task: Count = 1
+    time: Annotated[str, BeforeValidator(_no_number)] = ""
+    memory: Words = ""
+    modules: Lines = ()
+    environment: Lines = ()
     container: str = ""
     python: str = ""
-    max_parallel: int = 0
-    checkpoint_seconds: int = 30
-    signal_seconds: int = 120
-    retries: int = 2
-    resubmit: int = 2
+    max_parallel: Natural = 0
+    checkpoint_seconds: Natural = 30
+    signal_seconds: Natural = 120
+    retries: Natural = 2
+    resubmit: Natural = 2
     internet: bool = True
-    sbatch: tuple[str, ...] = ()
-    finish_partition: str = ""
-    finish_sbatch: tuple[str, ...] = ()
+    sbatch: Lines = ()
+    finish_partition: Words = ""
+    finish_sbatch: Lines = ()
+
+    def __post_init__(self) -> None:
+        """Read one line as a list of it, and numbers as text."""
+        for name in ("modules", "environment", "sbatch", "finish_sbatch"):
+            lines = getattr(self, name)
+            object.__setattr__(self, name, (lines,) if isinstance(lines, str) else tuple(lines))
+        for name in ("partition", "account", "qos", "memory", "finish_partition"):
+            object.__setattr__(self, name, str(getattr(self, name)))
 
 
 def find_site(given: Path | None) -> Path | None:
@@ -92,41 +118,9 @@ def load_site(path: Path | None) -> Site:
     """
     if path is None:
         return Site()
-    try:
-        settings = yaml.safe_load(path.read_text()) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(path, f"no valid YAML ({error})", todo="mend the file") from None
+    settings = read_yaml(path) or {}
     if not isinstance(settings, dict):
-        raise UserError(path, "no mapping of keys to values", f"keys {_keys()}")
-    for unknown in sorted(set(settings) - set(_keys())):
-        raise UserError(path, f"an unknown key {unknown!r}", f"keys {_keys()}")
-    values = {field.name: field.default for field in fields(Site)}
-    return Site(**{key: _checked(path, key, value, values[key]) for key, value in settings.items()})
-
-
-def _keys() -> list[str]:
-    return [field.name for field in fields(Site)]
-
-
-def _checked(path: Path, key: str, value: Any, default: Any) -> Any:
-    """Return a value in the kind that its key has."""
-    if isinstance(default, tuple):
-        lines = [value] if isinstance(value, str) else value
-        if isinstance(lines, list) and all(isinstance(line, str) for line in lines):
-            return tuple(lines)
-        raise UserError(path, f"{key}: {value!r}", "a list of lines")
-    if isinstance(default, bool) or isinstance(value, bool):
-        if isinstance(value, bool) and isinstance(default, bool):
-            return value
-        raise UserError(path, f"{key}: {value!r}", f"a value such as {default!r}")
-    if key == "time" and isinstance(value, int):
-        # YAML 1.1 reads an unquoted 12:00:00 as a number in base 60.
-        raise UserError(path, f"time: {value}, a number", 'text in quotes, as in "12:00:00"')
-    if isinstance(default, int):
-        least = 1 if key in ("nodes", "cpus_per_task") else 0
-        if isinstance(value, int) and value >= least:
-            return value
-        raise UserError(path, f"{key}: {value!r}", f"a whole number from {least}")
-    if isinstance(value, str | int):
-        return str(value)
-    raise UserError(path, f"{key}: {value!r}", "text")
+        known = ", ".join(documented_keys(Site))
+        raise UserError(path, "no mapping of keys to values", f"the keys {known}")
+    check_settings(Site, settings, path)
+    return Site(**settings)

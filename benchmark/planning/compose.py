@@ -14,10 +14,8 @@ from contract.errors import UserError
 IDENTITY_FORMAT = 4
 """Raised whenever the same composition would train otherwise."""
 
-SYSTEM_KEYS = {
-    "name", "folder", "title", "paper", "notes", "structures", "preprocessing", "augmentation",
-    "batch_size", "checkpoint", "model", "trainer", "data",
-}  # fmt: skip
+PLACEHOLDERS = ("$classes", "$structures", "$size", "$seed", "$epochs", "$half_epochs")
+"""What a system's YAML may leave to the cell."""
 DESCRIPTIVE = ("name", "folder", "title", "paper", "notes")
 """Keys that do not change what is trained."""
 
@@ -65,16 +63,7 @@ def compose(
         seed: the training seed.
         structures: the output channels.
         fingerprint: the digest of the data's contents.
-
-    Raises:
-        UserError: if a key of the system is unknown or missing.
     """
-    for unknown in set(system) - SYSTEM_KEYS:
-        raise UserError(
-            f"system {system['name']}", f"an unknown key {unknown!r}", f"keys {sorted(SYSTEM_KEYS)}"
-        )
-    for missing in {"structures", "preprocessing", "batch_size", "model", "trainer"} - set(system):
-        raise UserError(f"system {system['name']}", f"no key {missing!r}", "see benchmark/systems")
     values = {
         "$classes": len(structures),
         "$structures": list(structures),
@@ -82,7 +71,7 @@ def compose(
         "$seed": seed,
         **epoch_values(system),
     }
-    settings = _fill(without_description(system), values)
+    settings = fill_placeholders(without_description(system), values)
     model = settings["model"]
     model.setdefault("init_args", {}).setdefault("structures", list(structures))
     config = {
@@ -129,17 +118,19 @@ def first_epochs_without_critic(system: Settings) -> int | None:
     Returns:
         None where there is neither a critic nor ``pretrain_epochs``.
     """
-    arguments = _fill(system, epoch_values(system)).get("model", {}).get("init_args", {})
+    arguments = (
+        fill_placeholders(system, epoch_values(system)).get("model", {}).get("init_args", {})
+    )
     stated = arguments.get("pretrain_epochs")
     return int(stated or 0) if stated is not None or arguments.get("critic") else None
 
 
-def _fill(value: Any, values: Mapping[str, Any]) -> Any:
+def fill_placeholders(value: Any, values: Mapping[str, Any]) -> Any:
     """Replace the placeholders, ``$classes``, ``$epochs`` and the others of ``compose``."""
     if isinstance(value, dict):
-        return {key: _fill(inner, values) for key, inner in value.items()}
+        return {key: fill_placeholders(inner, values) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_fill(inner, values) for inner in value]
+        return [fill_placeholders(inner, values) for inner in value]
     if isinstance(value, str) and value in values:
         return values[value]
     return value

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from contract.errors import UserError
+from contract.language import check_settings, documented_keys
+from contract.names import in_short, require_name
+from contract.suggestions import did_you_mean
+from contract.yaml_files import parse_yaml, read_mapping
 
 HERE = Path(__file__).parents[1]
 Settings = dict[str, Any]
@@ -34,6 +36,7 @@ class Suite:
         base: the system that all pairs of ``generators`` and ``critics`` start from.
         generators: networks that are crossed with ``critics``; see ``benchmark.planning.pairs``.
         critics: see ``generators``.
+        file: the suite's YAML file.
     """
 
     name: str
@@ -48,12 +51,7 @@ class Suite:
     base: str = ""
     generators: Mapping[str, Settings] = field(default_factory=dict)
     critics: Mapping[str, Settings | None] = field(default_factory=dict)
-
-    def layers(self, system: str, protocol: str) -> Iterator[Mapping[str, Any]]:
-        """Give the suite's changes to a system under a protocol, the strongest last."""
-        yield self.overrides
-        yield self.system_overrides.get(system, {})
-        yield self.protocol_overrides.get(protocol, {})
+    file: str = ""
 
 
 def known_names(kind: str) -> list[str]:
@@ -61,8 +59,13 @@ def known_names(kind: str) -> list[str]:
     return sorted(path.stem for path in (HERE / kind).glob("*.yaml"))
 
 
-def find(kind: str, name: str) -> Path:
+def find(kind: str, name: str, where: object = "") -> Path:
     """Return the file of a name, or of a path to the user's own YAML file.
+
+    Args:
+        kind: ``systems``, ``protocols`` or ``suites``.
+        name: the name or path.
+        where: the file and key, or the option, that states it, for the message.
 
     Raises:
         UserError: if there is none; names that exist are listed.
@@ -71,43 +74,63 @@ def find(kind: str, name: str) -> Path:
     if path.suffix in (".yaml", ".yml"):
         if path.is_file():
             return path.resolve()
-        raise UserError(path, "no such file", f"a YAML file of {kind}")
+        found = "a folder" if path.is_dir() else "no such file"
+        there = [f.name for f in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+        todo = did_you_mean(path.name, there)
+        expected = f"a YAML file of {kind}" + (f", named in {where}" if where else "")
+        raise UserError(path, found, expected, todo)
     path = HERE / kind / f"{name}.yaml"
-    if not path.is_file():
-        raise UserError(
-            kind, repr(name), f"one of {', '.join(known_names(kind))}, or a path to a YAML file"
-        )
+    if "/" in name or not path.is_file():
+        known = known_names(kind)
+        expected = f"one of {', '.join(known)}, or a path to a YAML file"
+        raise UserError(where or kind, in_short(name), expected, did_you_mean(name, known))
     return path
 
 
-def load_settings(kind: str, name: str) -> Settings:
+def load_settings(kind: str, name: str, where: object = "") -> Settings:
     """Return a file's settings, with those that it ``extends`` merged below.
 
+    Args:
+        kind: ``systems``, ``protocols`` or ``suites``.
+        name: a name, or the path of a YAML file.
+        where: the file and key, or the option, that states it, for the message.
+
     Raises:
-        UserError: if the file is missing, no YAML mapping, or extends itself.
+        UserError: if a file is missing, no YAML mapping, extends itself, or holds a key or value
+            that files of its kind must not hold.
     """
-    return _load(kind, find(kind, name), ())
-
-
-def _load(kind: str, path: Path, seen: tuple[Path, ...]) -> Settings:
-    if path in seen:
-        raise UserError(path, "a file that extends itself", todo="mend `extends`")
-    try:
-        settings = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise UserError(path, f"no valid YAML ({error})", todo="mend the file") from None
-    if not isinstance(settings, dict):
-        raise UserError(path, "no mapping of keys to values", f"the keys of {kind}")
-    base = settings.pop("extends", None)
-    if base is not None:
-        beside = path.parent / f"{base}.yaml"
-        parent = beside if beside.is_file() else find(kind, base)
-        settings = merge(_load(kind, parent, (*seen, path)), settings)
-    settings.setdefault("name", path.stem)
-    if base is not None:
-        settings["name"] = path.stem
+    path = find(kind, name, where)
+    parts = lineage(kind, path)
+    settings: Settings = {}
+    for _, own in reversed(parts):
+        settings = merge(settings, {key: own[key] for key in own if key not in ("extends", "name")})
+    settings["name"] = require_name(parts[0][1].get("name", path.stem), f"{path}: name")
     settings["folder"] = str(path.parent)
-    return dict(settings)
+    return settings
+
+
+def lineage(kind: str, path: Path) -> list[tuple[Path, Settings]]:
+    """Return a file's own settings, then those of the file that it extends, and so on.
+
+    Raises:
+        UserError: as ``load_settings``.
+    """
+    from benchmark.planning.language import FILE_KINDS
+
+    described = FILE_KINDS[kind.removesuffix("s")]
+    parts: list[tuple[Path, Settings]] = []
+    while True:
+        if path in [file for file, _ in parts]:
+            raise UserError(path, "a file that extends itself", todo="mend `extends`")
+        settings = read_mapping(path, ", ".join(documented_keys(described)))
+        check_settings(described, settings, path, whole=False)
+        parts.append((path, settings))
+        base = settings.get("extends")
+        if base is None:
+            return parts
+        beside = [path.parent / name for name in (base, f"{base}.yaml")]
+        near = next((file for file in beside if file.is_file() and file.suffix), None)
+        path = near.resolve() if near else find(kind, base, f"{path}: extends")
 
 
 def load_suite(name: str) -> Suite:
@@ -116,21 +139,21 @@ def load_suite(name: str) -> Suite:
     Raises:
         UserError: if a key is missing or unknown.
     """
-    settings = load_settings("suites", name)
-    folder = settings.pop("folder")
-    known = set(Suite.__dataclass_fields__)
+    settings = load_settings("suites", name, "--suite")
+    folder, file = settings.pop("folder"), find("suites", name)
     pairs = {"base", "generators", "critics"}
     needed = {"protocols"} | (pairs if pairs & set(settings) else {"systems"})
     for missing in sorted(needed - set(settings)):
-        raise UserError(find("suites", name), f"no key {missing!r}", f"{sorted(needed)}")
-    for unknown in set(settings) - known:
-        found = f"an unknown key {unknown!r}"
-        raise UserError(find("suites", name), found, f"keys {sorted(known)}")
+        raise UserError(file, f"no key {missing!r}", f"the keys {', '.join(sorted(needed))}")
     for kind in ("systems", "protocols"):
         settings[kind] = tuple(_near(entry, folder) for entry in settings.get(kind, ()))
     if "base" in settings:
         settings["base"] = _near(settings["base"], folder)
     settings["seeds"] = tuple(settings.get("seeds", (0,)))
+    for seed in settings["seeds"]:
+        if settings["seeds"].count(seed) > 1:
+            raise UserError(f"{file}: seeds", f"{seed} twice", "each seed once")
+    settings["file"] = str(file)
     return Suite(**{"title": settings["name"], **settings})
 
 
@@ -162,15 +185,23 @@ def merge(below: Settings, above: Settings) -> Settings:
     return merged
 
 
-def override(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+def override(settings: Settings, changes: Mapping[str, Any], where: object = "--set") -> Settings:
     """Return the settings with dotted keys changed.
 
+    Args:
+        settings: a system.
+        changes: values by dotted key.
+        where: the file and key, or the option, that states them, for the message.
+
     Raises:
-        UserError: if a key's parent is not a mapping.
+        UserError: if a key's parent is not a mapping, or the key is a system's name.
     """
     changed = deepcopy(settings)
     for dotted, value in changes.items():
         *parents, last = dotted.split(".")
+        if dotted in FIXED:
+            todo = "write a YAML file of your own that `extends` it"
+            raise UserError(f"{where} {dotted}", "a change of it", "a key of what is trained", todo)
         place = changed
         for parent in parents:
             if place.get(parent) is None:
@@ -178,22 +209,27 @@ def override(settings: Settings, changes: Mapping[str, Any]) -> Settings:
             place = place[parent]
             if not isinstance(place, dict):
                 raise UserError(
-                    f"--set {dotted}", f"{parent} is no mapping", "a key of the system's YAML"
+                    f"{where} {dotted}", f"{parent} is no mapping", "a key of the system's YAML"
                 )
         place[last] = deepcopy(value)
     return changed
+
+
+FIXED = ("name", "folder", "extends")
+"""What a system is called, and where it stands, is no setting of it."""
 
 
 def parse_overrides(pairs: list[str]) -> Settings:
     """Read ``key=value`` pairs, values as YAML.
 
     Raises:
-        UserError: if a pair has no ``=``.
+        UserError: if a pair has no ``=``, no key, or a value that is no YAML.
     """
     changes = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
-        if not separator:
-            raise UserError(f"--set {pair}", "no '='", "key=value, e.g. trainer.max_epochs=3")
-        changes[key] = yaml.safe_load(value)
+        if not separator or not key:
+            found = "no '='" if not separator else "no key before '='"
+            raise UserError(f"--set {pair}", found, "key=value, e.g. trainer.max_epochs=3")
+        changes[key] = parse_yaml(value, f"--set {pair}")
     return changes

@@ -15,10 +15,11 @@ from benchmark.planning.compose import (
     place,
     without_description,
 )
-from benchmark.planning.library import Settings, Suite, load_settings, load_suite, override
-from benchmark.planning.pairs import cross
+from benchmark.planning.design import Design, read_design
+from benchmark.planning.library import Settings, Suite
 from contract.cell_folder import CellFolder
 from contract.errors import DataError, UserError
+from contract.suggestions import did_you_mean
 from datamodules.digests import Progress, no_progress
 from datamodules.division import split_hash
 from datamodules.grounding import DataRoot, GroundedProtocol, ground
@@ -37,6 +38,7 @@ class Plan:
         systems: each system's settings, by name, before any change.
         changes: the user's changes to every system, by dotted key.
         notices: what people should know before it runs.
+        left_out: why systems of the suite have no cells, by name.
     """
 
     suite: Suite
@@ -47,6 +49,7 @@ class Plan:
     systems: dict[str, Settings] = field(default_factory=dict)
     changes: Mapping[str, object] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,11 @@ class Selection:
         }
         for kind, (wanted, known) in kinds.items():
             for unknown in [entry for entry in wanted if entry not in known]:
-                raise UserError(f"--{kind}", repr(unknown), f"of suite {plan.suite.name}: {known}")
+                if unknown in plan.left_out:
+                    raise UserError(f"--{kind}", f"{unknown!r}, which is faulty", "a sound one")
+                expected = f"of suite {plan.suite.name}: {known}"
+                todo = did_you_mean(unknown, known)
+                raise UserError(f"--{kind}", repr(unknown), expected, todo)
         return [
             cell
             for cell in plan.cells
@@ -98,6 +105,7 @@ def make_plan(
     progress: Progress = no_progress,
     wanted: Collection[str] = (),
     wanted_systems: Collection[str] = (),
+    keep_going: bool = False,
 ) -> Plan:
     """Expand a suite.
 
@@ -112,25 +120,19 @@ def make_plan(
             a notice, and that protocol has no cells.
         wanted_systems: the systems that are meant, if not all: another one that cannot be trained
             is told in a notice, and has no cells.
+        keep_going: leave faulty systems out, and say so in ``left_out``, instead of raising.
 
     Raises:
         UserError: if a YAML file is wrong.
         DataError: if a data set is present but incomplete or damaged.
     """
-    suite = load_suite(suite_name)
-    plan = Plan(suite, runs / suite.name, changes=changes or {})
+    design = read_design(suite_name, changes, extra_systems, root, keep_going)
+    plan = Plan(design.suite, runs / design.suite.name, changes=design.changes)
+    plan.left_out = {name: str(fault) for name, fault in design.faults.items()}
+    plan.protocols = design.protocols
+    plan.systems = {n: one for n, one in design.systems.items() if n not in design.faults}
     cache = runs / "cache"
     data = DataRoot(root, cache, progress)
-    for system in _systems(suite, extra_systems):
-        if system["name"] in plan.systems:
-            raise UserError(
-                f"suite {suite.name}", f"a second system called {system['name']!r}", "unique names"
-            )
-        plan.systems[system["name"]] = system
-    for name in suite.protocols:
-        protocol = load_settings("protocols", name)
-        plan.protocols[protocol["name"]] = protocol
-    _require_known(plan)
     for name, protocol in plan.protocols.items():
         try:
             rules, folder = without_description(protocol), Path(protocol["folder"])
@@ -140,67 +142,21 @@ def make_plan(
                 raise
             plan.notices.append(f"protocol {name} is left out, its data is damaged: {error}")
             continue
-        _add_cells(plan, plan.grounded[name], root, cache, wanted_systems)
+        _add_cells(plan, design, plan.grounded[name], root, cache, wanted_systems)
     return plan
-
-
-def _systems(suite: Suite, extra_systems: Sequence[str]) -> list[Settings]:
-    named = [
-        load_settings("systems", name) for name in dict.fromkeys((*suite.systems, *extra_systems))
-    ]
-    if not suite.base:
-        return named
-    return [*named, *cross(load_settings("systems", suite.base), suite.generators, suite.critics)]
-
-
-def _require_known(plan: Plan) -> None:
-    """Refuse a suite that speaks of systems or protocols which it does not hold."""
-    suite = plan.suite
-    limited = {name for names in suite.system_protocols.values() for name in names}
-    spoken = [
-        ("system", {*suite.system_overrides, *suite.system_protocols} - set(plan.systems)),
-        ("protocol", {*suite.protocol_overrides, *limited} - set(plan.protocols)),
-    ]
-    for kind, unknown in spoken:
-        for name in sorted(unknown):
-            raise UserError(
-                f"suite {suite.name}", f"settings for {name!r}", f"names of its {kind}s only"
-            )
-
-
-def _changed(plan: Plan, system: Settings, protocol: str) -> Settings:
-    """Return a system with all changes that apply under a protocol, the user's last."""
-    for layer in (*plan.suite.layers(system["name"], protocol), plan.changes):
-        system = override(system, _strip(layer, system))
-    return system
-
-
-def _strip(overrides: Mapping[str, object], system: Settings) -> dict[str, object]:
-    """Leave out overrides of things that the system does not have (a missing augmentation, say).
-
-    A key marked with ``?`` applies only where the system already has it.
-    """
-    kept: dict[str, object] = {}
-    for dotted, value in overrides.items():
-        place: object = system
-        for part in dotted.rstrip("?").split("."):
-            place = place.get(part) if isinstance(place, dict) else None
-        if not dotted.endswith("?") or place is not None:
-            kept[dotted.rstrip("?")] = value
-    return kept
 
 
 def _add_cells(
     plan: Plan,
+    design: Design,
     protocol: GroundedProtocol,
     root: Path,
     cache: Path,
     wanted_systems: Collection[str],
 ) -> None:
-    for name, unchanged in plan.systems.items():
-        limited = plan.suite.system_protocols.get(name, (protocol.name,))
-        if protocol.name in limited:
-            system = _changed(plan, unchanged, protocol.name)
+    for name in plan.systems:
+        if protocol.name in design.protocols_of(name):
+            system = design.changed(name, protocol.name)
             try:
                 _require_adversarial(system)
             except UserError as error:

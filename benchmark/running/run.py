@@ -13,6 +13,7 @@ from benchmark.launchers.forecast import longest_first
 from benchmark.launchers.local import run_cells, slots_for
 from benchmark.launchers.slurm_queue import bury_lost, tickets_of
 from benchmark.launchers.watch import Limits
+from benchmark.planning.design import read_design
 from benchmark.planning.phantom_roots import phantom_root
 from benchmark.planning.plan import EVERYTHING, Plan, Selection, make_plan
 from benchmark.progress import duration, say, shown
@@ -56,6 +57,7 @@ def run(
     changes: Mapping[str, object] | None = None,
     extra_systems: Sequence[str] = (),
     selection: Selection = EVERYTHING,
+    keep_going: bool = False,
 ) -> int:
     """Run a suite's unfinished cells on this machine and build the leaderboard.
 
@@ -70,17 +72,27 @@ def run(
         changes: overrides of every system, by dotted key.
         extra_systems: YAML files of systems that join the suite.
         selection: the part of the suite to run; the leaderboard shows all that is done.
+        keep_going: leave systems with a faulty configuration out instead of raising.
 
     Returns:
-        0 if every cell that could run did, otherwise 1.
+        0 if every cell that could run did and no system was left out, otherwise 1.
 
     Raises:
         UserError: if a YAML file or the data is faulty; nothing has been trained then.
     """
     started = time.monotonic()
+    read_design(suite, changes, extra_systems, root, keep_going)  # before phantoms are written
     root = data_root(root, runs, suite)
     plan = make_plan(
-        suite, runs, root, changes, extra_systems, shown, selection.protocols, selection.systems
+        suite,
+        runs,
+        root,
+        changes,
+        extra_systems,
+        shown,
+        selection.protocols,
+        selection.systems,
+        keep_going,
     )
     for notice in plan.notices:
         say(notice)
@@ -116,7 +128,9 @@ def run(
         say(f"leaderboard: {board / 'leaderboard.html'}")
     if counts["running"]:
         say(f"{counts['running']} cells are being run by another process; it ends the leaderboard")
-    return 0 if all(state in taken for state in counts) else 1
+    for name, fault in plan.left_out.items():
+        say(f"{name}: left out, its configuration is faulty: {fault}")
+    return 0 if all(state in taken for state in counts) and not plan.left_out else 1
 
 
 def record_no_data(cell: Cell) -> None:

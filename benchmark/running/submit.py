@@ -24,6 +24,7 @@ from benchmark.launchers.slurm_queue import (
     submissions,
     tickets_of,
 )
+from benchmark.planning.design import read_design
 from benchmark.planning.plan import EVERYTHING, Plan, Selection, make_plan
 from benchmark.progress import say, shown
 from benchmark.running.run import (
@@ -55,6 +56,7 @@ class Request:
         changes: overrides of every system, by dotted key.
         extra_systems: YAML files of systems that join the suite.
         selection: the part of the suite that is meant.
+        keep_going: whether systems with a faulty configuration are left out.
     """
 
     suite: str
@@ -65,6 +67,7 @@ class Request:
     changes: Mapping[str, object] = field(default_factory=dict)
     extra_systems: Sequence[str] = ()
     selection: Selection = EVERYTHING
+    keep_going: bool = False
 
     def arguments(self, root: Path | None = None) -> list[str]:
         """Return the suite and its changes as command-line arguments.
@@ -82,6 +85,7 @@ class Request:
         words += ["--data-root", path(data)] if data else []
         pairs = [f"{key}={json.dumps(value)}" for key, value in self.changes.items()]
         words += ["--set", *pairs] if pairs else []
+        words += ["--keep-going"] if self.keep_going else []
         return words + (["--with", *map(path, self.extra_systems)] if self.extra_systems else [])
 
 
@@ -187,13 +191,17 @@ def _is_lost(cell: Cell, made: Submission, queue: Queue) -> bool:
 
 
 def _plan(request: Request) -> tuple[Path, Plan]:
+    given = request.suite, request.changes, request.extra_systems, request.root
+    read_design(*given, request.keep_going)  # before phantoms are written
     root = data_root(request.root, request.runs, request.suite).resolve()
     plan = make_plan(
         request.suite, request.runs, root, request.changes, request.extra_systems, shown,
-        request.selection.protocols, request.selection.systems,
+        request.selection.protocols, request.selection.systems, request.keep_going,
     )  # fmt: skip
     for notice in plan.notices:
         say(notice)
+    for name, fault in plan.left_out.items():
+        say(f"{name}: left out, its configuration is faulty: {fault}")
     return root, plan
 
 

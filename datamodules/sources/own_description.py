@@ -7,23 +7,60 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import yaml
+from annotated_types import Ge, Gt, Le, Lt
 
 from contract.arrays import Spacing
 from contract.errors import DataError, UserError
+from contract.language import Name, check_settings
+from contract.names import require_name
 from contract.words import STRUCTURES
+from contract.yaml_files import read_mapping
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 NNUNET_CHANNEL = "_0000"
-OWN_KEYS = {
-    "name", "title", "notes", "images", "masks", "image_name", "mask_name", "nnunet", "labels",
-    "table", "spacing_mm", "bits",
-}  # fmt: skip
 
 Labels = Mapping[str, frozenset[int]]
 """For each structure the label values that are it."""
+
+
+Structure = Literal["lungs", "left_lung", "right_lung", "heart"]
+LabelValue = Annotated[int, Ge(1)]
+Millimetres = Annotated[float, Gt(0), Lt(1000)]
+
+
+@dataclass(frozen=True)
+class OwnDataKeys:
+    """The keys of the YAML file; ``own_data`` tells more of files and their names.
+
+    Attributes:
+        name: the data set's name in tables; the file's stem unless given.
+        title: one line for people.
+        notes: what people should know about it.
+        images: the folder of images; paths are looked for beside the YAML file, then below the
+            data root.
+        masks: the folder of masks, or one folder for each structure.
+        image_name: how an image's name tells its case id, ``{id}.*`` unless given.
+        mask_name: the same for masks.
+        nnunet: instead of these four, a folder in nnU-Net's layout.
+        labels: the values of each structure in masks of several; without them masks are binary.
+        table: a CSV file of patients, subgroups and spacing, by case id.
+        spacing_mm: mm from one pixel to the next, or ``[down, along]``.
+        bits: significant bits of 16-bit images, all 16 unless given.
+    """
+
+    name: Name = ""
+    title: str = ""
+    notes: Mapping[str, Any] | str = ""
+    images: str = ""
+    masks: str | Mapping[Structure, str] = ""
+    image_name: str = "{id}.*"
+    mask_name: str = "{id}.*"
+    nnunet: str | None = None
+    labels: Mapping[Structure, LabelValue | tuple[LabelValue, ...]] | None = None
+    table: str | None = None
+    spacing_mm: Millimetres | tuple[Millimetres, Millimetres] | None = None
+    bits: Annotated[int, Ge(8), Le(16)] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,12 +105,8 @@ def read_description(file: Path, root: Path) -> Description:
         UserError: if a key is unknown, missing or wrong, naming it.
         DataError: if a folder or file that it names does not exist.
     """
-    try:
-        keys = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(file, f"no readable YAML ({error})", todo="mend the file") from None
-    if not isinstance(keys, dict):
-        raise UserError(file, "no mapping of keys to values", f"the keys {sorted(OWN_KEYS)}")
+    keys = read_mapping(file, "images and masks, or nnunet")
+    check_settings(OwnDataKeys, keys, file)
     return _Reader(file, root, keys).description()
 
 
@@ -82,13 +115,7 @@ class _Reader:
         self._file, self._root, self._keys = file, root, keys
 
     def description(self) -> Description:
-        for key in self._keys:
-            if key not in OWN_KEYS:
-                known = ", ".join(sorted(OWN_KEYS))
-                raise self._fault(str(key), "an unknown key", f"one of {known}")
-        name = self._keys.get("name", self._file.stem)
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise self._fault("name", repr(name), "letters, digits, _ . or -")
+        name = require_name(self._keys.get("name", self._file.stem), f"{self._file}: name")
         nnunet = self._keys.get("nnunet")
         labels_from: tuple[Path, ...] = ()
         if nnunet is None:

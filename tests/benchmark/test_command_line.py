@@ -82,7 +82,7 @@ def test_changed_settings_make_cells_stale_and_keep_the_old_results(finished, ca
     copy = tmp_path / "runs" / "small"
     shutil.copytree(folder, copy)
     arguments = [*arguments[:3], str(tmp_path / "runs"), *arguments[4:]]
-    changes = ["--set", "model.init_args.seed=1"]
+    changes = ["--set", "preprocessing.dilate=3"]
     assert main(["plan", *arguments, *changes, "--json"]) == 0
     cells = json.loads(capsys.readouterr().out)
     assert {c["state"] for c in cells} == {"stale"}

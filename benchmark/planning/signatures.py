@@ -1,0 +1,298 @@
+"""What classes take, told from their source: nothing is imported, no code of a user's runs.
+
+Importing Lightning and the libraries of networks takes many seconds; reading the files that
+define the named classes takes hundredths. Griffe parses them; this module follows names from file
+to file. What cannot be told so (a compiled class, one made at run time) is :class:`Untold`, and
+the cell itself then finds out.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+import griffe
+
+from contract.suggestions import did_you_mean
+
+DEEPEST = 30
+"""Names that stand for names that stand for names: longer chains are not followed."""
+
+
+class Untold(Exception):  # noqa: N818 - no error: the answer "cannot be told from source"
+    """A class exists, or may exist, but its arguments do not stand in a source file."""
+
+
+class Absent(Exception):  # noqa: N818 - the answer "there is no such class"
+    """A class path leads nowhere.
+
+    Args:
+        found: what is there instead.
+        expected: what should be there.
+        todo: what may have been meant.
+    """
+
+    def __init__(self, found: str, expected: str, todo: str = "") -> None:
+        super().__init__(found)
+        self.found, self.expected, self.todo = found, expected, todo
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a class.
+
+    Attributes:
+        name: its name.
+        annotation: its type as the source writes it, or None.
+        required: whether it has no default.
+        scope: the module or class in which the annotation is to be read.
+    """
+
+    name: str
+    annotation: str | None
+    required: bool
+    scope: griffe.Object = field(repr=False)
+
+
+@dataclass(frozen=True)
+class CallSignature:
+    """What a class or function takes.
+
+    Attributes:
+        path: where it is defined.
+        arguments: by name, in order, without ``self``.
+        open: whether it takes others, too.
+        ancestors: itself and its base classes by path; None where not all are known.
+    """
+
+    path: str
+    arguments: dict[str, Argument]
+    open: bool = False
+    ancestors: frozenset[str] | None = None
+
+
+class Sources:
+    """Python's modules as source files.
+
+    Args:
+        folders: a user's own folders, which come before installed packages.
+    """
+
+    def __init__(self, folders: Sequence[Path] = ()) -> None:
+        self._folders = tuple(map(str, folders))
+
+    def find(self, path: str, depth: int = 0) -> griffe.Object:
+        """Return the class, function or other definition behind a dotted path.
+
+        Raises:
+            Absent: if the path leads nowhere.
+            Untold: if the source does not tell.
+        """
+        parts = path.split(".")
+        if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+            raise Absent(repr(path), "a class path: module.Class")
+        if depth > DEEPEST:
+            raise Untold(path)
+        for cut in range(len(parts) - 1, 0, -1):
+            file = _module_file(".".join(parts[:cut]), self._folders)
+            if file is not None:
+                return self._member(".".join(parts[:cut]), file, parts[cut:], depth)
+        known = [file.stem for folder in self._folders for file in Path(folder).glob("*.py")]
+        found = f"the class path {path!r}, of which there is no module {parts[0]!r}"
+        raise Absent(found, "a module beside the YAML file, or an installed one",
+                     did_you_mean(parts[0], [*known, "torch", "monai", "lightning_modules",
+                                             "segmentation_models_pytorch"]))  # fmt: skip
+
+    def _member(self, module: str, file: str, names: Sequence[str], depth: int) -> griffe.Object:
+        if not file.endswith(".py"):
+            raise Untold(module)
+        found = self._named(module, file, names[0], depth)
+        for name in names[1:]:
+            if name not in found.members or found.members[name].is_alias:
+                raise Untold(f"{found.path}.{name}")
+            found = found.members[name]  # type: ignore[assignment]
+        return found
+
+    def _named(self, module: str, file: str, name: str, depth: int) -> griffe.Object:
+        tree = _visit(module, file)
+        member = tree.members.get(name)
+        if member is None:
+            return self._starred(module, tree, name, depth)
+        if isinstance(member, griffe.Alias):
+            return self.find(member.target_path, depth + 1)
+        if isinstance(member, griffe.Attribute) and isinstance(member.value, griffe.Expr):
+            target = member.value.canonical_path
+            plain = isinstance(member.value, griffe.ExprName | griffe.ExprAttribute)
+            if plain and target not in (member.path, name):
+                return self.find(target, depth + 1)
+        return member
+
+    def _starred(self, module: str, tree: griffe.Module, name: str, depth: int) -> griffe.Object:
+        """Look for a name among ``from … import *``, and for a sub-module of that name."""
+        known = []
+        dynamic = "__getattr__" in tree.members
+        for key, member in tree.members.items():
+            if isinstance(member, griffe.Alias) and member.wildcard:
+                try:
+                    return self.find(f"{member.wildcard}.{name}", depth + 1)
+                except Absent:
+                    continue
+                except Untold:
+                    dynamic = True
+            elif not key.startswith("_"):
+                known.append(key)
+        if dynamic:
+            raise Untold(f"{module}.{name}")
+        if _module_file(f"{module}.{name}", self._folders):
+            raise Absent(f"the module {module}.{name}", "a class in it")
+        beside = [path.stem for path in tree.filepath.parent.glob("*.py")]  # type: ignore[union-attr]
+        known += beside if tree.is_init_module else []
+        found = f"the class path '{module}.{name}', and no {name!r} in {module}"
+        raise Absent(found, "a class of that module", did_you_mean(name, known))
+
+    def signature(self, path: str) -> CallSignature:
+        """Return what the class or function behind a path takes.
+
+        Raises:
+            Absent: if the path leads to no class or function.
+            Untold: if the source does not tell.
+        """
+        found = self.find(path)
+        if isinstance(found, griffe.Function):
+            arguments, rest = _arguments(found)
+            return CallSignature(found.path, arguments, rest is not None)
+        if isinstance(found, griffe.Class):
+            return self._of_class(found)
+        if isinstance(found, griffe.Module):
+            raise Absent(f"the module {found.path}", "a class in it")
+        raise Untold(path)
+
+    def _of_class(self, found: griffe.Class) -> CallSignature:
+        line, whole = self._line(found)
+        ancestors = frozenset(one.path for one in line) if whole else None
+        if any("dataclass" in str(mark.value) for mark in found.decorators):
+            return CallSignature(found.path, {}, True, ancestors)
+        arguments: dict[str, Argument] = {}
+        for one in line:
+            init = one.members.get("__init__")
+            if not isinstance(init, griffe.Function):
+                continue
+            own, rest = _arguments(init)
+            arguments = own | arguments if not arguments else {**arguments, **own}
+            if rest is None:
+                return CallSignature(found.path, arguments, False, ancestors)
+            if not _passes_up(init, rest):
+                return CallSignature(found.path, arguments, True, ancestors)
+        return CallSignature(found.path, arguments, not whole, ancestors)
+
+    def _line(self, found: griffe.Class) -> tuple[list[griffe.Class], bool]:
+        """Return a class and its base classes, and whether all of them could be found."""
+        line, whole = [found], True
+        for base in found.bases:
+            path = base.canonical_path if isinstance(base, griffe.Expr) else str(base)
+            if path == "object" or path.startswith(("typing.", "abc.", "builtins.")):
+                continue
+            try:
+                above = self.find(path)
+            except (Absent, Untold):
+                whole = False
+                continue
+            if not isinstance(above, griffe.Class):
+                whole = False
+                continue
+            further, known = self._line(above)
+            line += [one for one in further if one not in line]
+            whole = whole and known
+        return line, whole
+
+
+def unmet_imports(file: Path, folders: Sequence[Path]) -> list[str]:
+    """Return the modules that a user's own file imports at its top and that are not installed."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    asked = []
+    for statement in tree.body:
+        if isinstance(statement, ast.Import):
+            asked += [alias.name for alias in statement.names]
+        elif isinstance(statement, ast.ImportFrom) and not statement.level and statement.module:
+            asked.append(statement.module)
+    tops = dict.fromkeys(name.partition(".")[0] for name in asked)
+    return [top for top in tops if _module_file(top, tuple(map(str, folders))) is None]
+
+
+def _arguments(function: griffe.Function) -> tuple[dict[str, Argument], str | None]:
+    """Return a function's named arguments and the name of its ``**`` argument, if it has one."""
+    found, rest = {}, None
+    for parameter in function.parameters:
+        if parameter.kind is griffe.ParameterKind.var_keyword:
+            rest = parameter.name
+        elif parameter.kind is not griffe.ParameterKind.var_positional:
+            text = None if parameter.annotation is None else str(parameter.annotation)
+            required = parameter.default is None
+            found[parameter.name] = Argument(parameter.name, text, required, function)
+    if function.parent is not None and function.parent.is_class:
+        found.pop(next(iter(found), ""), None)  # self
+    return found, rest
+
+
+def _passes_up(init: griffe.Function, rest: str) -> bool:
+    """Tell whether an ``__init__`` hands its ``**`` argument to ``super().__init__`` alone."""
+    try:
+        source = ast.parse("class _:\n" + "\n".join("  " + line for line in init.lines))
+    except SyntaxError:
+        return False
+    uses = [node for node in ast.walk(source) if isinstance(node, ast.Name) and node.id == rest]
+    handed = [
+        call
+        for call in ast.walk(source)
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func) == "super().__init__"
+        and any(k.arg is None and ast.unparse(k.value) == rest for k in call.keywords)
+    ]
+    return len(uses) == len(handed) == 1
+
+
+@cache
+def _module_file(module: str, folders: tuple[str, ...]) -> str | None:
+    """Return a module's file without importing anything; ``built-in`` where it has none."""
+    top, *below = module.split(".")
+    spec = PathFinder.find_spec(top, list(folders)) if folders else None
+    if spec is None or spec.origin is None:
+        try:
+            spec = importlib.util.find_spec(top) or spec
+        except (ImportError, ValueError):
+            return None
+    name = top
+    for part in below:
+        if spec is None or spec.submodule_search_locations is None:
+            return None
+        name += f".{part}"
+        spec = PathFinder.find_spec(name, list(spec.submodule_search_locations))
+    if spec is None:
+        return None
+    return spec.origin or "built-in"
+
+
+def _visit(module: str, file: str) -> griffe.Module:
+    return _parsed(module, file, Path(file).stat().st_mtime_ns)
+
+
+@cache
+def _parsed(module: str, file: str, changed: int) -> griffe.Module:
+    path = Path(file)
+    try:
+        code = path.read_text(encoding="utf-8")
+        *above, name = module.split(".")
+        parent = None
+        for package in above:  # relative imports are read from their package
+            parent = griffe.Module(package, parent=parent)
+        return griffe.visit(name, filepath=path, code=code, parent=parent)
+    except SyntaxError as error:
+        found = f"{path.name}, no valid Python in line {error.lineno} ({error.msg})"
+        raise Absent(found, "a module that can be imported", "mend it") from None
+    except (OSError, ValueError) as error:
+        raise Absent(f"{path.name}, which cannot be read ({error})", "Python in UTF-8") from None

@@ -1,0 +1,47 @@
+"""The one rule for names of systems, suites, protocols, data sets and foreign systems.
+
+A name becomes a folder below RUNS, a word of a shell script and a cell of a table: whatever obeys
+the rule is harmless in all of them.
+"""
+
+from __future__ import annotations
+
+import re
+
+from contract.errors import UserError
+
+RULE = "letters, digits, '.', '_' and '-', at most 100 of them, and neither '.' nor '..'"
+PATTERN = (
+    r"^([A-Za-z0-9_-][A-Za-z0-9._-]{0,99}"
+    r"|\.[A-Za-z0-9_-][A-Za-z0-9._-]{0,98}|\.\.[A-Za-z0-9._-]{1,98})$"
+)
+"""The same as a regular expression that JSON schemas can hold, without looking ahead."""
+
+
+_AS_YAML = {None: "null", True: "true", False: "false"}
+
+
+def is_name(name: object) -> bool:
+    """Tell whether something is a name by the rule."""
+    return isinstance(name, str) and re.fullmatch(PATTERN, name) is not None
+
+
+def require_name(name: object, where: object) -> str:
+    """Return a name that obeys the rule.
+
+    Args:
+        name: what stands there.
+        where: the file and key, or the option, that states it.
+
+    Raises:
+        UserError: if it does not obey.
+    """
+    if not isinstance(name, str) or not is_name(name):
+        raise UserError(where, f"the name {in_short(name)}", RULE, "choose another name")
+    return name
+
+
+def in_short(value: object, length: int = 60) -> str:
+    """Return a value as a message shows it, on one line."""
+    text = _AS_YAML.get(value, repr(value)) if isinstance(value, bool | None) else repr(value)
+    return text if len(text) <= length else text[: length - 1] + "…"
