@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contract.cell_record import NAMES, NOTHING, REQUIRED, CellKey, CellRecord
 from contract.errors import DataError
-from contract.files import read_object, replacing, write_atomically
+from contract.files import digest_of, read_object, replacing, write_atomically
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -158,7 +159,10 @@ class CellFolder:
     @property
     def record(self) -> CellRecord:
         """The record; ``NOTHING`` where there is none or its file is damaged."""
-        return CellRecord.of(read_object(self.record_file))
+        try:
+            return CellRecord.of(read_object(self.record_file))
+        except ValueError:
+            return NOTHING
 
     def require_record(self) -> CellRecord:
         """Return the record, ``NOTHING`` only where there is no file.
@@ -168,13 +172,15 @@ class CellFolder:
         """
         try:
             content = json.loads(self.record_file.read_text("utf-8"))
+            if not isinstance(content, dict):
+                raise ValueError(f"a {type(content).__name__}")
             missing = [name for name in REQUIRED if name not in content]
             if missing:
                 raise ValueError(f"no {', '.join(missing)}")
             return CellRecord.of(content)
         except FileNotFoundError:
             return NOTHING
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             expected = "a JSON object that describes a cell"
             raise DataError(self.record_file, str(error), expected, TO_MEND) from error
 
@@ -193,12 +199,20 @@ class CellFolder:
         content = {**read_object(self.record_file), **changes}
         write_atomically(self.record_file, json.dumps(content, indent=1))
 
-    def write_rows(self, rows: pa.Table) -> None:
-        """Write the cell's rows, in ``contract.rows.CASE_SCHEMA``, as a whole."""
+    def write_rows(self, rows: pa.Table) -> dict[str, Any]:
+        """Write the cell's rows, in ``contract.rows.CASE_SCHEMA``, as a whole.
+
+        Returns:
+            what the record has to say, so that it vouches for them.
+        """
         import pyarrow.parquet as pq
 
         with replacing(self.rows_file) as file:
             pq.write_table(rows, file)
+        return {
+            "rows_digest": digest_of(self.rows_file),
+            "rows_bytes": self.rows_file.stat().st_size,
+        }
 
     def read_rows(self) -> pa.Table:
         """Return the cell's rows as they are on disk.
@@ -212,9 +226,53 @@ class CellFolder:
         try:
             with pq.ParquetFile(self.rows_file) as file:
                 return file.read()
-        except (OSError, pa.ArrowInvalid) as error:
+        except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
+            said = next(iter(str(error).splitlines()), type(error).__name__)
             expected = "the rows of a finished cell"
-            raise DataError(self.rows_file, str(error), expected, TO_MEND) from error
+            raise DataError(self.rows_file, said, expected, TO_MEND) from error
+
+    def doubt(self, record: CellRecord, key: CellKey) -> str:
+        """Return why the record of a finished cell is not believed; nothing where it is.
+
+        Every byte of the rows is compared with the record, once in a process for as long as the
+        file stays the same; a record from before there were digests needs rows that can be read.
+
+        Args:
+            record: the record, which says that the cell is done.
+            key: the cell that it should be of.
+        """
+        if record.key != key:
+            return f"{self.record_file.name} is of another cell, {cell_name(*record.key)}"
+        name = self.rows_file.name
+        try:
+            stat = self.rows_file.stat()
+            if record.rows_bytes is not None and stat.st_size != record.rows_bytes:
+                return f"{name} has {stat.st_size} bytes, its record says {record.rows_bytes}"
+            seen = (self.rows_file, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+            if record.rows_digest is None:
+                return f"{name} cannot be read" if _unreadable(*seen) else ""
+            damaged = _digest(*seen) != record.rows_digest
+        except FileNotFoundError:
+            return f"{name} is missing"
+        except OSError as error:
+            return f"{name} cannot be read ({error.strerror})"
+        return f"{name} is not the file that its record vouches for (another digest)" * damaged
+
+
+@lru_cache(maxsize=1 << 14)
+def _digest(path: Path, *seen: int) -> str:
+    """Return a file's digest; ``seen`` tells its content apart from any other at its place."""
+    return digest_of(path)
+
+
+@lru_cache(maxsize=1 << 14)
+def _unreadable(path: Path, *seen: int) -> bool:
+    """Tell whether rows that nobody vouches for cannot be read."""
+    try:
+        CellFolder(path.parent).read_rows()
+    except DataError:
+        return True
+    return False
 
 
 def cells_of(suite_folder: Path) -> list[CellFolder]:

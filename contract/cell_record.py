@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, cast, get_args, get_origin, get_type_hints
+
+from contract.words import STATES
 
 CellKey = tuple[str, str, int]
 """System, protocol, seed."""
@@ -50,6 +52,8 @@ class CellRecord:
         ended: when a start ended without finishing the cell.
         finished: when the cell was done.
         wandb_id: id of the W&B run, the same over all starts.
+        rows_digest: of the file of rows that the record vouches for, see ``contract.files``.
+        rows_bytes: its size.
     """
 
     system: str = ""
@@ -86,11 +90,20 @@ class CellRecord:
     ended: float | None = None
     finished: float | None = None
     wandb_id: str | None = None
+    rows_digest: str | None = None
+    rows_bytes: int | None = None
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> CellRecord:
-        """Return the record that a file's content is; keys of other versions are passed over."""
+        """Return the record that a file's content is; keys of other versions are passed over.
+
+        Raises:
+            ValueError: if an entry holds what it cannot hold; such a record is not believed at all.
+        """
         known = {name: content[name] for name in NAMES if content.get(name) is not None}
+        for name, value in known.items():
+            if not _fits(value, _KINDS[name]) or (name == "state" and value not in ("", *STATES)):
+                raise ValueError(f"{name} {str(value)[:60]!r}")
         return cls(**known)
 
     @property
@@ -104,8 +117,28 @@ class CellRecord:
         return self.state == "done"
 
 
+def _fits(value: object, kind: Any) -> bool:
+    """Tell whether a value out of JSON is of an entry's kind, its numbers of a sane size."""
+    if kind is float:
+        return type(value) in (int, float) and abs(cast("float", value)) < 1e15  # no NaN either
+    if kind is int:
+        return type(value) is int and abs(value) < 1 << 62
+    if get_origin(kind) is Mapping:
+        inner = get_args(kind)[1]
+        return isinstance(value, dict) and (
+            inner is Any or all(type(entry) is inner for entry in value.values())
+        )
+    return type(value) is kind
+
+
 NAMES = tuple(entry.name for entry in fields(CellRecord))
 """The entries that a record may have."""
+_KINDS = {
+    name: next((kind for kind in get_args(hint) if kind is not type(None)), hint)
+    if get_origin(hint) is not Mapping
+    else hint
+    for name, hint in get_type_hints(CellRecord).items()
+}
 REQUIRED = ("system", "protocol", "seed", "state")
 """Those that no cell's record lacks."""
 NOTHING = CellRecord()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from contract.cell_record import CellKey, CellRecord
@@ -23,6 +24,7 @@ def build_leaderboard(
     current: Mapping[CellKey, str] | None = None,
     draws: int = intervals.DRAWS,
     gallery: bool = True,
+    tell: Callable[[str], None] = warnings.warn,
 ) -> Path:
     """Collect a suite's cells, rank them and write the leaderboard.
 
@@ -33,19 +35,20 @@ def build_leaderboard(
         current: configuration hash of each cell as composed today; others are stale.
         draws: number of bootstrap draws.
         gallery: whether the page shows the pictures that the cells kept.
+        tell: is told of each cell, and gallery, whose files are faulty, in words.
 
     Returns:
         ``<runs>/<suite>/leaderboard``.
 
     Raises:
         UserError: the folder holds no cells.
-        DataError: a cell's files are faulty, or cells of one protocol used different splits.
+        DataError: cells of one protocol used different splits.
     """
-    cases, cells = collect(suite_folder, current)
+    cases, cells = collect(suite_folder, current, tell)
     splits = protocol_splits(suite_folder, cells)
     table = build(cases, splits, suspects, draws)
     meta = Meta(suite_folder.name, tuple(cells), protocols or {}, draws)
-    album = read_galleries(suite_folder, cells) if gallery else Album(refused=True)
+    album = read_galleries(suite_folder, cells, tell) if gallery else Album(refused=True)
     return write(suite_folder / "leaderboard", cases, table, meta, album)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,40 +17,66 @@ from contract.rows import CASE_SCHEMA, QUALITY, SUBGROUPS
 from contract.words import REFERENCES, STATES, STRUCTURES, UNITS
 
 CASE_IDENTITY = ("test_on", "case_id", "scan_id", "slice_index", "structure", "reference", "unit")
+TO_TEST_AGAIN = "run the suite again (or score the masks again)"
 _MAY_BE_NULL = frozenset({"train_on", "scan_id", "slice_index", *QUALITY, *SUBGROUPS})
 _WORDS = {"structure": STRUCTURES, "reference": REFERENCES, "unit": UNITS}
 
 
 def collect(
-    suite_folder: Path, current: Mapping[CellKey, str] | None = None
+    suite_folder: Path,
+    current: Mapping[CellKey, str] | None = None,
+    tell: Callable[[str], None] = warnings.warn,
 ) -> tuple[pa.Table, list[CellRecord]]:
     """Collect the rows of all finished cells of a suite.
+
+    A cell whose files are faulty (unreadable, of another cell, not what its record vouches for,
+    against the schema, a case twice) has failed, with the fault as its reason; the others do not
+    depend on it.
 
     Args:
         suite_folder: ``<runs>/<suite>``.
         current: configuration hash of each cell as the suite is composed today; a finished
             cell that is not among them comes back as ``stale`` and gives no rows.
+        tell: is told of each faulty cell, in words.
 
     Returns:
         the rows in ``contract.rows.CASE_SCHEMA``, and a record of every cell, done or not.
 
     Raises:
         UserError: the folder holds no cells.
-        DataError: a file is unreadable, breaks the schema, contradicts its folder, or holds a
-            case twice.
     """
-    records, parts = [], []
-    for cell in cells_of(suite_folder):
-        record = read_cell(cell)
-        if current is not None and record.is_done:
-            record = _refreshed(record, current)
+    records, parts, found = [], [], cells_of(suite_folder)
+    for cell in found:
+        try:
+            record, rows = _read(cell, current)
+        except DataError as error:
+            tell(str(error))
+            records += _failed(cell, str(error))
+            continue
         records.append(record)
-        if record.is_done:
-            parts.append(_read_rows(cell, record))
-    if not records:
+        parts += [rows] if rows is not None else []
+    if not found:
         todo = f"run the suite first, or name the folder that holds its {CELLS}/"
         raise UserError(suite_folder, "no cells", LAYOUT, todo)
     return pa.concat_tables([CASE_SCHEMA.empty_table(), *parts]), records
+
+
+def _read(
+    cell: CellFolder, current: Mapping[CellKey, str] | None
+) -> tuple[CellRecord, pa.Table | None]:
+    record = read_cell(cell)
+    if current is not None and record.is_done:
+        record = _refreshed(record, current)
+    return record, _read_rows(cell, record) if record.is_done else None
+
+
+def _failed(cell: CellFolder, reason: str) -> list[CellRecord]:
+    """The record of a cell whose files are faulty; nothing where its folder names no cell."""
+    try:
+        system, protocol, seed = cell.key
+    except DataError:
+        return []
+    return [CellRecord(system, protocol, seed, state="failed", reason=reason)]
 
 
 def _refreshed(record: CellRecord, current: Mapping[CellKey, str]) -> CellRecord:
@@ -84,11 +111,15 @@ def _read_rows(cell: CellFolder, record: CellRecord) -> pa.Table:
     Raises:
         DataError: naming the file and the first column, value or case at fault.
     """
-    path, table, todo = cell.rows_file, cell.read_rows(), TO_MEND
+    path, todo = cell.rows_file, TO_MEND
+    doubt = cell.doubt(record, cell.key)
+    if doubt:
+        raise DataError(path, doubt, "the rows of a finished cell", TO_TEST_AGAIN)
+    table = cell.read_rows()
     _check_columns(path, table, todo)
     try:
         table = table.select(CASE_SCHEMA.names).cast(CASE_SCHEMA)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowException, ValueError) as error:
         raise DataError(path, str(error), "the column types of CASE_SCHEMA", todo) from error
     fault = _fault(table, record)
     if fault:

@@ -17,6 +17,7 @@ from leaderboards.manuscript.references import DataSets, references
 from leaderboards.markdown import Meta
 from leaderboards.page import html, pdf, svg
 from leaderboards.page.galleries import Album
+from leaderboards.products import vouch
 from leaderboards.published import differences
 from leaderboards.statistics.findings import Findings
 
@@ -68,7 +69,10 @@ def write(
         (folder / html.PAGE_TO_SHARE).unlink(missing_ok=True)
     for name, content in texts.items():
         write_atomically(folder / name, content)
-    _figures(folder / "figures", page)
+    figures = _figures(folder / "figures", page)
+    rows_files = ("cases.parquet", "leaderboard.parquet")
+    tables = [f"{name}.csv" for name in frames]
+    vouch(folder, [*rows_files, *tables, *texts, *figures], meta.cells)
     return folder
 
 
@@ -77,8 +81,12 @@ def _write_rows(path: Path, table: pa.Table) -> None:
         pq.write_table(table, file)
 
 
-def _figures(folder: Path, page: html.Page) -> None:
-    """Write every figure of the page as SVG and PDF, and remove those of an earlier one."""
+def _figures(folder: Path, page: html.Page) -> list[str]:
+    """Write every figure of the page as SVG and PDF, and remove those of an earlier one.
+
+    Returns:
+        the files, as the leaderboard's folder calls them.
+    """
     folder.mkdir(exist_ok=True)
     phantom = page.phantom_panels
     for old in (*folder.glob("*.svg"), *folder.glob("*.pdf")):
@@ -88,3 +96,4 @@ def _figures(folder: Path, page: html.Page) -> None:
         alone = svg.standalone(drawing, "PHANTOM DATA" if name in phantom else "")
         write_atomically(folder / f"{name}.svg", alone)
         write_atomically(folder / f"{name}.pdf", pdf.from_svg(alone))
+    return [f"{folder.name}/{name}.{kind}" for name in page.panels for kind in ("svg", "pdf")]

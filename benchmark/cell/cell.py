@@ -93,7 +93,10 @@ class Cell:
         state, reason = record.state or "pending", record.reason or ""
         changed = record != NOTHING and record.config_hash != self.config_hash
         gone = ticket is not None and ticket.state == "gone"
-        if state != "done" or changed:
+        doubt = ""
+        if state == "done" and not changed:
+            doubt = self.files.doubt(record, (self.system, self.protocol, self.seed))
+        if state != "done" or changed or doubt:
             if ticket and not gone:
                 return ticket.state, ticket.reason
             lost = ticket is not None and owner_job(self.folder) == ticket.job
@@ -101,6 +104,8 @@ class Cell:
                 return "running", f"by {describe_owner(self.folder)}"
         if changed:
             return "stale", "its results come from another configuration or other data"
+        if doubt:
+            return "failed", f"{doubt}; `run` tests the cell again"
         if state in ("running", "pending"):
             told = ticket.reason if ticket and gone else ""
             return "pending", told or (INTERRUPTED if state == "running" else reason)

@@ -6,6 +6,7 @@ import pickle
 import pickletools
 import time
 import zipfile
+import zlib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,8 @@ from contract.errors import UserError
 from contract.files import replacing
 
 CheckpointChoice = Literal["best", "last"]
+UNUSABLE = ".unusable"
+"""What a checkpoint ends in that could not be resumed from."""
 
 
 def save_atomically(content: dict[str, Any], path: Path) -> None:
@@ -66,6 +69,15 @@ class EpochCheckpoint(Checkpoint):
         self._every_s, self._after = every_s, after
         self._saved_at = time.monotonic()
         self.best_dice, self.best_epoch = -1.0, -1
+        self.has_begun = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Set aside what was passed over: it would count as newer than what comes now."""
+        self.has_begun = True
+        if trainer.is_global_zero:
+            for path in self._folder.resumable():
+                if path > self._folder.after(trainer.current_epoch):
+                    path.replace(path.with_suffix(UNUSABLE))
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Refuse a training without an epoch that can be chosen, or with one too many.
@@ -155,37 +167,97 @@ def is_complete(trainer: pl.Trainer) -> bool:
 
 
 def is_whole(path: Path) -> bool:
-    """Tell whether every byte of a checkpoint is as it was written (by its checksums)."""
+    """Tell whether every byte of a checkpoint is as it was written (by its checksums).
+
+    Torch packs nothing: an archive that holds more than its own size is none of its.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (OSError, zipfile.BadZipFile, EOFError):
-        return False
+            held = sum(entry.file_size for entry in archive.infolist())
+            return held <= path.stat().st_size and archive.testzip() is None
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        return False  # RuntimeError: encrypted; also a packing that Python does not know
 
 
-def find_resumable(folder: Path, config_hash: str) -> tuple[Path | None, bool, list[str]]:
+def find_resumable(
+    folder: Path, config_hash: str, module: pl.LightningModule | None = None
+) -> tuple[Path | None, bool, list[str]]:
     """Find the newest whole checkpoint of this configuration.
+
+    Args:
+        folder: where checkpoints lie.
+        config_hash: the configuration's.
+        module: what is to be trained; where it is given, a checkpoint must hold its tensors.
 
     Returns:
         Its path or None, whether training is complete in it, and remarks on those passed over.
     """
-    remarks, found = [], CheckpointFolder(folder).resumable()
+    remarks: list[str] = []
+    found = CheckpointFolder(folder).resumable()
     for place, path in enumerate(found, 1):
+        content, fault = _read_whole(path)
+        if content is not None and content.get("config_hash") != config_hash:
+            fault = "belongs to another configuration"
+        elif content is not None:
+            fault = _state_fault(content)
+            fault = fault or (_tensor_fault(content, module) if module is not None else "")
+        if content is not None and not fault:
+            return path, content["complete"], remarks
         older = found[place:]
         following = f"falling back to {older[0].name}" if older else "training starts anew"
-        if not is_whole(path):
-            remarks.append(f"{path.name} is torn or truncated; {following}")
-            continue
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except Exception as error:  # torch raises many kinds for foreign files
-            remarks.append(f"{path.name} {_unreadable(path, error)}; {following}")
-            continue
-        if content.get("config_hash") != config_hash:
-            remarks.append(f"{path.name} belongs to another configuration; {following}")
-            continue
-        return path, bool(content["complete"]), remarks
+        remarks.append(f"{path.name} {fault}; {following}")
     return None, False, remarks
+
+
+def _read_whole(path: Path) -> tuple[dict[str, Any] | None, str]:
+    """Return what a checkpoint holds, or why it is none, in words that follow its name."""
+    if not is_whole(path):
+        return None, "is missing" if not path.exists() else "is torn or truncated"
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch raises many kinds for foreign files
+        return None, _unreadable(path, error)
+    if not isinstance(content, dict):
+        return None, f"holds a {type(content).__name__}, no checkpoint"
+    return content, ""
+
+
+_STATE = {
+    "complete": bool, "epoch": int, "global_step": int, "state_dict": dict, "callbacks": dict,
+    "loops": dict, "optimizer_states": list, "lr_schedulers": list,
+}  # fmt: skip
+"""What Lightning resumes from, and whether training is over."""
+
+
+def _state_fault(content: dict[str, Any]) -> str:
+    """Return what a checkpoint lacks, or holds another kind of thing as, in words."""
+    for name, kind in _STATE.items():
+        if name not in content:
+            return f"holds no {name!r}"
+        if not isinstance(content[name], kind):
+            return f"holds a {type(content[name]).__name__} as {name!r}"
+    for name in ("optimizer_states", "lr_schedulers"):
+        if not all(isinstance(state, dict) for state in content[name]):
+            return f"holds other things than states in {name!r}"
+    return ""
+
+
+def _tensor_fault(content: dict[str, Any], module: pl.LightningModule) -> str:
+    """Return how a checkpoint's tensors differ from those of a network, in words."""
+    held, wanted = content.get("state_dict"), module.state_dict()
+    if not isinstance(held, dict):
+        return "holds no 'state_dict'"
+    odd = sorted(str(name) for name in set(held) ^ set(wanted))
+    if odd:
+        state = "lacks" if odd[0] in wanted else "has besides"
+        more = f" and {len(odd) - 1} other tensors" if len(odd) > 1 else ""
+        return f"{state} {odd[0]}{more}"
+    for name, tensor in wanted.items():
+        if not isinstance(held[name], torch.Tensor):
+            return f"holds a {type(held[name]).__name__} as {name}"
+        if held[name].shape != tensor.shape:
+            return f"holds {name} as {tuple(held[name].shape)} instead of {tuple(tensor.shape)}"
+    return ""
 
 
 def _unreadable(path: Path, error: Exception) -> str:
@@ -211,6 +283,21 @@ def _holds_objects(path: Path) -> bool:
         return False
 
 
+def weights_fault(path: Path, module: pl.LightningModule) -> str:
+    """Return why weights cannot be tested, in words that follow the file's name, or nothing."""
+    content, fault = _read_whole(path)
+    return fault if content is None else _tensor_fault(content, module) or _facts_fault(content)
+
+
+def _facts_fault(content: dict[str, Any]) -> str:
+    """Return what is wrong with what weights tell of themselves, which goes into the record."""
+    for name, kinds in (("epochs", (int,)), ("val_dice", (float, int))):
+        value = content.get(name)
+        if value is not None and type(value) not in kinds:
+            return f"holds a {type(value).__name__} as {name!r}"
+    return ""
+
+
 def load_weights(module: pl.LightningModule, path: Path) -> dict[str, Any]:
     """Load tested or handed-in weights; nothing but tensors and plain values is unpickled.
 
@@ -218,13 +305,20 @@ def load_weights(module: pl.LightningModule, path: Path) -> dict[str, Any]:
         UserError: if the file is missing, damaged or of another network.
     """
     try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        module.load_state_dict(content["state_dict"])
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+            fault = "holds no weights under 'state_dict'"
+        else:
+            fault = _facts_fault(content)
+            module.load_state_dict(content["state_dict"])
     except Exception as error:  # torch raises many kinds for damaged or foreign files
+        fault = _unreadable(path, error)
+    if fault:
         raise UserError(
             path,
-            f"a file that {_unreadable(path, error)}",
+            f"a file that {fault}",
             "a checkpoint of this system, holding tensors only",
             "check --checkpoint and --config",
-        ) from None
-    return content
+        )
+    weights: dict[str, Any] = content
+    return weights

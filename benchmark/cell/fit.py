@@ -13,16 +13,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from benchmark.cell.cell import INTERRUPTED
-from benchmark.cell.checkpoints import find_resumable, load_weights
+from benchmark.cell.checkpoints import EpochCheckpoint, find_resumable, load_weights, weights_fault
 from benchmark.cell.cli import CellCLI, Identity, under_srun
 from benchmark.cell.gallery import Tested, keep_gallery
 from benchmark.cell.ownership import Owner, clear_leftovers
 from benchmark.cell.peers import Peers
 from benchmark.cell.results import commit, in_order, versions, write_rows
-from benchmark.failures import explain
+from benchmark.failures import explain, is_of_machine
 from benchmark.progress import say, shown
 from benchmark.start import add_code_folders
 from benchmark.tracking.tracker import make_tracker
@@ -98,9 +99,12 @@ def _fit(
             "choose another --out",
         )
     if record.is_done and checkpoint is None and (first or under_srun()):
-        say(f"{out} is done already; nothing to do")
-        return
-    spent = 0.0 if record.is_done else _spent(record, files)
+        doubt = files.doubt(record, (identity["system"], identity["protocol"], identity["seed"]))
+        if not doubt:
+            say(f"{out} is done already; nothing to do")
+            return
+        say(f"{out}: {doubt}; tested again")
+    spent = 0.0 if checkpoint is not None and record.is_done else _spent(record, files)
     started = time.time()
     names = ("suite", "system", "protocol", "seed", "train_on", "test_on", "config_hash")
     if first:
@@ -210,7 +214,7 @@ def _run_folds(
     if not cli.trainer.is_global_zero:
         return None
     columns = {key: identity[key] for key in ("suite", "system", "protocol", "seed", "train_on")}
-    write_rows(out, rows, **columns, phantom=cli.datamodule.phantom)
+    vouched = write_rows(out, rows, **columns, phantom=cli.datamodule.phantom)
     if tracker is not None:
         tracker.summarise(rows)
     keep_gallery(out, cli.trainer, cli.model, tested, rows)
@@ -219,11 +223,36 @@ def _run_folds(
     return {
         **facts[0],
         **summed,
+        **vouched,
         "folds": len(facts),
         "versions": versions(),
         "commit": commit(),
         "wandb_id": tracker.run_id if tracker else None,
     }
+
+
+def _train(cli: CellCLI, resume: Path | None) -> None:
+    """Train to the end, from a checkpoint if there is one.
+
+    Raises:
+        UserError: if the checkpoint cannot be resumed from after all.
+        KeyboardInterrupt: on Ctrl-C.
+    """
+    try:
+        cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resume, weights_only=True)
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        if resume is None or _has_begun(cli.trainer) or is_of_machine(error):
+            raise
+        found = f"a start from it that failed before the first step ({explain(error)})"
+        expected = "a checkpoint of this system and these libraries"
+        raise UserError(resume, found, expected, "delete it; an older one serves") from error
+    if cli.trainer.interrupted:
+        raise KeyboardInterrupt
+
+
+def _has_begun(trainer: pl.Trainer) -> bool:
+    found = trainer.checkpoint_callbacks
+    return any(isinstance(one, EpochCheckpoint) and one.has_begun for one in found)
 
 
 def _train_and_test(
@@ -238,16 +267,18 @@ def _train_and_test(
         if not written.exists():
             written.write_text(cli.parser.dump(cli.config, skip_none=False))
     if checkpoint is None:
-        resume, complete, remarks = find_resumable(cli.checkpoints, identity["config_hash"])
+        checkpoint = CheckpointFolder(cli.checkpoints).weights(identity["checkpoint"])
+        resume, complete, remarks = find_resumable(cli.checkpoints, identity["config_hash"], module)
         for remark in remarks:
             say(remark)
+        fault = weights_fault(checkpoint, module) if complete else ""
+        if fault:
+            say(f"{checkpoint.name} {fault}; training starts anew")
+            resume, complete = None, False
         if resume is not None:
             say(f"resuming from {resume.name}")
         if not complete:
-            trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-            if trainer.interrupted:
-                raise KeyboardInterrupt
-        checkpoint = CheckpointFolder(cli.checkpoints).weights(identity["checkpoint"])
+            _train(cli, resume)
     trainer.strategy.barrier()
     tested = load_weights(module, checkpoint)
     trainer.test(module, datamodule=data, verbose=False)

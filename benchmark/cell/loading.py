@@ -20,8 +20,8 @@ def load_cell(folder: Path | str, fold: int = 0) -> tuple[Segmenter, ProtocolDat
     """Return a cell's module with the weights that were tested, and its DataModule.
 
     Args:
-        folder: ``<runs>/<suite>/cells/<system>/<protocol>/seed-<n>``. Its config names code to
-            run, so it must be trusted.
+        folder: the cell's folder, in any suite. Its config names code to run, so it must be
+            trusted.
         fold: which of the protocol's folds.
 
     Raises:

@@ -61,10 +61,14 @@ def _require_slices(rows: list[dict[str, Any]]) -> None:
             )
 
 
-def write_rows(out: Path, rows: list[dict[str, Any]], **columns: Any) -> None:
-    """Write a cell's rows as a whole, the same ``columns`` in each row."""
+def write_rows(out: Path, rows: list[dict[str, Any]], **columns: Any) -> dict[str, Any]:
+    """Write a cell's rows as a whole, the same ``columns`` in each row.
+
+    Returns:
+        what the cell's record has to say of them.
+    """
     table = pa.Table.from_pylist([{**columns, **row} for row in rows], schema=CASE_SCHEMA)
-    CellFolder(out).write_rows(table)
+    return CellFolder(out).write_rows(table)
 
 
 def versions() -> dict[str, str]:

@@ -94,9 +94,12 @@ def score(plan: Plan, given: Predictions, cache: Path) -> bool:
     identity = identify(protocol, given.seed, about)
     record = folder.record
     if record.config_hash == identity and record.is_done:
-        name = cell_name(given.system, given.protocol, given.seed)
-        say(f"{name}: these masks are scored already")
-        return False
+        key = (given.system, given.protocol, given.seed)
+        doubt = folder.doubt(record, key)
+        if not doubt:
+            say(f"{cell_name(*key)}: these masks are scored already")
+            return False
+        say(f"{cell_name(*key)}: {doubt}; scored again")
     started = time.time()
     from benchmark.foreign.external_rows import Reading, ScoredCases
 
@@ -210,7 +213,7 @@ def _write(
         "train_on": given.train_on,
     }
     folder.update(**names, state="running", reason="masks are being scored", external=about)
-    write_rows(folder.path, rows, **names, phantom=protocol.phantom)
+    vouched = write_rows(folder.path, rows, **names, phantom=protocol.phantom)
     splits = protocol.splits(given.seed)
     folder.update(
         state="done",
@@ -228,4 +231,5 @@ def _write(
         commit=commit(),
         started=started,
         finished=time.time(),
+        **vouched,
     )

@@ -135,8 +135,7 @@ def _run_cell(
 def _hold_and_run(cell: Cell, slot: Slot, limits: Limits, stop: threading.Event) -> tuple[str, str]:
     assert cell.config is not None
     with Owner(cell.folder) as owner:
-        record = cell.files.record
-        if record.is_done and record.config_hash == cell.config_hash:
+        if cell.state()[0] == "done":
             return "done", "by another process meanwhile"
         clear_leftovers(cell.folder)  # no fault of an earlier start explains this one's death
         config = cell.files.config

@@ -99,7 +99,7 @@ def rebuild(folder: Path, runs: Path, gallery: bool = True) -> Path:
         The leaderboard's folder.
 
     Raises:
-        DataError: if a cell's files are faulty.
+        DataError: if cells of one protocol used different splits.
     """
     from leaderboards.board import build_leaderboard
 
@@ -109,7 +109,7 @@ def rebuild(folder: Path, runs: Path, gallery: bool = True) -> Path:
         name: load_settings("protocols", name).get("title", name) for name in sorted(ran & own)
     }
     doubted = _suspects(folder, runs)
-    return build_leaderboard(folder, protocols=titles, suspects=doubted, gallery=gallery)
+    return build_leaderboard(folder, protocols=titles, suspects=doubted, gallery=gallery, tell=say)
 
 
 def _suspects(folder: Path, runs: Path) -> set[tuple[str, str]] | None:

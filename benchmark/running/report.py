@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from benchmark.cell.cell import Cell, Ticket
 from benchmark.progress import console, say
@@ -53,6 +54,11 @@ def as_objects(
     return objects
 
 
+def _plain(text: str) -> Text:
+    """Return text for a table's cell: brackets are no colours, and a terminal obeys no sign."""
+    return Text("".join(sign if sign.isprintable() else " " for sign in text))
+
+
 def print_cells(
     title: str,
     cells: Sequence[Cell],
@@ -79,7 +85,8 @@ def print_cells(
         counts = f"{train} {cell.train_on} / {validation} / {test} {cell.test_on}"
         counts += " (PHANTOM DATA)" if cell.phantom else ""
         told = str(cell.log) if logs else ("" if cell.problem else counts)
-        table.add_row(cell.system, cell.protocol, str(cell.seed), state, told, reason)
+        row = (cell.system, cell.protocol, str(cell.seed), state, told, reason)
+        table.add_row(*map(_plain, row))
         states[state] += 1
     console.print(table)
     say(", ".join(f"{number} {state}" for state, number in sorted(states.items())))

@@ -130,7 +130,9 @@ def run(
         say(f"{counts['running']} cells are being run by another process; it ends the leaderboard")
     for name, fault in plan.left_out.items():
         say(f"{name}: left out, its configuration is faulty: {fault}")
-    return 0 if all(state in taken for state in counts) and not plan.left_out else 1
+    # What the leaderboard refused of a finished cell is told above.
+    believed = board is None or not leaderboard_faults(plan)
+    return 0 if believed and all(state in taken for state in counts) and not plan.left_out else 1
 
 
 def record_no_data(cell: Cell) -> None:
@@ -181,8 +183,7 @@ def prepare_caches(plan: Plan, cells: Sequence[Cell], root: Path, cache: Path) -
 
 def _taken(plan: Plan) -> list[tuple[Cell, float]]:
     """Return the finished cells with the seconds that each took."""
-    done = [cell for cell in plan.cells if cell.state()[0] == "done"]
-    taken = [(cell, cell.files.record.wall_s) for cell in done]
+    taken = [(cell, cell.files.record.wall_s) for cell in _done(plan)]
     return [(cell, seconds) for cell, seconds in taken if seconds]
 
 
@@ -198,19 +199,41 @@ def leaderboard_if_changed(plan: Plan, changed: bool, root: Path, runs: Path) ->
     Returns:
         The leaderboard's folder, or None where no cell is done.
     """
+    from leaderboards.products import PRODUCTS
+
     folder = plan.folder / "leaderboard"
-    table = folder / "leaderboard.csv"
-    done = [cell for cell in plan.cells if cell.state()[0] == "done"]
+    done = _done(plan)
     if not done:
         return None
-    newest = max(cell.files.record_file.stat().st_mtime for cell in done)
-    if not changed and table.exists() and table.stat().st_mtime >= newest:
-        return folder
+    if not changed and folder.exists():
+        newest = max(cell.files.record_file.stat().st_mtime for cell in done)
+        found = leaderboard_faults(plan)
+        if not found and (folder / PRODUCTS).stat().st_mtime >= newest:
+            return folder
+        if found:
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            say(f"the leaderboard is built again: {found[0]}{more}")
     while True:
         folder = build_suite_leaderboard(plan, root, runs)
-        shown_cells, done = done, [cell for cell in plan.cells if cell.state()[0] == "done"]
+        shown_cells, done = done, _done(plan)
         if len(done) == len(shown_cells):  # else another `run` ended a cell in the meantime
             return folder
+
+
+def leaderboard_faults(plan: Plan) -> list[str]:
+    """Return in words what is wrong with the files of a suite's leaderboard."""
+    from leaderboards.products import faults
+
+    done = set(_done(plan))
+    records = {
+        (cell.system, cell.protocol, cell.seed): cell.files.record if cell in done else None
+        for cell in plan.cells
+    }
+    return faults(plan.folder / "leaderboard", records)
+
+
+def _done(plan: Plan) -> list[Cell]:
+    return [cell for cell in plan.cells if cell.state()[0] == "done"]
 
 
 def build_suite_leaderboard(plan: Plan, root: Path, runs: Path, gallery: bool = True) -> Path:
@@ -239,4 +262,5 @@ def build_suite_leaderboard(plan: Plan, root: Path, runs: Path, gallery: bool = 
         protocols={name: p.get("title", name) for name, p in plan.protocols.items()},
         current=trained | external.current(plan),
         gallery=gallery,
+        tell=say,
     )

@@ -12,7 +12,8 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -154,15 +155,15 @@ class Album:
         return sorted(found, key=lambda cell: place[cell.system])
 
 
-def read_galleries(suite_folder: Path, cells: Iterable[CellRecord]) -> Album:
+def read_galleries(
+    suite_folder: Path, cells: Iterable[CellRecord], tell: Callable[[str], None] = warnings.warn
+) -> Album:
     """Read each system's and protocol's gallery, of the lowest seed that finished.
 
     Args:
         suite_folder: ``<runs>/<suite>``.
         cells: its cells.
-
-    Raises:
-        DataError: a gallery is damaged.
+        tell: is told of each damaged gallery, in words; the page is made without its pictures.
     """
     lowest: dict[tuple[str, str], CellRecord] = {}
     for cell in sorted((c for c in cells if c.state == "done"), key=lambda c: c.seed):
@@ -171,10 +172,13 @@ def read_galleries(suite_folder: Path, cells: Iterable[CellRecord]) -> Album:
     reader = _Reader()
     for (system, protocol), cell in lowest.items():
         folder = CellFolder.of(suite_folder, system, protocol, cell.seed).gallery
-        if (folder / "gallery.json").is_file():
-            found.append(reader.read(folder, cell))
-        else:
-            without.append((system, protocol))
+        try:
+            if (folder / "gallery.json").is_file():
+                found.append(reader.read(folder, cell))
+                continue
+        except DataError as error:
+            tell(str(error))
+        without.append((system, protocol))
     return Album(tuple(found), without=tuple(without))
 
 
@@ -219,9 +223,12 @@ class _Reader:
                 raise ValueError(f"format {content['format']!r}")
             tiles = tuple(self._tile(folder, case) for case in content["cases"])
             terms = {str(name): str(text) for name, text in content["terms"].items()}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (
+            OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError,
+            RecursionError,
+        ) as error:  # fmt: skip
             found = f"{type(error).__name__}: {error}"
-            todo = "delete this gallery folder; the page is then made without its pictures"
+            todo = "test the cell again; until then the page is made without these pictures"
             raise DataError(path, found, "a gallery as a cell writes it", todo) from error
         return CellGallery(cell.system, cell.protocol, cell.seed, cell.phantom, tiles, terms)
 

@@ -2,12 +2,15 @@
 
 import os
 import pickle
+import re
+import tracemalloc
+import zipfile
 
 import pytest
 import torch
 from torch import nn
 
-from benchmark.cell.checkpoints import find_resumable, load_weights, save_atomically
+from benchmark.cell.checkpoints import find_resumable, load_weights, save_atomically, weights_fault
 from contract.errors import UserError
 
 
@@ -21,12 +24,19 @@ class Evil:
         return (type(self.trace).touch, (self.trace,))
 
 
+STATE = {
+    "config_hash": "mine", "complete": False, "epoch": 2, "global_step": 9, "callbacks": {},
+    "loops": {}, "optimizer_states": [], "lr_schedulers": [],
+    "state_dict": {"weight": torch.zeros(1000), "bias": torch.zeros(1)},
+}  # fmt: skip
+"""What a checkpoint holds."""
+
+
 @pytest.fixture
 def three(tmp_path):
     """Three checkpoints of one configuration."""
     for epoch in (2, 4, 6):
-        content = {"config_hash": "mine", "complete": False, "weights": torch.zeros(1000)}
-        save_atomically(content, tmp_path / f"epoch-{epoch:05d}.ckpt")
+        save_atomically(STATE, tmp_path / f"epoch-{epoch:05d}.ckpt")
     return tmp_path
 
 
@@ -93,8 +103,7 @@ def test_code_in_a_handed_in_checkpoint_is_refused_and_not_run(tmp_path, layout,
 
 def test_code_in_a_checkpoint_to_resume_from_is_not_run(three):
     trace = three / "ran"
-    content = {"config_hash": "mine", "complete": False, "more": Evil(trace)}
-    save_atomically(content, three / "epoch-00008.ckpt")
+    save_atomically({**STATE, "more": Evil(trace)}, three / "epoch-00008.ckpt")
     path, _, remarks = find_resumable(three, "mine")
     assert path == three / "epoch-00006.ckpt" and not trace.exists()
     assert "could run code" in remarks[0]
@@ -108,3 +117,78 @@ def test_a_damaged_handed_in_checkpoint_is_refused(tmp_path, damage):
     damage(path)
     with pytest.raises(UserError, match="does not load"):
         load_weights(network, path)
+
+
+def without(name):
+    return {key: value for key, value in STATE.items() if key != name}
+
+
+NETWORK = {"weight": torch.zeros(1000), "bias": torch.zeros(1)}
+
+
+class Held(nn.Module):
+    """A network with the tensors of the checkpoints."""
+
+    def __init__(self):
+        super().__init__()
+        for name, tensor in STATE["state_dict"].items():
+            self.register_buffer(name, tensor.clone())
+
+
+FOREIGN = {
+    "a tensor": (torch.zeros(3), "holds a Tensor, no checkpoint"),
+    "a list": ([1, 2], "holds a list, no checkpoint"),
+    "nothing": (None, "holds a NoneType, no checkpoint"),
+    "an empty dict": ({}, "belongs to another configuration"),
+    **{f"no {name}": (without(name), f"holds no '{name}'") for name in STATE
+       if name != "config_hash"},
+    "an odd complete": ({**STATE, "complete": "yes"}, "holds a str as 'complete'"),
+    "odd loops": ({**STATE, "loops": [1]}, "holds a list as 'loops'"),
+    "an odd optimiser": ({**STATE, "optimizer_states": [7]}, "other things than states"),
+    "a lost tensor": ({**STATE, "state_dict": {"weight": torch.zeros(1000)}}, "lacks bias"),
+    "a further tensor": (
+        {**STATE, "state_dict": {**NETWORK, "x": torch.zeros(1)}}, "has besides x"),
+    "another shape": (
+        {**STATE, "state_dict": {**NETWORK, "bias": torch.zeros(2)}}, r"bias as \(2,\) instead"),
+    "no tensor": ({**STATE, "state_dict": {**NETWORK, "bias": "0"}}, "holds a str as bias"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_checkpoint_of_any_content_falls_back_in_words(three, kind):
+    content, said = FOREIGN[kind]
+    torch.save(content, three / "epoch-00008.ckpt")
+    path, complete, remarks = find_resumable(three, "mine", Held())
+    assert path == three / "epoch-00006.ckpt" and complete is False
+    assert re.fullmatch(f"epoch-00008.ckpt .*{said}.*; falling back to epoch-00006.ckpt", *remarks)
+
+
+def test_a_packed_checkpoint_is_not_unpacked(three):
+    path = three / "epoch-00008.ckpt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(200 << 20))
+    assert path.stat().st_size < 1 << 20
+    tracemalloc.start()
+    found, _, remarks = find_resumable(three, "mine")
+    assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    tracemalloc.stop()
+    assert found == three / "epoch-00006.ckpt" and "torn or truncated" in remarks[0]
+
+
+@pytest.mark.parametrize("content", [torch.zeros(3), [1], {}, {"state_dict": [1]}, "weights"])
+def test_weights_of_any_content_are_refused_in_words(tmp_path, content):
+    torch.save(content, tmp_path / "best.ckpt")
+    with pytest.raises(UserError, match="holds no weights under 'state_dict'"):
+        load_weights(Held(), tmp_path / "best.ckpt")
+    assert weights_fault(tmp_path / "best.ckpt", Held()).startswith("holds ")
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": "many"}, {"val_dice": [1]}, {"epochs": True}])
+def test_weights_do_not_tell_the_record_anything(tmp_path, wrong):
+    path = tmp_path / "best.ckpt"
+    torch.save({"state_dict": NETWORK, "epochs": 3, "val_dice": 0.5}, path)
+    assert load_weights(Held(), path)["epochs"] == 3 and not weights_fault(path, Held())
+    torch.save({"state_dict": NETWORK, "epochs": 3, "val_dice": 0.5, **wrong}, path)
+    with pytest.raises(UserError, match=f"as '{next(iter(wrong))}'"):
+        load_weights(Held(), path)
+    assert weights_fault(path, Held())

@@ -43,8 +43,8 @@ def test_end_to_end(make_rows: RowMaker, write_cell: CellWriter) -> None:
     assert sorted(p.name for p in folder.iterdir()) == [
         "COLUMNS.md", "cases.parquet", "comparisons.csv", "endpoints.csv", "figures",
         "generalisation.csv", "leaderboard.csv", "leaderboard.html", "leaderboard.md",
-        "leaderboard.parquet", "leaderboard.tex", "methods.md", "published.csv", "quality.csv",
-        "ranks.csv", "references.bib", "subgroups.csv",
+        "leaderboard.parquet", "leaderboard.tex", "methods.md", "products.json", "published.csv",
+        "quality.csv", "ranks.csv", "references.bib", "subgroups.csv",
     ]  # fmt: skip
     assert pq.read_schema(folder / "cases.parquet").equals(CASE_SCHEMA)
     with (folder / "leaderboard.csv").open() as file:
