@@ -60,19 +60,25 @@ def components(mask: Mask) -> int:
     Args:
         mask: ``(H, W)``.
     """
-    areas = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)[2]
+    pixels = mask.view(np.uint8) if mask.flags.c_contiguous else mask.astype(np.uint8)
+    left, top, width, height = cv2.boundingRect(pixels)
+    if not width:
+        return 0
+    inside = pixels[top : top + height, left : left + width]
+    areas = cv2.connectedComponentsWithStats(inside, connectivity=8)[2]
     return int(np.count_nonzero(areas[1:, cv2.CC_STAT_AREA] >= SPECK_SHARE * mask.size))
 
 
-def assess(lungs: Mask, differing: float | None) -> Quality:
+def assess(lungs: Mask, differing: float | None, parts: int | None = None) -> Quality:
     """Judge a predicted mask of the lungs.
 
     Args:
         lungs: the union of both lungs ``(H, W)``, the whole film and nothing else.
         differing: 1 - Dice between two opinions on the film (the mirrored film's prediction,
             mirrored back; another seed's), or None.
+        parts: the mask's ``components``, where they are counted already.
     """
-    parts = components(lungs)
+    parts = components(lungs) if parts is None else parts
     share = np.count_nonzero(lungs) / lungs.size
     reasons = []
     if differing is not None and differing > MOST_DISAGREEMENT:

@@ -107,7 +107,7 @@ def score_case(
         if name == "lungs" and mirrored is not None:
             film = film_part(box)
             differing = disagreement(small[name][0].cpu().numpy()[film], mirrored[film])
-            quality = assess(scored[name][0].cpu().numpy(), differing)
+            quality = assess(scored[name][0].cpu().numpy(), differing, row["components"])
             row["disagreement"], row["flagged"] = quality.disagreement, quality.flagged
     return rows
 
