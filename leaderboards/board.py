@@ -11,6 +11,7 @@ from contract.errors import DataError
 from leaderboards.collect import collect
 from leaderboards.markdown import Meta
 from leaderboards.page.galleries import Album, read_galleries
+from leaderboards.recipes import read_recipes
 from leaderboards.statistics import intervals
 from leaderboards.tables import SplitFacts, SuspectCases, build
 from leaderboards.writers import write
@@ -22,6 +23,7 @@ def build_leaderboard(
     protocols: Mapping[str, str] | None = None,
     suspects: SuspectCases | None = None,
     current: Mapping[CellKey, str] | None = None,
+    planned: Iterable[CellRecord] = (),
     draws: int = intervals.DRAWS,
     gallery: bool = True,
     tell: Callable[[str], None] = warnings.warn,
@@ -33,6 +35,8 @@ def build_leaderboard(
         protocols: description by protocol, in the order of the page.
         suspects: (data set, case id) pairs whose reference mask an audit doubts.
         current: configuration hash of each cell as composed today; others are stale.
+        planned: a record of each cell that the suite has; those without a folder are counted, and
+            stand among the cells without a result.
         draws: number of bootstrap draws.
         gallery: whether the page shows the pictures that the cells kept.
         tell: is told of each cell, and gallery, whose files are faulty, in words.
@@ -47,7 +51,10 @@ def build_leaderboard(
     cases, cells = collect(suite_folder, current, tell)
     splits = protocol_splits(suite_folder, cells)
     table = build(cases, splits, suspects, draws)
-    meta = Meta(suite_folder.name, tuple(cells), protocols or {}, draws)
+    recipes = read_recipes(suite_folder, cells, tell)
+    known = {cell.key for cell in cells}
+    cells += [record for record in planned if record.key not in known]
+    meta = Meta(suite_folder.name, tuple(cells), protocols or {}, draws, recipes)
     album = read_galleries(suite_folder, cells, tell) if gallery else Album(refused=True)
     return write(suite_folder / "leaderboard", cases, table, meta, album)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -13,10 +14,13 @@ from contract.cell_record import CellRecord
 from contract.rows import LOWER_IS_BETTER
 from leaderboards import wording
 from leaderboards.published import differences, reported
+from leaderboards.recipes import Recipe, told_of_systems
 from leaderboards.statistics import insights
 from leaderboards.statistics.comparisons import PRACTICALLY_EQUAL
 
 FLOOR = "mean_shape"
+CHOSEN = "†"
+"""Marks a system whose recipe was adjusted in sight of a test set."""
 PHANTOM_BANNER = (
     "> **PHANTOM DATA.** These numbers come from small synthetic images. They show that the "
     "pipeline runs, and nothing about any system on real lungs."
@@ -61,12 +65,14 @@ class Meta:
         cells: every cell of the suite, done or not.
         protocols: description by protocol, in the order of the page; others follow by name.
         draws: number of bootstrap draws behind the intervals.
+        recipes: what each system did under each protocol.
     """
 
     suite: str
     cells: Sequence[CellRecord] = ()
     protocols: Mapping[str, str] = field(default_factory=dict)
     draws: int = 0
+    recipes: Sequence[Recipe] = ()
 
     @property
     def external(self) -> dict[str, Mapping[str, Any]]:
@@ -74,10 +80,24 @@ class Meta:
         done = [cell for cell in self.cells if cell.state == "done"]
         return {cell.system: cell.external for cell in done if cell.external is not None}
 
+    @cached_property
+    def chosen_on(self) -> dict[str, tuple[str, ...]]:
+        """By system, the protocols in sight of whose test sets its recipe was adjusted."""
+        return {recipe.system: recipe.chosen_on for recipe in self.recipes if recipe.chosen_on}
+
     def called(self, system: str) -> str:
         """A system's name, with what sets it apart from those that were trained here."""
         mark = " (floor)" if system == FLOOR else ""
-        return f"{system}{' (external)' if system in self.external else mark}"
+        mark = " (external)" if system in self.external else mark
+        return f"{system}{mark}{f' {CHOSEN}' if system in self.chosen_on else ''}"
+
+    def chosen_in_sight(self, systems: Iterable[str]) -> list[str]:
+        """What must stand under a table of some systems, a sentence a set of protocols."""
+        sets = dict.fromkeys(self.chosen_on[name] for name in systems if name in self.chosen_on)
+        return [
+            f"{CHOSEN} Recipe adjusted in sight of the test set of {', '.join(names)}."
+            for names in sets
+        ]
 
 
 def escape(text: object) -> str:
@@ -106,6 +126,7 @@ def page(table: pd.DataFrame, meta: Meta) -> str:
     for protocol in [*described, *(name for name in measured if name not in described)]:
         parts += _protocol(table[table["protocol"] == protocol], protocol, meta)
     parts += _unfinished(meta.cells)
+    parts += _systems(meta)
     parts += _measured(meta)
     return "\n\n".join(parts) + "\n"
 
@@ -123,6 +144,8 @@ def _protocol(rows: pd.DataFrame, protocol: str, meta: Meta) -> list[str]:
     parts = [f"## Protocol {escape(protocol)}"]
     if protocol in meta.protocols:
         parts.append(escape(meta.protocols[protocol]))
+    notes = next((r.protocol_notes for r in meta.recipes if r.protocol == protocol), {})
+    parts += ["\n".join(_notes(notes))] if notes else []
     first = rows.iloc[0]
     split = [f"{first['n_train']} training cases"] if pd.notna(first["n_train"]) else []
     split += [f"split {escape(first['split_hash'])}"] if pd.notna(first["split_hash"]) else []
@@ -141,6 +164,7 @@ def _section(rows: pd.DataFrame, meta: Meta) -> list[str]:
     parts += wording.remarks(about)
     columns, notes = _columns(rows, meta)
     parts.append(grid(list(columns), zip(*columns.values(), strict=True)))
+    parts += meta.chosen_in_sight(rows["system"])
     parts += ["Published:\n\n" + "\n".join(notes)] if notes else []
     return parts + _beside(rows)
 
@@ -265,6 +289,24 @@ def _published(records: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[st
         notes.append(f"{len(notes) + 1}. {escape(' — '.join((value.label, *value.notes)))}")
         cells.append(f"{number(value.value, 4)} ({len(notes)})")
     return cells, notes
+
+
+def _notes(notes: Mapping[str, str]) -> list[str]:
+    return [f"- {escape(name.replace('_', ' '))}: {escape(text)}" for name, text in notes.items()]
+
+
+def _systems(meta: Meta) -> list[str]:
+    """Each system's title and recipe, and what stands for what its paper left open."""
+    parts = []
+    for system, told in told_of_systems(meta.recipes).items():
+        parts.append(f"### {escape(meta.called(system))}\n\n{escape(told.title)}")
+        for protocols, stages in told.stages.items():
+            where = f" ({', '.join(map(escape, protocols))})" if len(told.stages) > 1 else ""
+            lines = [f"- {escape(stage.name)}: {escape(stage.text)}" for stage in stages]
+            parts.append(f"As run{where}:\n\n" + "\n".join(lines))
+        if told.notes:
+            parts.append("Notes:\n\n" + "\n".join(_notes(told.notes)))
+    return ["## The systems", *parts] if parts else []
 
 
 def _unfinished(cells: Sequence[CellRecord]) -> list[str]:

@@ -55,13 +55,14 @@ def write(
         (row["train_on"], row["test_on"])
         for row in cases.group_by(["train_on", "test_on"]).aggregate([]).to_pylist()
     )
+    said = methods(table, meta, data, agreement=not findings.agreed.empty)
     texts = {
         "leaderboard.md": markdown.page(table, meta),
         PAGE: html.render(page),
         "COLUMNS.md": columns.as_markdown(),
         "leaderboard.tex": latex(table, meta),
-        "methods.md": methods(table, meta, data),
-        "references.bib": references(table, data),
+        "methods.md": said,
+        "references.bib": references(said),
     }
     if page.album.terms:
         texts[html.PAGE_TO_SHARE] = html.render(html.without_pictures(page))

@@ -52,6 +52,7 @@ class Identity:
         code_folders: folders of the user's own Python files.
         checkpoint_after: number of first epochs that ``best`` passes over, since no critic plays
             in them; None where no critic is in the game.
+        about: titles, papers and notes of ``system`` and ``protocol``, for readers.
     """
 
     suite: str
@@ -64,6 +65,7 @@ class Identity:
     checkpoint: CheckpointChoice = "best"
     code_folders: list[str] = field(default_factory=list)
     checkpoint_after: int | None = None
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 class CellCLI(LightningCLI):

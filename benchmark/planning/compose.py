@@ -16,13 +16,19 @@ IDENTITY_FORMAT = 4
 
 PLACEHOLDERS = ("$classes", "$structures", "$size", "$seed", "$epochs", "$half_epochs")
 """What a system's YAML may leave to the cell."""
-DESCRIPTIVE = ("name", "folder", "title", "paper", "notes")
+DESCRIPTIVE = ("name", "folder", "title", "paper", "notes", "chosen_on")
 """Keys that do not change what is trained."""
+_FOR_READERS = ("title", "paper", "notes", "chosen_on")
 
 
 def without_description(settings: Settings) -> Settings:
     """Return what a YAML file rules, without what it only tells people."""
     return {key: value for key, value in settings.items() if key not in DESCRIPTIVE}
+
+
+def description(settings: Settings) -> Settings:
+    """Return what a YAML file tells readers: its title, its paper, what that left open."""
+    return {key: settings[key] for key in _FOR_READERS if settings.get(key)}
 
 
 def choose_structures(system: Settings, available: Sequence[set[str]]) -> list[str]:

@@ -51,6 +51,8 @@ class SystemFile:
         title: one line for people.
         paper: the paper's key in ``leaderboards/published/papers.yaml``.
         notes: what the paper left open and how it was settled, by topic; they stand on the page.
+        chosen_on: the protocols in sight of whose test sets the recipe was adjusted; each of its rows
+            says so.
         structures: the output channels in order, ``background`` among them for softmax; or
             several such lists, of which the first counts that all training sets have masks for.
         preprocessing: film to network input.
@@ -70,6 +72,7 @@ class SystemFile:
     title: str = ""
     paper: str = ""
     notes: Mapping[str, Any] | str = ""
+    chosen_on: tuple[str, ...] = ()
     augmentation: Augmentation | None = None
     checkpoint: Literal["best", "last"] = "best"
     data: DataOptions = field(default_factory=DataOptions)

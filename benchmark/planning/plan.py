@@ -11,6 +11,7 @@ from benchmark.cell.cell import Cell
 from benchmark.planning.compose import (
     choose_structures,
     compose,
+    description,
     first_epochs_without_critic,
     place,
     without_description,
@@ -190,6 +191,10 @@ def _cell(
         "checkpoint": config["checkpoint"],
         "checkpoint_after": config.get("checkpoint_after"),
         "code_folders": [system["folder"]],
+        "about": {
+            "system": description(system),
+            "protocol": description(plan.protocols[protocol.name]),
+        },
     }
     splits = protocol.splits(seed)
     return Cell(

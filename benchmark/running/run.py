@@ -17,6 +17,7 @@ from benchmark.planning.design import read_design
 from benchmark.planning.phantom_roots import phantom_root
 from benchmark.planning.plan import EVERYTHING, Plan, Selection, make_plan
 from benchmark.progress import duration, say, shown
+from contract.cell_record import CellRecord
 from contract.errors import UserError
 from datamodules.cache import PreparedSet, prepare
 from datamodules.checks.audit import suspects
@@ -261,6 +262,13 @@ def build_suite_leaderboard(plan: Plan, root: Path, runs: Path, gallery: bool = 
         suspects=suspects(sources, runs / "cache", shown),
         protocols={name: p.get("title", name) for name, p in plan.protocols.items()},
         current=trained | external.current(plan),
+        planned=[planned_record(cell) for cell in plan.cells],
         gallery=gallery,
         tell=say,
     )
+
+
+def planned_record(cell: Cell) -> CellRecord:
+    """Return what a leaderboard is told of a cell that has no folder yet."""
+    state, reason = ("no_data", cell.problem) if cell.problem else ("pending", "not begun")
+    return CellRecord(cell.system, cell.protocol, cell.seed, state=state, reason=reason)

@@ -18,7 +18,7 @@ _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
     "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "→": r"$\rightarrow$", "≈": r"$\approx$",
-    "–": "--",
+    "–": "--", "†": r"\textdagger{}",
 }  # fmt: skip
 _HEAD = r"""% \usepackage{booktabs, graphicx}
 % Tables shrink to the column of text; where a page has two, table* gives them its whole width."""

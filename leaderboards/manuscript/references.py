@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-import pandas as pd
 
 from leaderboards.manuscript import bibliography
 
@@ -25,9 +24,11 @@ class DataSets:
         return cls(tuple(sorted(train)), tuple(sorted({test for _, test in pairs})))
 
 
-def references(table: pd.DataFrame, data: DataSets) -> str:
-    """BibTeX of the systems and data sets of a leaderboard, and of the methods behind it."""
-    cited = [bibliography.of_system(name) for name in table["system"].unique()]
-    cited += [bibliography.of_data_set(name) for name in (*data.train, *data.test)]
-    cited += [bibliography.of_method(name) for name in bibliography.uses()["methods"]]
-    return bibliography.bibtex(key for keys in cited for key in keys or ())
+def references(text: str) -> str:
+    """BibTeX of what the methods cite, ``[@key; @key]``; the tables cite no more.
+
+    Raises:
+        KeyError: a key has no entry.
+    """
+    groups = re.findall(r"(?<!\\)\[(@\w+(?:; @\w+)*)\]", text)
+    return bibliography.bibtex(key[1:] for group in groups for key in group.split("; "))
