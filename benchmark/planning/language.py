@@ -51,8 +51,8 @@ class SystemFile:
         title: one line for people.
         paper: the paper's key in ``leaderboards/published/papers.yaml``.
         notes: what the paper left open and how it was settled, by topic; they stand on the page.
-        chosen_on: the protocols in sight of whose test sets the recipe was adjusted; each of its rows
-            says so.
+        chosen_on: the protocols in sight of whose test sets the recipe was adjusted; every row of
+            the system says so.
         structures: the output channels in order, ``background`` among them for softmax; or
             several such lists, of which the first counts that all training sets have masks for.
         preprocessing: film to network input.

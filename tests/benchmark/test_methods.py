@@ -48,7 +48,8 @@ def finish(cell: Cell) -> None:
         }
     )  # fmt: skip
     rows = rows.reindex(columns=CASE_SCHEMA.names)
-    files.write_rows(pa.Table.from_pandas(rows, schema=CASE_SCHEMA, preserve_index=False))
+    table = pa.Table.from_pandas(rows, schema=CASE_SCHEMA, preserve_index=False)
+    files.update(**files.write_rows(table))
 
 
 @pytest.fixture(scope="module", params=["smoke", "pairings", "zoo"])
