@@ -38,7 +38,8 @@ class PublishedValue:
         cite: the paper as a reader would name it.
         source: table of the paper.
         system: the project's name of the system.
-        protocol: the project's name of the nearest protocol.
+        protocol: the project's name of a protocol that it answers.
+        nearest: that protocol is the nearest of them.
         structure: what was segmented; ``lungs_and_heart`` is a mean over classes.
         metric: the project's name where it is comparable, else one of ``OWN_METRICS``.
         statistic: ``mean`` or ``median``.
@@ -58,6 +59,7 @@ class PublishedValue:
     source: str
     system: str
     protocol: str
+    nearest: bool
     structure: str
     metric: str
     statistic: str
@@ -86,7 +88,7 @@ class PublishedValue:
 
 @cache
 def published_values() -> tuple[PublishedValue, ...]:
-    """Every number of the papers, in the order of the files.
+    """Every number of the papers, in the order of the files, once for each protocol it answers.
 
     Raises:
         UserError: a file breaks the format.
@@ -148,7 +150,7 @@ def read_paper(where: str, paper: Mapping[str, Any]) -> list[PublishedValue]:
             ``columns`` (fields of each column), ``rows`` (cells by system) and ``systems``
             (fields by system); the fields of the table, the system, the column and the cell
             are laid over one another. A cell is the printed text, null, or ``printed`` with
-            fields.
+            fields. ``protocol`` may list several that a number answers, the nearest first.
 
     Raises:
         UserError: an unknown field, word or note, a row of the wrong length, a value outside
@@ -187,7 +189,10 @@ def _row(
         if unknown:
             raise UserError(where, f"unknown {', '.join(unknown)}", "known fields and notes")
         fields["notes"] = tuple(paper["notes"][key] for key in dict.fromkeys(keys))
-        yield _value(where, paper, str(table["source"]), system, cell["printed"], fields)
+        protocols = fields["protocol"]
+        for place, protocol in enumerate([protocols] if isinstance(protocols, str) else protocols):
+            of_protocol = fields | {"protocol": protocol, "nearest": place == 0}
+            yield _value(where, paper, str(table["source"]), system, cell["printed"], of_protocol)
 
 
 def _value(
@@ -208,6 +213,7 @@ def _value(
         source=source,
         system=system,
         protocol=fields["protocol"],
+        nearest=fields["nearest"],
         structure=structure,
         metric=fields["metric"],
         statistic=fields.get("statistic", "mean"),

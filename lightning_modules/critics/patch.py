@@ -56,9 +56,10 @@ DESIGNS = {
 """Designs by name; the number is the receptive field in pixels.
 
 ``patch94`` is the GAN U-Net's ("four layers of the Relu convolution batch normalization model",
-4x4, stride 2 throughout), ``pix2pix70`` and ``pixel`` are pix2pix's. SLGAN (Munawar 2020)
-compares four critics whose layers are not published: ``pixel``, ``patch22``, ``patch46`` and
-``patch94`` with ``activation="leaky_relu"`` stand for them, as an approximation.
+4x4, stride 2 throughout), ``pix2pix70`` and ``pixel`` are pix2pix's. SLGAN (Munawar 2020,
+arXiv 2009.05752) compares four critics, D1 to D4. The layers that the paper gives them were not at
+hand: ``pixel``, ``patch22``, ``patch46`` and ``patch94`` with ``activation="leaky_relu"`` stand
+for the four, as an approximation of the family and not layer by layer.
 """
 
 

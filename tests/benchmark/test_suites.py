@@ -21,7 +21,7 @@ def printed(*papers):
     return {
         (value.system, value.protocol)
         for value in published_values()
-        if value.paper in papers and value.system not in NOT_BUILT
+        if value.paper in papers and value.nearest and value.system not in NOT_BUILT
     }
 
 
