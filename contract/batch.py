@@ -99,12 +99,15 @@ class ReferenceBatch(EvaluationBatch):
 
     Attributes:
         references: each structure's mask ``(h, w)`` on the grid that is scored.
+        lungs: the raw union of the lungs' masks ``(H, W)``, which no heart cut, at the network's
+            size; where it is not given, scores at that size take the target's.
         spacing: mm from one pixel of that grid to the next, or None where unknown.
         scan: the scan of a slice; None for a film.
         nodules: identity and mask ``(h, w)`` of each nodule in a slice.
     """
 
     references: list[Mapping[str, Mask]]
+    lungs: NotRequired[list[Mask]]
     spacing: list[Spacing | None]
     scan: list[ScanPlace | None]
     nodules: list[list[tuple[str, Mask]]]

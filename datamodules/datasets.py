@@ -14,7 +14,7 @@ from contract.batch import CaseIdentity, EvaluationBatch, TrainingBatch
 from contract.errors import UserError
 from contract.rows import SUBGROUPS
 from datamodules.augmentation import Augmentation
-from datamodules.cache import PreparedSet
+from datamodules.cache import PLANES, PreparedSet
 from datamodules.preprocessing import Preprocessing
 from datamodules.sources.base import Case
 from datamodules.splits import Key
@@ -196,6 +196,7 @@ class EvaluationSet(Dataset[dict[str, Any]]):
             references = prepared.reference(place)
             height, width = next(iter(references.values())).shape
             item["references"] = references
+            item["lungs"] = (planes & PLANES["lungs"]) > 0
             item["spacing"] = entry.spacing and (
                 entry.spacing[0] * entry.film_shape[0] / height,
                 entry.spacing[1] * entry.film_shape[1] / width,

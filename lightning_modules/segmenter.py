@@ -194,7 +194,8 @@ class Segmenter(pl.LightningModule):
         columns = batch["target"], batch["references"], batch["box"], batch["spacing"]
         rows: list[CaseRow] = []
         with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
-            scored = pool.map(self._score, probabilities, mirrored, *columns)
+            lungs = batch.get("lungs", repeat(None))
+            scored = pool.map(self._score, probabilities, mirrored, lungs, *columns)
             for identity, found in zip(batch["identity"], scored, strict=True):
                 rows += [{**identity, **row} for row in found]
         rows += self._finished_scans(batch, probabilities)
@@ -251,6 +252,7 @@ class Segmenter(pl.LightningModule):
         self,
         probabilities: Tensor,
         mirrored: Mask | None,
+        lungs: Mask | None,
         target: Tensor,
         references: Mapping[str, Mask],
         box: FilmBox,
@@ -266,6 +268,7 @@ class Segmenter(pl.LightningModule):
             self.structures,
             self.activation,
             mirrored,
+            lungs,
         )
 
     @staticmethod

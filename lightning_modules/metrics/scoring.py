@@ -69,6 +69,7 @@ def score_case(
     structures: Sequence[str],
     activation: Activation,
     mirrored: Mask | None = None,
+    lungs: Mask | None = None,
 ) -> list[dict[str, Any]]:
     """Score every structure that the network predicts and the reference has.
 
@@ -82,6 +83,8 @@ def score_case(
         activation: how hard masks follow from probabilities.
         mirrored: the lungs ``(H, W)`` predicted for the mirrored film, mirrored back; without
             them ``disagreement`` and ``flagged`` are undefined.
+        lungs: the raw union of the reference lungs ``(H, W)`` at the network's size; without it
+            the union of the target's, from which a heart may have taken pixels.
 
     Returns:
         One dict of columns a structure; ``disagreement`` and ``flagged`` in that of the lungs.
@@ -91,7 +94,10 @@ def score_case(
         to_reference_grid(probabilities, box, (shape[0], shape[1])), structures, activation
     )
     small = structure_masks(probabilities, structures, activation)
-    truth = structure_masks(target, structures, "sigmoid")
+    channels = structure_masks(target, structures, "sigmoid")
+    truth = {name: mask.cpu().numpy() for name, (mask, _) in channels.items()}
+    if lungs is not None:
+        truth["lungs"] = lungs
     rows = score_masks(
         {name: mask.cpu().numpy() for name, (mask, _) in scored.items()},
         references,
@@ -100,7 +106,7 @@ def score_case(
     )
     for row in rows:
         name = row["structure"]
-        pair = small[name][0].cpu().numpy(), truth[name][0].cpu().numpy()
+        pair = small[name][0].cpu().numpy(), truth[name]
         net = overlap_metrics(*pair)
         row["dice_netgrid"], row["iou_netgrid"] = net["dice"], net["iou"]
         row["hausdorff_rowvector"] = hausdorff_rowvector(*pair)

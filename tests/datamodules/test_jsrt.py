@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -326,16 +327,34 @@ def test_absent_masks_absent_films_and_two_copies(root: Path) -> None:
         JSRTSource(root).cases()
 
 
-def test_the_reference_grid_has_its_own_spacing(root: Path, tmp_path: Path) -> None:
+def evaluated(root: Path, cache: Path, structures: list[str]) -> tuple[dict[str, Any], Any]:
+    """The first film as an item that is tested, and what the cache records of it."""
     source = JSRTSource(root)
     cases = source.cases()
     preprocessing = Preprocessing(size=64)
-    prepared = prepare(source, cases, preprocessing, tmp_path / "cache")
+    prepared = prepare(source, cases, preprocessing, cache)
     listed = CaseList(
         [("jsrt", cases[0].case_id)], {"jsrt": prepared}, {"jsrt": {cases[0].case_id: cases[0]}}
     )
-    item = EvaluationSet(listed, preprocessing, ["background", "lungs"], references=True)[0]
-    assert prepared.entries[0].film_shape == (SIDE, SIDE)
+    item = EvaluationSet(listed, preprocessing, structures, references=True)[0]
+    return item, prepared.entries[0]
+
+
+def test_a_tested_film_brings_its_lungs_uncut_though_its_target_gives_them_to_the_heart(
+    root: Path, tmp_path: Path
+) -> None:
+    structures = ["background", "left_lung", "right_lung", "heart"]
+    item, _ = evaluated(root, tmp_path / "cache", structures)
+    target = item["target"].numpy() > 0
+    cut, heart = target[1] | target[2], target[3]
+    assert item["lungs"].shape == (64, 64)
+    assert (item["lungs"] & heart).any()
+    assert (item["lungs"] == cut | (item["lungs"] & heart)).all()
+
+
+def test_the_reference_grid_has_its_own_spacing(root: Path, tmp_path: Path) -> None:
+    item, entry = evaluated(root, tmp_path / "cache", ["background", "lungs"])
+    assert entry.film_shape == (SIDE, SIDE)
     assert item["references"]["heart"].shape == (SIDE // 2, SIDE // 2)
     film_mm = 2048 * 0.175
     assert item["spacing"] == pytest.approx((film_mm / (SIDE // 2),) * 2)

@@ -69,6 +69,27 @@ def test_lungs_of_four_classes_are_the_union_and_equal_a_two_class_output():
     assert rows[0]["auc"] == pytest.approx(auc[0]["auc"], abs=1e-6)
 
 
+def test_at_the_networks_size_too_a_heart_takes_no_pixel_from_the_reference_lungs():
+    """JSRT's hearts overlap the lungs, and the target gives those pixels to the heart."""
+    planes = np.zeros((20, 20), np.uint8)
+    planes[4:16, 2:8] |= PLANES["right_lung"] | PLANES["lungs"]
+    planes[4:16, 12:18] |= PLANES["left_lung"] | PLANES["lungs"]
+    planes[10:16, 6:14] |= PLANES["heart"]
+    target = torch.from_numpy(to_channels(planes, FOUR))
+    raw = {name: (planes & PLANES[name]) > 0 for name in ("lungs", "heart")}
+    arguments = target, target, raw, (0, 0, 20, 20), None, FOUR, "softmax"
+    cut, whole = score_case(*arguments), score_case(*arguments, lungs=raw["lungs"])
+    overlap, lungs = (raw["lungs"] & raw["heart"]).sum(), raw["lungs"].sum()
+    kept = lungs - overlap
+    assert overlap == 24 and cut[0]["dice_netgrid"] == 1
+    assert whole[0]["dice_netgrid"] == pytest.approx(2 * kept / (kept + lungs))
+    assert whole[0]["iou_netgrid"] == pytest.approx(kept / lungs)
+    assert whole[0]["dice_netgrid"] == whole[0]["dice"]
+    at_network_size = {"dice_netgrid", "iou_netgrid", "hausdorff_rowvector"}
+    assert {name for name in whole[0] if whole[0][name] != cut[0][name]} <= at_network_size
+    assert whole[1] == cut[1]
+
+
 def test_the_padding_is_cut_off_before_resizing():
     padded = torch.zeros(1, 8, 8)
     padded[:, :, 2:6] = 1
