@@ -63,18 +63,16 @@ class DividedProtocol:
     @property
     def settings(self) -> dict[str, object]:
         """The rules as a config holds them."""
-        defaults = Protocol(("a",), ("b",))
-        return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in vars(self.rules).items()
-            if value != getattr(defaults, key) or key in ("train", "test", "validation")
-        }
+        lists = self.rules.case_lists
+        pinned = {} if lists is None else {"lists_digest": lists.digest}
+        return {**self.rules.settings, **pinned}
 
     @property
     def identity(self) -> dict[str, object]:
-        """The rules with data sets' names in place of paths, for hashing."""
+        """The rules with data sets' names and lists' contents in place of paths, for hashing."""
         called = {side: [self._called(n) for n in getattr(self.rules, side)] for side in SIDES}
-        return {**self.settings, **called}
+        settings = {key: value for key, value in self.settings.items() if key != "lists"}
+        return {**settings, **called}
 
     @cached_property
     def fingerprint(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from contract.errors import MissingDataError
 from datamodules.digests import Digests, Progress
 from datamodules.division import SIDES, DividedProtocol, OpenedSet
 from datamodules.protocol import Protocol
-from datamodules.sources import open_source
+from datamodules.sources import open_source, open_sources
 
 
 class DataRoot:
@@ -70,19 +70,17 @@ def ground(name: str, rules: Mapping[str, Any], folder: Path, data: DataRoot) ->
 
     Args:
         name: the protocol's name.
-        rules: the arguments of ``Protocol``; data sets of the user's own are paths, read from
-            the protocol's folder, the data root or the current folder.
+        rules: the arguments of ``Protocol``; data sets of the user's own and lists of cases are
+            paths, read from the protocol's folder, the data root or the current folder.
         folder: the folder of the protocol's YAML file.
         data: the data root.
 
     Raises:
+        UserError: if the rules contradict one another, or the lists of cases are faulty.
         DataError: if a data set is present but incomplete or damaged.
     """
-    placed = {
-        side: [_absolute(asked, (folder, data.root, Path())) for asked in rules.get(side, ())]
-        for side in SIDES
-    }
-    protocol = Protocol(**{**rules, **placed})
+    protocol = _protocol(rules, folder, data.root)
+    _ = protocol.case_lists  # a faulty file of lists is told even where data is missing
     missing, opened = [], {}
     for dataset in protocol.datasets:
         try:
@@ -92,8 +90,38 @@ def ground(name: str, rules: Mapping[str, Any], folder: Path, data: DataRoot) ->
     return GroundedProtocol(protocol, opened, name=name, problem=" | ".join(missing))
 
 
-def _absolute(name: str, folders: tuple[Path, ...]) -> str:
-    if not name.lower().endswith((".yaml", ".yml")):
+def ground_divided(rules: Mapping[str, Any], folder: Path, root: Path) -> DividedProtocol:
+    """Open a protocol's data sets for their division alone: no file's content is read.
+
+    Args:
+        rules: as for ``ground``.
+        folder: as for ``ground``.
+        root: the data root.
+
+    Raises:
+        UserError: as ``ground`` does.
+        DataError: if a data set is absent, incomplete or damaged.
+    """
+    protocol = _protocol(rules, folder, root)
+    sources = open_sources(protocol.datasets, root)
+    opened = {name: OpenedSet(source, source.cases()) for name, source in sources.items()}
+    return DividedProtocol(protocol, opened)
+
+
+def _protocol(rules: Mapping[str, Any], folder: Path, root: Path) -> Protocol:
+    """Return the rules with the paths in them absolute, where a folder holds them."""
+    folders = (folder, root, Path())
+    placed: dict[str, Any] = {
+        side: [_absolute(asked, folders, (".yaml", ".yml")) for asked in rules.get(side, ())]
+        for side in SIDES
+    }
+    if isinstance(rules.get("lists"), str):
+        placed["lists"] = _absolute(rules["lists"], folders, ("",))
+    return Protocol(**{**rules, **placed})
+
+
+def _absolute(name: str, folders: Sequence[Path], endings: tuple[str, ...]) -> str:
+    if not name.lower().endswith(endings):
         return name
     for folder in folders:
         if (folder / name).is_file():

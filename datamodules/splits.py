@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from contract.errors import DataError, UserError
+from datamodules.listed_sides import listed_sides
 from datamodules.protocol import Protocol
 from datamodules.sources.base import Case
 from datamodules.sources.jsrt import scr_fold
@@ -63,22 +64,42 @@ def make_split(
     """
     if not (0 <= draw < protocol.draws and 0 <= fold < protocol.fold_count):
         raise ValueError(f"draw {draw} of {protocol.draws}, fold {fold} of {protocol.fold_count}")
+    if protocol.case_lists is not None:
+        train, validation, test, spare = listed_sides(protocol, protocol.case_lists, cases, fold)
+        if not validation:
+            validation = _take(train, protocol.validation, scale, protocol.split_seed + 1)
+        return _split(protocol, train, validation, test, spare, scale, draw)
     shared = [name for name in protocol.train if name in protocol.test]
     everything = [case for name in shared for case in cases[name]]
     pool, scale = _patients(everything, protocol, scale)
     spare = _without(everything, pool)
     test = [case for name in protocol.test if name not in shared for case in cases[name]]
-    if protocol.folds is not None:
+    if protocol.folds == "scr":
         held_out = [case for case in pool if scr_fold(case.case_id) == fold]
+    elif protocol.folds is not None:
+        held_out = _folds(pool, protocol.folds, protocol.split_seed)[fold]
     else:
         held_out = _take(pool, protocol.held_out, scale, protocol.split_seed)
     test += held_out
     train = _without([case for name in protocol.train for case in cases[name]], held_out + spare)
     validation = _take(train, protocol.validation, scale, protocol.split_seed + 1)
+    return _split(protocol, train, validation, test, spare, scale, draw)
+
+
+def _split(
+    protocol: Protocol,
+    train: Sequence[Case],
+    validation: Sequence[Case],
+    test: Sequence[Case],
+    spare: Sequence[Case],
+    scale: float,
+    draw: int,
+) -> Split:
+    """Return the split whose training cases are what ``validation`` and ``train_size`` leave."""
     whole = _without(train, validation)
     train = _few(whole, protocol, scale, draw)
     _require_disjoint(train, validation, test)
-    unused = _without(whole, train) + spare
+    unused = _without(whole, train) + list(spare)
     return Split(_keys(train), _keys(validation), _keys(test), _keys(unused))
 
 
@@ -101,6 +122,35 @@ def _patients(cases: Sequence[Case], protocol: Protocol, scale: float) -> tuple[
     order = sorted(first, key=lambda patient: _lot(protocol.split_seed, *patient))
     chosen = [first[patient] for patient in order[:wanted]]
     return sorted(chosen, key=_key), len(chosen) / wanted
+
+
+def _folds(pool: Sequence[Case], count: int, seed: int) -> list[list[Case]]:
+    """Divide cases into folds: whole patients, each stratum and the whole in equal parts.
+
+    Patients come by their number of cases, then stratum by stratum, in the order of their lots;
+    each joins the fold that has fewest cases of its strata, then fewest in all. With one case a
+    patient, the folds' sizes and their shares of a stratum differ by one at most.
+
+    Raises:
+        UserError: if there are fewer patients than folds.
+    """
+    patients: dict[tuple[str, str], list[Case]] = defaultdict(list)
+    for case in sorted(pool, key=_key):
+        patients[case.dataset, case.patient_id].append(case)
+    if len(patients) < count:
+        raise UserError(
+            "protocol: folds", f"{count} folds of {len(patients)} patients", todo="lower folds"
+        )
+    strata = {who: sorted(map(_stratum, group)) for who, group in patients.items()}
+    order = sorted(patients, key=lambda w: (-len(patients[w]), strata[w], _lot(seed, *w)))
+    folds: list[list[Case]] = [[] for _ in range(count)]
+    counted: list[Counter[str]] = [Counter() for _ in range(count)]
+    for who in order:
+        alike = [sum(own[stratum] for stratum in set(strata[who])) for own in counted]
+        chosen = min(range(count), key=lambda k: (alike[k], len(folds[k]), k))
+        folds[chosen] += patients[who]
+        counted[chosen].update(strata[who])
+    return folds
 
 
 def _lot(seed: int, *names: str) -> str:

@@ -1,4 +1,4 @@
-"""The commands ``data check``, ``data audit`` and ``data phantoms``."""
+"""The commands ``data check``, ``data audit``, ``data splits`` and ``data phantoms``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHOWN_PROBLEMS = 20
 
 
 def add(commands: Commands) -> None:
-    """Add ``data`` with ``check``, ``audit`` and ``phantoms``."""
+    """Add ``data`` with ``check``, ``audit``, ``splits`` and ``phantoms``."""
     data = add_command(commands, "data", "look after data sets", run_data_command)
     subparsers = data.add_subparsers(dest="data_command", required=True, metavar="what")
     text = "read every file and report what would make a benchmark wrong (exit code 1 then)"
@@ -45,6 +45,19 @@ def add(commands: Commands) -> None:
     parser = subparsers.add_parser("audit", help=text, description=text)
     parser.add_argument("--data-root", type=Path, required=True, help=DATA_ROOT)
     _add_datasets(parser)
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+    text = (
+        "write which cases a protocol trains, validates and tests on, a fold each: as CSV, and as "
+    )
+    text += "nnU-Net's splits_final.json; both may be a protocol's `lists`"
+    parser = subparsers.add_parser("splits", help=text, description=text)
+    parser.add_argument("--data-root", type=Path, required=True, help=DATA_ROOT)
+    parser.add_argument(
+        "--protocol", required=True, metavar="NAME", help="a protocol's name or YAML file"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="the cells' seed, which may choose a draw [0]"
+    )
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     text = "write small synthetic sets in official layouts"
     parser = subparsers.add_parser("phantoms", help=text, description=text)
@@ -78,6 +91,8 @@ def run_data_command(given: argparse.Namespace, extra: Sequence[str] = ()) -> in
         raise UserError(given.data_root, "no such folder", "a data root", "check --data-root")
     if given.data_command == "check":
         return _check(given.data_root, given.datasets, given.json)
+    if given.data_command == "splits":
+        return _splits(given.data_root, given.protocol, given.seed, given.out)
     return _audit(given.data_root, given.datasets, given.out)
 
 
@@ -185,6 +200,26 @@ def _audit(root: Path, datasets: Sequence[str] | None, out: Path) -> int:
         table.add_row(name, *map(str, counts))
     console.print(table)
     say(f"a line a mask: {out / 'audit.csv'}; pictures: {out / 'sheets'}")
+    return 0
+
+
+def _splits(root: Path, name: str, seed: int, out: Path) -> int:
+    from benchmark.planning.compose import without_description
+    from benchmark.planning.library import load_settings
+    from benchmark.progress import say
+    from datamodules.case_lists import LISTED_SIDES, write_case_lists
+    from datamodules.grounding import ground_divided
+
+    settings = load_settings("protocols", name)
+    divided = ground_divided(without_description(settings), Path(settings["folder"]), root)
+    splits = divided.splits(seed)
+    write_case_lists(
+        out, [{side: getattr(split, side) for side in LISTED_SIDES} for split in splits]
+    )
+    for number, split in enumerate(splits):
+        counts = ", ".join(f"{len(getattr(split, side))} {side}" for side in LISTED_SIDES)
+        say(f"{settings['name']}, fold {number}: {counts}")
+    say(f"written: {out / 'cases.csv'} and {out / 'splits_final.json'}")
     return 0
 
 

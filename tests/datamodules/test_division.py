@@ -44,7 +44,7 @@ def test_plan_and_datamodule_divide_alike(
 ) -> None:
     planned = grounded(name, root, tmp_path)
     preprocessing = Preprocessing(size=16)
-    data = CrossDataset(root, tmp_path, planned.rules, preprocessing, seed=seed, fold=fold)
+    data = CrossDataset(root, planned.rules, tmp_path, preprocessing, seed=seed, fold=fold)
     data.prepare_data()
     assert data.split == planned.splits(seed)[fold]
     assert data.phantom is planned.phantom is True

@@ -17,6 +17,9 @@ from datamodules.sources import SOURCES, Case
 from datamodules.sources.jsrt import scr_fold
 from datamodules.splits import Split, make_split
 
+FIVE_FOLDS = ["daf0e4c7ef", "7d6ee6ec87", "d3c84ed24f", "fbcdf611f3", "57ec5782ef"]
+"""Leaderboards are compared by them, so they never change."""
+
 ONE = {"train": ("a",), "test": ("a",)}
 
 
@@ -164,6 +167,72 @@ def test_every_case_is_tested_once_over_scrs_folds() -> None:
         assert {scr_fold(case_id) for _, case_id in split.test} == {fold}
         assert {scr_fold(case_id) for _, case_id in split.train} == {1 - fold}
     assert splits[0].digest != splits[1].digest
+
+
+@settings(max_examples=50, deadline=None)
+@given(films=films, count=st.integers(2, 8))
+def test_every_case_is_tested_once_over_any_number_of_folds(
+    films: list[tuple[int, str]], count: int
+) -> None:
+    cases = {"a": invented("a", films)}
+    rule = Protocol(**ONE, folds=count)
+    assert rule.fold_count == count
+    patients = len({patient for patient, _ in films})
+    if patients < count:
+        with pytest.raises(UserError, match="folds of"):
+            make_split(rule, cases)
+        return
+    try:
+        splits = [make_split(rule, cases, fold=fold) for fold in range(count)]
+    except UserError as error:  # a fold may leave too few patients for training and validation
+        assert "could be drawn by patient" in str(error) or "left for train" in str(error)
+        assert patients < 24
+        return
+    tested = [key for split in splits for key in split.test]
+    assert sorted(tested) == sorted(("a", case.case_id) for case in cases["a"])
+    for split in splits:
+        require_sound(split, cases)
+    largest = Counter(patient for patient, _ in films).most_common(1)[0][1]
+    sizes = [len(split.test) for split in splits]
+    assert max(sizes) - min(sizes) <= largest + 2
+
+
+@pytest.mark.parametrize("count", [2, 5, 10])
+def test_folds_of_single_films_are_even_in_size_and_in_every_stratum(count: int) -> None:
+    cases = {"a": invented("a", [(i, "tb" if i % 3 else "normal") for i in range(97)])}
+    splits = [make_split(Protocol(**ONE, folds=count), cases, fold=k) for k in range(count)]
+    drawn = [strata(cases, split.test) for split in splits]
+    for numbers in ([d.total() for d in drawn], *([d[s] for d in drawn] for s in drawn[0])):
+        assert max(numbers) - min(numbers) <= 1
+    assert all(split.validation for split in splits)
+
+
+def test_folds_follow_the_split_seed_and_nothing_else() -> None:
+    rule = Protocol(("jsrt", "montgomery"), ("montgomery",), folds=5)
+    folds = [make_split(rule, OFFICIAL, fold=fold) for fold in range(5)]
+    assert [split.digest for split in folds] == FIVE_FOLDS
+    assert {key for split in folds for key in split.test} == {
+        ("montgomery", case.case_id) for case in OFFICIAL["montgomery"]
+    }
+    other = Protocol(("jsrt", "montgomery"), ("montgomery",), folds=5, split_seed=1)
+    assert make_split(other, OFFICIAL).digest != FIVE_FOLDS[0]
+
+
+def test_few_shot_sets_are_drawn_within_each_fold() -> None:
+    rule = Protocol(("jsrt",), ("jsrt",), folds=4, train_size=10, draws=2)
+    whole = Protocol(("jsrt",), ("jsrt",), folds=4)
+    for fold in range(4):
+        few, full = (make_split(r, OFFICIAL, fold=fold) for r in (rule, whole))
+        assert len(few.train) == 10
+        assert (few.test, few.validation) == (full.test, full.validation)
+        assert set(few.train) < set(full.train)
+
+
+def test_the_patients_that_take_part_are_divided_into_folds() -> None:
+    rule = Protocol(("jsrt",), ("jsrt",), folds=3, patients=30)
+    splits = [make_split(rule, OFFICIAL, fold=fold) for fold in range(3)]
+    assert [len(split.test) for split in splits] == [10, 10, 10]
+    assert all(len(split.unused) == 247 - 30 for split in splits)
 
 
 def test_counts_shrink_with_phantoms_and_few_shot_sets_still_fill_a_batch() -> None:
