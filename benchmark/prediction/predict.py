@@ -9,19 +9,21 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, groupby
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from benchmark.prediction.networks import Networks, Trained, load_networks
 from benchmark.prediction.pictures import as_jpeg, as_png, paint_structures
-from benchmark.prediction.segmentation import Segmentation, segment
+from benchmark.prediction.segmentation import MANY_PIXELS, Segmentation, segment
 from benchmark.progress import say, shown
 from contract.errors import DataError, UserError
 from contract.files import write_atomically
 from contract.machine import cores
 from datamodules.sources.dicom.objects import NoFilmError
 from datamodules.sources.files import DICOM_ENDINGS
-from datamodules.sources.films import FORMATS, Film, is_dicom, read_film
+from datamodules.sources.films import FORMATS, Film, is_dicom, read_film, stated_pixels
 from datamodules.sources.own_data import PICTURE_ENDINGS
 
 PREDICTIONS_TABLE = "predictions.csv"
@@ -93,7 +95,12 @@ def predict(
     pool = ThreadPoolExecutor(min(AT_ONCE, cores()))
     try:
         reading = FilmReading(bits, force)
-        done = pool.map(lambda job: _one(job, networks, cells, out, reading), jobs)
+        one = partial(_one, networks=networks, cells=cells, out=out, reading=reading)
+        # A large film has the memory for itself.
+        groups = groupby(jobs, key=lambda job: stated_pixels(job.path) > MANY_PIXELS)
+        done = chain.from_iterable(
+            map(one, group) if large else pool.map(one, group) for large, group in groups
+        )
         for row in shown(done, len(jobs), "segmenting"):
             assert isinstance(row, dict)
             if PASSED_OVER in row:

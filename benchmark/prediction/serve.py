@@ -84,6 +84,7 @@ def create_app(runs: Path, device: str = "auto") -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = (MOST_MEGABYTES << 20) + FORM_BYTES
     guard(app)
     shelf = Shelf(runs, device)
+    one_at_a_time = threading.Lock()  # two large films might not fit beside each other
     page = {name: (files("benchmark.prediction.page") / name).read_text() for name in
             ("page.html.j2", "page.css", "page.js")}  # fmt: skip
     template = jinja2.Environment(autoescape=True).from_string(page["page.html.j2"])
@@ -102,9 +103,10 @@ def create_app(runs: Path, device: str = "auto") -> Flask:
 
     @app.post("/segment")
     def answer() -> dict[str, Any]:
-        film = _read_upload(request.files.getlist("image"))
-        cells, found = shelf.segment(request.form.get("system", ""), film)
-        return describe_result(cells, film, found)
+        with one_at_a_time:
+            film = _read_upload(request.files.getlist("image"))
+            cells, found = shelf.segment(request.form.get("system", ""), film)
+            return describe_result(cells, film, found)
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(error: RequestEntityTooLarge) -> tuple[dict[str, str], int]:

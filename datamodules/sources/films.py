@@ -15,8 +15,14 @@ from numpy.typing import NDArray
 from contract.arrays import Spacing
 from contract.errors import DataError
 from datamodules.sources.dicom.film import read_dicom_film
-from datamodules.sources.dicom.objects import DICOM_MARK, looks_like_dicom
-from datamodules.sources.files import DICOM_ENDINGS
+from datamodules.sources.dicom.objects import (
+    DICOM_MARK,
+    explained,
+    integer_of,
+    looks_like_dicom,
+    open_dicom,
+)
+from datamodules.sources.files import DICOM_ENDINGS, open_image
 from datamodules.sources.pictures import read_picture
 
 SMALLEST_SIDE = 32
@@ -105,6 +111,19 @@ def read_film(path: Path, bits: int | None = None, force: bool = False) -> Film:
         expected = f"sides of at least {SMALLEST_SIDE}"
         raise DataError(path, found_size, expected, "choose a chest film")
     return film
+
+
+def stated_pixels(path: Path) -> int:
+    """Return how many pixels a film has by its header; 0 where that cannot be read."""
+    try:
+        if is_dicom(path):
+            with explained(path):
+                header = open_dicom(path, pixels=False, force=True, only=("Rows", "Columns"))
+                return integer_of(header, "Rows", 0) * integer_of(header, "Columns", 0)
+        with open_image(path) as image:
+            return image.width * image.height
+    except DataError:
+        return 0
 
 
 def _from_dicom(path: Path, force: bool) -> Film:

@@ -66,24 +66,31 @@ def read_picture(path: Path, bits: int | None = None) -> tuple[Grey, int | None]
         deep_colours = _has_deep_colours(path, image)
         if image.mode in EIGHT_BITS and not deep_colours:
             image.load()
-            return turn_pixels(_eight_bit_grey(path, image), orientation_of(image)), None
-        values = _deep_grey(path) if deep_colours else np.asarray(image)
+            grey = _over_black(path, np.asarray(image.convert("L")), _varying_alpha(image))
+            return turn_pixels(grey, orientation_of(image)), None
+        image.load()
         orientation = orientation_of(image)
-    grey, found = _scaled(path, values, bits)
-    return turn_pixels(255 - grey if white_is_zero else grey, orientation), found
+        alpha = _varying_alpha(image)
+        values = None if deep_colours else np.asarray(image)
+    grey, found = _scaled(path, _deep_grey(path) if values is None else values, bits)
+    grey = 255 - grey if white_is_zero else grey
+    return turn_pixels(_over_black(path, grey, alpha), orientation), found
 
 
-def _eight_bit_grey(path: Path, image: Image.Image) -> Grey:
-    grey = np.asarray(image.convert("L"))
+def _varying_alpha(image: Image.Image) -> Grey | None:
     if image.mode not in ("LA", "RGBA"):
-        return grey
-    low, high = cast("tuple[int, int]", image.getchannel("A").getextrema())
-    if low == high:
+        return None
+    alpha = image.getchannel("A")
+    low, high = cast("tuple[int, int]", alpha.getextrema())
+    return None if low == high else np.asarray(alpha)
+
+
+def _over_black(path: Path, grey: Grey, alpha: Grey | None) -> Grey:
+    if alpha is None:
         return grey
     if grey.min() == grey.max():
         found = "one colour everywhere and a picture in the alpha channel"
         raise DataError(path, found, "a film in grey or colours", "save it as grey PNG")
-    alpha = np.asarray(image.getchannel("A"))
     return cast("Grey", cv2.multiply(grey, alpha, scale=1 / 255))
 
 
@@ -96,12 +103,12 @@ def _has_deep_colours(path: Path, image: Image.Image) -> bool:
 
 
 def _deep_grey(path: Path) -> NDArray[np.uint16]:
-    decoded = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if decoded is None or decoded.dtype != np.uint16 or decoded.ndim != 3:
+    how = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+    decoded = cv2.imdecode(np.fromfile(path, np.uint8), how)
+    if decoded is None or decoded.dtype != np.uint16 or decoded.ndim != 2:
         raise DataError(path, "16-bit colours that do not decode", "a whole image file",
                         "save it as grey PNG")  # fmt: skip
-    code = cv2.COLOR_BGRA2GRAY if decoded.shape[2] == 4 else cv2.COLOR_BGR2GRAY
-    return cast("NDArray[np.uint16]", cv2.cvtColor(decoded, code))
+    return cast("NDArray[np.uint16]", decoded)
 
 
 def _scaled(path: Path, values: NDArray[Any], bits: int | None) -> tuple[Grey, int | None]:

@@ -34,6 +34,7 @@ MOST_BYTES_OF_A_FIELD = 1 << 18
 MOST_BYTES_OF_A_SEQUENCE = 1 << 20
 MOST_LETTERS = 200
 
+DAMAGED = "no readable DICOM radiograph: the file is damaged, cut off or of another kind"
 DICOM_MARK = b"DICM"
 """It stands behind 128 bytes of anything."""
 
@@ -222,12 +223,13 @@ def explained(
     except UserError:
         raise
     except OSError as error:
-        found = f"an unreadable file ({error.strerror or 'damaged'})"
-        raise DataError(path, found, expected, "check its permissions") from None
+        if error.errno is not None:
+            found = f"an unreadable file ({error.strerror})"
+            raise DataError(path, found, expected, "check its permissions") from None
+        raise DataError(path, DAMAGED, expected, "export it again") from None
     except MemoryError:
         raise DataError(path, "a film that does not fit into memory", expected) from None
     except RecursionError:
         raise DataError(path, "parts nested without end", expected, "export it again") from None
     except Exception:  # pydicom and its decoders raise many kinds, in words for programmers
-        found = "no readable DICOM radiograph: the file is damaged, cut off or of another kind"
-        raise DataError(path, found, expected, "export it again") from None
+        raise DataError(path, DAMAGED, expected, "export it again") from None
