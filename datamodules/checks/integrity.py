@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -18,6 +18,7 @@ from contract.errors import DataError, MissingDataError, UserError
 from contract.machine import cores
 from datamodules.checks.ct_integrity import check_scans
 from datamodules.checks.problems import Problem, Report
+from datamodules.checks.readings import tell_readings
 from datamodules.checks.twins import pixel_digest, sides_of, twins
 from datamodules.digests import Progress, no_progress
 from datamodules.division import DividedProtocol, OpenedSet
@@ -28,10 +29,12 @@ from datamodules.sources import (
     Case,
     CTSource,
     OfficialSource,
+    OwnData,
     Source,
     open_source,
 )
 from datamodules.sources.files import list_files, read_mask
+from datamodules.sources.films import Film
 from datamodules.splits import Key
 
 __all__ = ["Problem", "Report", "check"]
@@ -45,6 +48,7 @@ class _Examined:
 
     problems: list[Problem]
     digest: str | None
+    film: Film | None = None
 
 
 def check(
@@ -146,6 +150,8 @@ def _check_source(
         shown = progress(done, len(cases), f"checking {source.name}")
         examined = list(cast("Iterable[_Examined]", shown))
     report.problems += [problem for case in examined for problem in case.problems]
+    films = [(case.image, seen.film) for case, seen in zip(cases, examined, strict=True)]
+    report.problems += tell_readings(source, [(path, film) for path, film in films if film])
     report.problems += _odd_names(source, cases)
     digests = [
         ((case.dataset, case.case_id), seen.digest)
@@ -172,16 +178,20 @@ def _image_ids(source: Source) -> frozenset[str]:
 
 
 def _examine(source: Source, case: Case) -> _Examined:
+    film = None
     try:
-        film = source.read_image(case)
+        if isinstance(source, OwnData):
+            film = source.read_film(case)
+        pixels = source.read_image(case) if film is None else film.pixels
     except DataError as error:
         return _Examined([Problem.of(_kind(error, case), error), *_unreadable_masks(case)], None)
     problems = []
     try:
-        source.read_masks(case, (film.shape[0], film.shape[1]))
+        source.read_masks(case, (pixels.shape[0], pixels.shape[1]))
     except DataError as error:
         problems.append(Problem.of(_kind(error, case), error))
-    return _Examined(problems, pixel_digest(film))
+    about = None if film is None else replace(film, pixels=film.pixels[:0, :0])
+    return _Examined(problems, pixel_digest(pixels), about)
 
 
 def _unreadable_masks(case: Case) -> list[Problem]:

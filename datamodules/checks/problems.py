@@ -14,7 +14,7 @@ class Problem:
 
     Attributes:
         kind: ``absent``, ``folder``, ``missing``, ``unreadable``, ``mismatched``, ``empty_mask``,
-            ``duplicated``, ``leaking`` or ``odd_name``.
+            ``duplicated``, ``leaking``, ``reading`` or ``odd_name``.
         path: the file, folder or cases at fault.
         found: what is there.
         expected: what should be there.

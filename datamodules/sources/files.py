@@ -79,14 +79,16 @@ def list_folders(folder: Path) -> list[Path]:
 def read_pixels(path: Path) -> NDArray[np.uint8]:
     """Decode an 8-bit image file to grey values ``(H, W)``.
 
-    Grey, RGB and palette files come out alike (ITU-R 601 luma for colours).
+    Grey, RGB and palette files come out alike (ITU-R 601 luma for colours), turned as an EXIF
+    orientation says.
 
     Raises:
         DataError: if the file is empty, truncated, too large, 16-bit or no image.
     """
     with open_image(path) as image:
         _require_modes(path, image, EIGHT_BITS)
-        return np.asarray(image.convert("L"))
+        image.load()
+        return turn_pixels(np.asarray(image.convert("L")), orientation_of(image))
 
 
 def read_deep_pixels(
@@ -149,7 +151,9 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         if size > MOST_BYTES:
             found = f"{size >> 20} MiB"
             raise DataError(path, found, f"at most {MOST_BYTES >> 20} MiB", "check the file")
-        with Image.open(path, formats=FILE_FORMATS) as image:
+        # By its name, Pillow would map an uncompressed TIFF file and mistake its sides if it is to
+        # be turned.
+        with path.open("rb") as file, Image.open(file, formats=FILE_FORMATS) as image:
             _require_size(path, image)
             yield image
     except DataError:

@@ -133,6 +133,7 @@ def read_stored(path: Path, film: Dataset) -> Stored:
         raise ValueError(f"decoded to {pixels.shape}")
     if samples == 3:
         return Stored(_grey(path, pixels).astype(np.uint16), False, 8, 8, 7, False)
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     patterns = pixels.view(f"u{pixels.dtype.itemsize}").astype(np.uint16, copy=False)
     if _has_embedded_overlay(film):
         patterns = patterns & np.uint16((1 << bits) - 1)
