@@ -25,9 +25,9 @@ from lightning_modules.metrics.scoring import (
 MANY_PIXELS = 8_000_000
 """Larger films are read one at a time and mapped back in bands."""
 
-ROWS_AT_ONCE = 256
+BAND_ROWS = 256
 
-Shape = tuple[int, int]
+FilmShape = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def segment(networks: Networks, film: Film) -> Segmentation:
 
 
 def _masks(
-    networks: Networks, probabilities: Tensor, box: tuple[int, int, int, int], shape: Shape
+    networks: Networks, probabilities: Tensor, box: tuple[int, int, int, int], shape: FilmShape
 ) -> dict[str, Mask]:
     """Return the structures' masks ``(H, W)``; those of large films in bands of rows.
 
@@ -105,15 +105,15 @@ def _masks(
 
 
 def _bands(
-    probabilities: Tensor, box: tuple[int, int, int, int], shape: Shape
+    probabilities: Tensor, box: tuple[int, int, int, int], shape: FilmShape
 ) -> Iterator[tuple[slice, Tensor]]:
     """Resize bilinearly as ``to_reference_grid`` does, along rows first, then some rows at a time.
 
     Values differ from it by rounding alone.
     """
     wide = to_reference_grid(probabilities, box, (box[2], shape[1]))
-    for top in range(0, shape[0], ROWS_AT_ONCE):
-        rows = slice(top, min(top + ROWS_AT_ONCE, shape[0]))
+    for top in range(0, shape[0], BAND_ROWS):
+        rows = slice(top, min(top + BAND_ROWS, shape[0]))
         place = (torch.arange(rows.start, rows.stop, device=wide.device) + 0.5) * box[2] / shape[0]
         place = (place - 0.5).clamp(min=0)
         above = place.long()

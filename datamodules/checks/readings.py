@@ -26,16 +26,15 @@ def tell_readings(source: Source, films: Sequence[tuple[Path, Film]]) -> list[Pr
         )
         todo = "state `bits:` in the YAML file if they are alike; each is scaled by its own"
         problems.append(_reading(source.folder, found, "films of one depth", todo))
+    doubts = [(text, path) for path, film in films for text in film.doubts]
+    remarks = [(text, path) for path, film in films for text in film.remarks]
     for told, expected, todo in (
-        ([(path, *film.doubts) for path, film in films if film.doubts],
-         "frontal films of a chest, the right way up", "look at them"),
-        ([(path, *film.remarks) for path, film in films if film.remarks],
-         "upright films", "see that their masks are drawn upright too"),
-    ):  # fmt: skip
+        (doubts, "frontal films of a chest, the right way up", "look at them"),
+        (remarks, "upright films", "see that their masks are drawn upright too"),
+    ):
         groups: dict[str, list[Path]] = {}
-        for path, *texts in told:
-            for text in texts:
-                groups.setdefault(text, []).append(path)
+        for text, path in told:
+            groups.setdefault(text, []).append(path)
         for text, paths in groups.items():
             found = f"{_films(len(paths))}, {paths[0].name} first: {text}"
             problems.append(_reading(source.folder, found, expected, todo))
