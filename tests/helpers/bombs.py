@@ -162,8 +162,6 @@ def bombs() -> dict[str, Callable[[], bytes]]:
         ),
         "whole_film_16_bit.png": lambda: fuzzing.png(SIDE, SIDE, 16),
         "whole_film_rgba_16_bit.png": lambda: fuzzing.png(SIDE, SIDE, 16, 6),
-        "whole_film_rgba.png": lambda: fuzzing.png(SIDE, SIDE, 8, 6),
-        "whole_film_palette.png": lambda: fuzzing.png(SIDE, SIDE, 8, 3),
         "wide.png": lambda: fuzzing.png(2**31 - 1, 2**31 - 1, whole=False),
         "itxt.png": lambda: with_text(b"iTXt", text),
         "itxt_often.png": lambda: with_text(b"iTXt", text, 200),
