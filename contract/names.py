@@ -7,6 +7,7 @@ the rule is harmless in all of them.
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from contract.errors import UserError
 
@@ -18,6 +19,8 @@ PATTERN = (
 """The same as a regular expression that JSON schemas can hold, without looking ahead."""
 
 
+_NO_TEXT = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's categories of control signs, lone surrogates and separators of lines."""
 _AS_YAML = {None: "null", True: "true", False: "false"}
 
 
@@ -39,6 +42,22 @@ def require_name(name: object, where: object) -> str:
     if not isinstance(name, str) or not is_name(name):
         raise UserError(where, f"the name {in_short(name)}", RULE, "choose another name")
     return name
+
+
+def odd_signs(text: str, more: str = "") -> str:
+    """Return what in a path is no text (line breaks, control signs, bytes that are not UTF-8).
+
+    Args:
+        text: the path.
+        more: further signs that do not belong there.
+    """
+    odd = {sign for sign in text if sign in more or unicodedata.category(sign) in _NO_TEXT}
+    return "".join(sorted(odd))
+
+
+def escaped(text: str) -> str:
+    """Return a path as a message can show it, whatever signs it holds."""
+    return "".join(ascii(sign)[1:-1] if odd_signs(sign) else sign for sign in text)
 
 
 def in_short(value: object, length: int = 60) -> str:

@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 from contract.cell_folder import CELLS, LAYOUT, TO_MEND, CellFolder, cells_of
 from contract.cell_record import NOTHING, CellKey, CellRecord
 from contract.errors import DataError, UserError
+from contract.names import RULE, in_short, is_name
 from contract.rows import CASE_SCHEMA, QUALITY, SUBGROUPS
-from contract.words import REFERENCES, STATES, STRUCTURES, UNITS
+from contract.words import REFERENCES, STRUCTURES, UNITS
 
 CASE_IDENTITY = ("test_on", "case_id", "scan_id", "slice_index", "structure", "reference", "unit")
 TO_TEST_AGAIN = "run the suite again (or score the masks again)"
@@ -90,18 +91,19 @@ def read_cell(cell: CellFolder) -> CellRecord:
     """Read the record of one cell; one that left none is pending.
 
     Raises:
-        DataError: it is unreadable, of another cell, or its state is unknown.
+        DataError: it is unreadable or of another cell, or its folder's name is no name.
     """
-    record, (system, protocol, seed) = cell.require_record(), cell.key
+    system, protocol, seed = cell.key
+    for name in (system, protocol):
+        if not is_name(name):
+            raise DataError(cell.path, f"the name {in_short(name)}", RULE, "rename the folder")
+    record = cell.require_record()
     if record == NOTHING:
         reason = f"no {cell.record_file.name} yet"
         return CellRecord(system, protocol, seed, state="pending", reason=reason)
     if record.key != cell.key:
         found = f"{record.system}, {record.protocol}, seed {record.seed}"
         raise DataError(cell.record_file, found, "the cell that its folder names", TO_MEND)
-    if record.state not in STATES:
-        expected = f"one of {', '.join(STATES)}"
-        raise DataError(cell.record_file, f"state {record.state!r}", expected, TO_MEND)
     return record
 
 
@@ -157,6 +159,11 @@ def _fault(table: pa.Table, record: CellRecord) -> tuple[str, str] | None:
         unknown = set(table[name].unique().to_pylist()) - set(allowed)
         if unknown:
             return f"{name} {sorted(unknown)}", f"one of {', '.join(allowed)}"
+    foreign = sorted(name for name in table["test_on"].unique().to_pylist() if not is_name(name))
+    if foreign:
+        return f"test_on {in_short(foreign[0])}", f"a data set's name: {RULE}"
+    if record.suite is not None and set(table["suite"].unique().to_pylist()) != {record.suite}:
+        return "rows of another suite", record.suite
     for name in ("system", "protocol", "seed"):
         if set(table[name].unique().to_pylist()) != {getattr(record, name)}:
             return f"rows of another {name}", str(getattr(record, name))

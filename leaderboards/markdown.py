@@ -103,6 +103,7 @@ class Meta:
 def escape(text: object) -> str:
     """Make any text harmless in a Markdown table: no markup, no HTML, one line."""
     line = " ".join(str(text).split())
+    line = "".join(character for character in line if character.isprintable())
     for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         line = line.replace(character, entity)
     return re.sub(r"([\\`*\[\]|]|^[#+=~-])", r"\\\1", line)

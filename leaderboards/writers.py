@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from contract.files import replacing, write_atomically
 from contract.rows import LEADERBOARD_SCHEMA
+from contract.spreadsheets import in_a_cell
 from leaderboards import columns, markdown
 from leaderboards.manuscript.latex import latex
 from leaderboards.manuscript.methods import methods
@@ -50,7 +51,7 @@ def write(
     _write_rows(folder / "leaderboard.parquet", rows)
     frames = {"leaderboard": table, "published": differences.from_papers(table), **findings.frames}
     for name, frame in frames.items():
-        write_atomically(folder / f"{name}.csv", frame.to_csv(index=False, float_format="%.10g"))
+        write_atomically(folder / f"{name}.csv", _as_csv(frame))
     data = DataSets.of(
         (row["train_on"], row["test_on"])
         for row in cases.group_by(["train_on", "test_on"]).aggregate([]).to_pylist()
@@ -75,6 +76,13 @@ def write(
     tables = [f"{name}.csv" for name in frames]
     vouch(folder, [*rows_files, *tables, *texts, *figures], meta.cells)
     return folder
+
+
+def _as_csv(frame: pd.DataFrame) -> str:
+    """Return a table as CSV in which no text is a formula."""
+    texts = frame.select_dtypes(["object", "string", "category"]).columns
+    harmless = {name: [in_a_cell(value) for value in frame[name]] for name in texts}
+    return frame.assign(**harmless).to_csv(index=False, float_format="%.10g")
 
 
 def _write_rows(path: Path, table: pa.Table) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from contract.names import escaped, odd_signs
+
 if TYPE_CHECKING:
     from benchmark.planning.plan import Plan, Selection
 
@@ -40,6 +42,20 @@ def add_command(
     return parser
 
 
+def plain_path(text: str) -> Path:
+    """Return a folder's path for argparse; it gets into configs, scripts and messages.
+
+    Raises:
+        argparse.ArgumentTypeError: if it holds signs that are no text, such as a line break.
+    """
+    if odd_signs(text):
+        raise argparse.ArgumentTypeError(
+            f"found {escaped(text)}, with line breaks or signs that are no text; expected a path "
+            "that can be printed. To do: rename the folder"
+        )
+    return Path(text)
+
+
 PHANTOMS = "phantoms, synthetic films"
 
 
@@ -55,10 +71,12 @@ def folder_arguments(
     """
     group = argparse.ArgumentParser(add_help=False)
     group.add_argument("--suite", default=suite, help=f"a suite's name or YAML file [{or_else}]")
-    group.add_argument("--runs", type=Path, default=Path("runs"), help="the runs folder [runs]")
+    group.add_argument(
+        "--runs", type=plain_path, default=Path("runs"), help="the runs folder [runs]"
+    )
     group.add_argument(
         "--data-root",
-        type=Path,
+        type=plain_path,
         help=f"folder that holds MontgomerySet/, ChinaSet_AllFiles/ … [{or_root}]",
     )
     return group

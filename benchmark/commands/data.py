@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.commands.arguments import Commands, add_command
+from benchmark.commands.arguments import Commands, add_command, plain_path
 from contract.errors import MissingDataError, UserError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
     text = "read every file and report what would make a benchmark wrong (exit code 1 then)"
     parser = subparsers.add_parser("check", help=text, description=text)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--data-root", type=Path, help=DATA_ROOT)
+    what.add_argument("--data-root", type=plain_path, help=DATA_ROOT)
     what.add_argument(
         "--cache", action="store_true",
         help="check the decoded films in the runs folder instead: read them whole and compare them "
@@ -38,12 +38,12 @@ def add(commands: Commands) -> None:
     )  # fmt: skip
     _add_datasets(parser)
     parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="the runs folder, for --cache [runs]"
+        "--runs", type=plain_path, default=Path("runs"), help="the runs folder, for --cache [runs]"
     )
     parser.add_argument("--json", action="store_true", help="print a list of objects")
     text = "list suspect reference masks as a table and as contact sheets"
     parser = subparsers.add_parser("audit", help=text, description=text)
-    parser.add_argument("--data-root", type=Path, required=True, help=DATA_ROOT)
+    parser.add_argument("--data-root", type=plain_path, required=True, help=DATA_ROOT)
     _add_datasets(parser)
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     text = (

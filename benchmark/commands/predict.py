@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.commands.arguments import Commands, add_command
+from benchmark.commands.arguments import Commands, add_command, plain_path
 from contract.cell_folder import LAYOUT
 
 
@@ -21,7 +21,9 @@ def add(commands: Commands) -> None:
         help=f"a finished cell, .../{LAYOUT}; several seeds predict "
         "together; its config names code to run, so trust it",
     )  # fmt: skip
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="the runs folder [runs]")
+    parser.add_argument(
+        "--runs", type=plain_path, default=Path("runs"), help="the runs folder [runs]"
+    )
     for name in ("suite", "system", "protocol"):
         text = f"instead of --cell: all seeds of this {name} [the only one]"
         parser.add_argument(f"--{name}", help=text)
@@ -37,7 +39,9 @@ def add(commands: Commands) -> None:
 
     text = "a local web page that segments one film at a time, on this machine only"
     parser = add_command(commands, "serve", text, _serve)
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="the runs folder [runs]")
+    parser.add_argument(
+        "--runs", type=plain_path, default=Path("runs"), help="the runs folder [runs]"
+    )
     parser.add_argument("--port", type=int, default=8000, help="0 for any free one [8000]")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 [auto]")
 

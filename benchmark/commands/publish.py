@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.commands.arguments import Commands, add_command
+from benchmark.commands.arguments import Commands, add_command, plain_path
 
 LEADERBOARD_TABLE = "leaderboard/leaderboard.csv"
 
@@ -18,9 +18,13 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--suite", help="a suite's name or YAML file [every leaderboard below --runs]"
     )
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="the runs folder [runs]")
     parser.add_argument(
-        "--data-root", type=Path, help="not read; taken so that the arguments of `run` serve again"
+        "--runs", type=plain_path, default=Path("runs"), help="the runs folder [runs]"
+    )
+    parser.add_argument(
+        "--data-root",
+        type=plain_path,
+        help="not read; taken so that the arguments of `run` serve again",
     )
     parser.add_argument("--entity", help="W&B's user or team [WANDB_ENTITY, or the key's own]")
     parser.add_argument("--project", help="W&B's project [WANDB_PROJECT, or lungbench]")

@@ -19,6 +19,7 @@ from benchmark.launchers.site_profile import Site
 from benchmark.launchers.slurm_queue import Submission, ask, look, submissions
 from benchmark.launchers.slurm_scripts import cell_script, finish_script
 from contract.errors import UserError
+from contract.names import escaped, odd_signs
 
 USUAL_ARRAY = 1001
 """SLURM's ``MaxArraySize`` where a cluster does not say."""
@@ -64,6 +65,23 @@ def require_sbatch() -> None:
         found = f"no sbatch on this machine ({platform.system()})"
         todo = "submit from there, or run here with --launcher local"
         raise UserError("SLURM", found, "a login node of a cluster, which has it", todo)
+
+
+def require_plain_folder(folder: Path) -> None:
+    """Refuse a suite's folder that a batch script cannot name; quotes do not help there.
+
+    ``sbatch`` knows no way to write a quotation mark in a line of options, and a backslash switches
+    off the job's number in the names of logs.
+
+    Raises:
+        UserError: naming the sign.
+    """
+    path = str(folder.resolve())
+    bad = odd_signs(path, more='"\\')
+    if bad:
+        expected = "a path without quotation marks, backslashes and line breaks"
+        todo = "choose another --runs, or rename the folder"
+        raise UserError(escaped(path), f"{bad!a} in the path", expected, todo)
 
 
 def require_divisible(cells: Sequence[Cell], site: Site, devices: int) -> None:

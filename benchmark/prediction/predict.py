@@ -21,6 +21,7 @@ from benchmark.progress import say, shown
 from contract.errors import DataError, UserError
 from contract.files import write_atomically
 from contract.machine import cores
+from contract.spreadsheets import in_a_cell
 from datamodules.sources.dicom.objects import NoFilmError
 from datamodules.sources.files import DICOM_ENDINGS
 from datamodules.sources.films import FORMATS, Film, is_dicom, read_film, stated_pixels
@@ -284,4 +285,4 @@ def _shown(value: object) -> object:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.6g}" if isinstance(value, float) else value
+    return f"{value:.6g}" if isinstance(value, float) else in_a_cell(value)

@@ -103,6 +103,7 @@ def submit_suite(request: Request, dry_run: bool = False, jobs: int | None = Non
     Raises:
         UserError: if a YAML file, the data, the site profile or SLURM is at fault.
     """
+    slurm.require_plain_folder(request.runs)
     site = load_site(request.site)
     if jobs is not None:
         site = replace(site, max_parallel=jobs)
@@ -243,7 +244,7 @@ def _tell_queued(plan: Plan, request: Request, queue: Queue) -> None:
                 cell.name,
                 f"job {ticket.job} in the queue, of another configuration",
                 "the same suite and changes as were submitted",
-                f"wait for it, or take it back: lungbench cancel --suite {request.suite}",
+                f"wait for it, or take it back: lungbench cancel {shlex.join(request.arguments())}",
             )
     if inside:
         say(

@@ -83,7 +83,8 @@ def publish(
     suite = suite_of(suite_name, runs)
     folder = runs / suite.name / "leaderboard"
     if not (folder / "leaderboard.csv").is_file():
-        todo = f"run the suite, or rebuild its tables: lungbench leaderboard --suite {suite_name}"
+        command = f"lungbench leaderboard --suite {shlex.quote(suite_name)}"
+        todo = f"run the suite, or rebuild its tables: {command}"
         raise UserError(folder, "no leaderboard", "leaderboard.csv and what lies beside it", todo)
     _tell_newer_cells(folder)
     digest = _digest(folder, to, with_pictures)

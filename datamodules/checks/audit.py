@@ -19,6 +19,7 @@ from typing import cast
 import numpy as np
 
 from contract.machine import cores
+from contract.spreadsheets import in_a_cell
 from datamodules.checks.mask_geometry import MaskMeasures, measure_shape
 from datamodules.digests import Digests, Progress, combined, no_progress
 from datamodules.remembered import recall, remember
@@ -186,5 +187,5 @@ def write_audit(rows: Sequence[AuditRow], path: Path) -> None:
                 round(value, 5) if isinstance(value, float) else value
                 for value in asdict(row.measures).values()
             ]
-            told = [row.dataset, row.case_id, int(row.suspect), " ".join(row.findings)]
+            told = [row.dataset, in_a_cell(row.case_id), int(row.suspect), " ".join(row.findings)]
             table.writerow([*told, *flags, *values])

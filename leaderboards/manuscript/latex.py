@@ -29,7 +29,8 @@ _FITTED = r"""\setlength{\tabcolsep}{4pt}%
 
 def latex_escape(text: object) -> str:
     """Make any text harmless in LaTeX, on one line."""
-    return "".join(_LATEX.get(character, character) for character in " ".join(str(text).split()))
+    line = (sign for sign in " ".join(str(text).split()) if sign.isprintable())
+    return "".join(_LATEX.get(sign, sign) for sign in line)
 
 
 def latex(table: pd.DataFrame, meta: Meta) -> str:

@@ -155,6 +155,10 @@ def without_pictures(page: Page) -> Page:
     return replace(page, tables=tables, failures=[], album=Album(refused=True))
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Signs that no HTML page may hold."""
+
+
 def render(page: Page) -> str:
     """The whole page; style and script stand inside, and no other script may run."""
     folder = files(_PAGE)
@@ -181,7 +185,7 @@ def render(page: Page) -> str:
         kinds=KINDS,
         share=PAGE_TO_SHARE,
     )
-    return text
+    return _CONTROL.sub("", text)
 
 
 def _hash(script: str) -> str:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -197,6 +199,54 @@ def test_the_last_job_uploads_what_was_written_without_internet(tmp_path):
         f"-P -m wandb sync {run}/", f"-P {start.FILE} benchmark publish --to a;b"
     ]  # fmt: skip
     assert finish("false").returncode == 1
+
+
+ODD = "it's $(touch pwned) `touch pwned` %A #x; & ünï"
+"""A folder's name that shells and SLURM must not read anything into."""
+
+
+def test_runs_of_an_odd_name_stay_one_word_of_every_script(write_suite, phantom_root, tmp_path,
+                                                           monkeypatch, capsys):  # fmt: skip
+    runs = tmp_path / ODD
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "online")
+    site = profile(tmp_path, internet=False, finish_partition="online", python="echo")
+    command = ["submit", "--dry-run", "--suite", str(write_suite()), "--site", str(site)]
+    assert main([*command, "--runs", str(runs), "--data-root", str(phantom_root)]) == 0
+    found = scripts(capsys.readouterr().out)
+    for name in ("cells.sh", "finish.sh"):
+        shell_check("--exclude=SC1091,SC2016", "-", text=found[name])  # $() in quotes is meant
+        logs = [line for line in found[name].splitlines() if line.startswith("#SBATCH --output=")]
+        assert len(logs) == 1 and logs[0].count('"') == 2 and ODD.replace("%", "%%") in logs[0]
+    (runs / "tiny" / "cells/unet/m_to_s/seed-0/wandb/offline-run-a").mkdir(parents=True)
+    ended = subprocess.run(
+        ["/bin/bash"], input=found["finish.sh"], text=True, capture_output=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert f"wandb sync {runs}/tiny/cells/unet/m_to_s/seed-0/wandb/offline-run-a/" in ended.stdout
+    assert f"--runs {runs} " in ended.stdout and not list(tmp_path.rglob("pwned"))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ('a"b', "found '\"' in the path"),
+        ("a\\b", r"in the path"),
+        ("a\nb", r"a\\nb, with line breaks"),
+        ("a\tb", r"a\\tb, with line breaks"),
+        ("a\x1b[31m", r"a\\x1b\[31m, with line breaks"),
+        ("a\udcff", r"a\\udcff, with line breaks"),
+        ("a\u2028b", r"a\\u2028b, with line breaks"),
+    ],
+)
+def test_runs_that_no_script_can_name_are_refused(write_suite, phantom_root, tmp_path, capsys,
+                                                  name, told):  # fmt: skip
+    runs = tmp_path / name
+    command = ["submit", "--dry-run", "--suite", str(write_suite()), "--runs", str(runs)]
+    with suppress(SystemExit):
+        assert main([*command, "--data-root", str(phantom_root)]) == 2
+    said = capsys.readouterr()
+    assert re.search(told, said.err) and not said.out and not runs.exists()
 
 
 def test_a_batch_that_does_not_divide_is_refused_before_anything_is_submitted(submit):
