@@ -51,7 +51,7 @@ def write(
     _write_rows(folder / "leaderboard.parquet", rows)
     frames = {"leaderboard": table, "published": differences.from_papers(table), **findings.frames}
     for name, frame in frames.items():
-        write_atomically(folder / f"{name}.csv", _as_csv(frame))
+        write_atomically(folder / f"{name}.csv", as_csv(frame))
     data = DataSets.of(
         (row["train_on"], row["test_on"])
         for row in cases.group_by(["train_on", "test_on"]).aggregate([]).to_pylist()
@@ -78,11 +78,12 @@ def write(
     return folder
 
 
-def _as_csv(frame: pd.DataFrame) -> str:
+def as_csv(table: pd.DataFrame) -> str:
     """Return a table as CSV in which no text is a formula."""
-    texts = frame.select_dtypes(["object", "string", "category"]).columns
-    harmless = {name: [in_a_cell(value) for value in frame[name]] for name in texts}
-    return frame.assign(**harmless).to_csv(index=False, float_format="%.10g")
+    harmless = table.copy()
+    for name in table.select_dtypes(["object", "string", "category"]).columns:
+        harmless[name] = [in_a_cell(value) for value in table[name]]
+    return harmless.to_csv(index=False, float_format="%.10g")
 
 
 def _write_rows(path: Path, table: pa.Table) -> None:

@@ -59,6 +59,9 @@ def _predict(given: argparse.Namespace, extra: Sequence[str]) -> int:
 
 
 def _serve(given: argparse.Namespace, extra: Sequence[str]) -> int:
+    from benchmark.progress import say
+
+    say("loading the libraries; the page's address comes next")
     from benchmark.prediction.serve import serve
 
     serve(given.runs, given.port, given.device)

@@ -15,9 +15,9 @@ import jinja2
 from flask import Flask, Response, request
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import BadRequest, NotFound, RequestEntityTooLarge, UnsupportedMediaType
-from werkzeug.serving import make_server
 
 from benchmark.prediction.local_guard import guard
+from benchmark.prediction.local_server import LocalServer
 from benchmark.prediction.networks import Networks, Trained, finished, load_networks
 from benchmark.prediction.pictures import as_jpeg, as_png, paint_structures
 from benchmark.prediction.predict import without_place
@@ -196,11 +196,7 @@ def serve(runs: Path, port: int, device: str = "auto") -> None:
     with listening:
         app = create_app(runs, device)
         port = listening.getsockname()[1]
-        server = make_server(LOOPBACK, port, app, threaded=True, fd=listening.fileno())
+        server = LocalServer(listening, app)
         say(f"{len(systems)} system(s); open http://{LOOPBACK}:{port}/ and stop with Ctrl-C")
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            say("stopped")
-        finally:
-            server.server_close()
+        server.serve_forever()  # which ends at Ctrl-C
+        say("stopped; good-bye")
