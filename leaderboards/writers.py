@@ -82,7 +82,8 @@ def as_csv(table: pd.DataFrame) -> str:
     """Return a table as CSV in which no text is a formula."""
     harmless = table.copy()
     for name in table.select_dtypes(["object", "string", "category"]).columns:
-        harmless[name] = [in_a_cell(value) for value in table[name]]
+        texts = [in_a_cell(value) for value in table[name]]
+        harmless[name] = pd.Series(texts, index=table.index, dtype=object)
     return harmless.to_csv(index=False, float_format="%.10g")
 
 

@@ -12,7 +12,7 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 MOST_AT_ONCE = 16
 """Connections; a browser opens some six."""
-PATIENCE_S = 20.0
+SILENCE_S = 20.0
 """How long a connection may be silent: within a request, before it, or while an answer waits."""
 AFTER_REFUSAL_S = 1.0
 """The same once a request was refused: what it still sends is read, so that it sees the answer."""
@@ -27,7 +27,7 @@ _FULL = (
 class PatientHandler(WSGIRequestHandler):
     """Answers one request of a connection, then closes it."""
 
-    timeout = PATIENCE_S
+    timeout = SILENCE_S
 
     def send_response(self, code: int, message: str | None = None) -> None:
         """Begin an answer; a refused client has not long to go on sending."""
