@@ -20,13 +20,31 @@ class UserError(Exception):
         text += f". To do: {todo}" if todo else ""
         super().__init__(text)
 
-    def __reduce__(self) -> tuple[type[UserError], tuple[str, str, str, str]]:
+    def __reduce__(self) -> tuple[type[UserError], tuple[str, ...]]:
         """Survive a trip between processes."""
         return type(self), (self.where, self.found, self.expected, self.todo)
 
 
 class DataError(UserError):
-    """A data set on disk is incomplete, unreadable or contradicts its official layout."""
+    """A data set on disk is incomplete, unreadable or contradicts its official layout.
+
+    Args:
+        where: as for ``UserError``, like the next three.
+        found: what is there.
+        expected: what should be there.
+        todo: what to do about it.
+        kind: what a check of the data calls the fault, where it is one of a known kind.
+    """
+
+    def __init__(
+        self, where: object, found: str, expected: str = "", todo: str = "", kind: str = ""
+    ) -> None:
+        self.kind = kind
+        super().__init__(where, found, expected, todo)
+
+    def __reduce__(self) -> tuple[type[UserError], tuple[str, ...]]:
+        """Survive a trip between processes."""
+        return type(self), (self.where, self.found, self.expected, self.todo, self.kind)
 
 
 class MissingDataError(DataError):

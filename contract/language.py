@@ -29,6 +29,7 @@ from pydantic import (
 from contract.errors import UserError
 from contract.names import PATTERN, RULE, in_short
 from contract.suggestions import did_you_mean
+from contract.words import LABEL_PATTERN, LABEL_RULE
 
 Place = tuple[int | str, ...]
 """The keys and indices that lead to a value."""
@@ -52,6 +53,7 @@ _WORDS = {
     "none_required": "null",
     "finite_number": "a finite number",
 }
+_RULES = {PATTERN: RULE, LABEL_PATTERN: LABEL_RULE}
 
 
 def _number(value: object) -> object:
@@ -263,8 +265,8 @@ def _expected(error: Mapping[str, Any]) -> str:
         return f"a list of at most {about['max_length']} entries"
     if kind == "missing":
         return "a list of more entries"
-    if kind == "string_pattern_mismatch" and about.get("pattern") == PATTERN:
-        return RULE
+    if kind == "string_pattern_mismatch" and about.get("pattern") in _RULES:
+        return _RULES[str(about["pattern"])]
     if kind == "value_error":
         return str(about.get("error", error["msg"]))
     return _WORDS.get(kind, str(error["msg"]).removeprefix("Input should be "))

@@ -30,3 +30,8 @@ def check_structures(structures: Sequence[str], activation: str) -> None:
                          f"a {BACKGROUND} channel, sigmoid and tanh must not have one")  # fmt: skip
     if not {"lungs", "left_lung", "right_lung"} & set(structures):
         raise ValueError(f"no lung among the output's channels {list(structures)}")
+
+
+LABEL_PATTERN = r"^(#[0-9A-Fa-f]{6}|[Pp]age ?[1-9][0-9]*|[Aa]lpha)$"
+"""What a structure in mask files may be called beside whole numbers."""
+LABEL_RULE = "a colour such as '#ff0000', a page such as 'page 2', or 'alpha'"

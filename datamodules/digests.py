@@ -76,7 +76,7 @@ class Digests:
         if len(files) <= FEW_FILES:
             return combined(self.of_file(path) for path in files)
         key = f"{files[0].parent}#{case.case_id}"
-        signature = [len(files), combined(_signature(path) for path in files)]
+        signature = [len(files), combined(file_signature(path) for path in files)]
         known = self._known.get(key)
         if known and known[:2] == signature:
             return str(known[2])
@@ -109,7 +109,12 @@ def _state(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _signature(path: Path) -> str:
+def file_signature(path: Path) -> str:
+    """Return a file's path, size and time of change as text.
+
+    Raises:
+        DataError: if the file cannot be reached.
+    """
     return json.dumps([str(path), *_state(path)])
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from contract.errors import MissingDataError
 from datamodules.digests import Digests, Progress
 from datamodules.division import SIDES, DividedProtocol, OpenedSet
+from datamodules.mask_survey import survey_masks
 from datamodules.protocol import Protocol
-from datamodules.sources import open_source, open_sources
+from datamodules.sources import OwnData, open_source, open_sources, require_own_name
 
 
 class DataRoot:
@@ -28,18 +29,24 @@ class DataRoot:
         self.root, self._cache, self._progress = root, cache, progress
         self._index = Digests(cache / "digests.json")
         self._opened: dict[str, OpenedSet | MissingDataError] = {}
+        self._asked: dict[str, str] = {}
 
     def open(self, name: str) -> OpenedSet:
         """Return a data set by name or by the path of a user's YAML file.
 
         Raises:
             MissingDataError: if it is absent.
-            DataError: if it is incomplete or damaged.
+            DataError: if it is incomplete or damaged, or its masks cannot be read without a guess.
+            UserError: if another description has its name.
         """
         if name not in self._opened:
             try:
                 source = open_source(name, self.root, self._cache)
+                require_own_name(source, name, self._asked)
                 cases = source.cases()
+                if isinstance(source, OwnData):
+                    memory = self._cache / "own_masks.json"
+                    survey_masks(source, cases, memory, self._progress).require_clear()
                 digests = self._index.of_cases(cases, self._progress)
                 self._opened[name] = OpenedSet(source, cases, digests)
                 with suppress(OSError):  # it only saves time; `status` works on a read-only folder

@@ -151,7 +151,7 @@ def _protocols() -> dict[str, Protocol]:
 def _print(root: Path, reports: Sequence[Report]) -> None:
     from rich.table import Table
 
-    from benchmark.progress import console, say
+    from benchmark.progress import console
 
     table = Table(title=f"data below {root}", title_justify="left")
     table.add_column("data set", no_wrap=True)
@@ -170,12 +170,26 @@ def _print(root: Path, reports: Sequence[Report]) -> None:
         )
     console.print(table)
     for report in reports:
-        for problem in report.problems[:SHOWN_PROBLEMS]:
-            say(f"{report.dataset}: {problem.kind}: {problem}")
-        if len(report.problems) > SHOWN_PROBLEMS:
-            kinds = Counter(problem.kind for problem in report.problems[SHOWN_PROBLEMS:])
-            told = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
-            say(f"{report.dataset}: and further {told}; --json lists all")
+        _print_problems(report)
+
+
+def _print_problems(report: Report) -> None:
+    """Print a line a kind that one way of saving gives to many files, and a line for the others."""
+    from benchmark.progress import say
+    from datamodules.checks.problems import SYSTEMATIC
+
+    single = [problem for problem in report.problems if problem.kind not in SYSTEMATIC]
+    of_kinds = Counter(problem.kind for problem in report.problems if problem.kind in SYSTEMATIC)
+    for kind, number in of_kinds.items():
+        example = next(problem for problem in report.problems if problem.kind == kind)
+        told = f"{number} files, such as {example}" if number > 1 else str(example)
+        say(f"{report.dataset}: {kind}: {told}")
+    for problem in single[:SHOWN_PROBLEMS]:
+        say(f"{report.dataset}: {problem.kind}: {problem}")
+    if len(single) > SHOWN_PROBLEMS:
+        kinds = Counter(problem.kind for problem in single[SHOWN_PROBLEMS:])
+        counted = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+        say(f"{report.dataset}: and further {counted}; --json lists all")
 
 
 def _audit(root: Path, datasets: Sequence[str] | None, out: Path) -> int:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from benchmark.progress import shown
+from benchmark.progress import say, shown
 from contract.machine import cores
 from contract.words import BACKGROUND
 from datamodules.cache import prepare
@@ -19,13 +19,15 @@ from datamodules.division import DividedProtocol
 from datamodules.foreign.predicted_masks import (
     read_scan,
     read_structures,
+    require_backgrounds,
     require_sides,
     sides,
     to_scored_grid,
 )
 from datamodules.preprocessing import Preprocessing
 from datamodules.sources.ct.scan import Scan
-from datamodules.sources.own_description import Labels
+from datamodules.sources.mask_levels import border_share
+from datamodules.sources.masks import Labels
 from datamodules.splits import Key
 from lightning_modules.metrics.scans import ScanRows, SliceMasks
 from lightning_modules.metrics.scoring import score_masks
@@ -48,6 +50,21 @@ class Reading:
     files: Mapping[Key, Path]
     labels: Labels | None
     resize: bool
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The rows of one case, and how its mask lies.
+
+    Attributes:
+        rows: its rows.
+        standing: whether left and right stand where they should; None where that is not known.
+        bordering: whether lung covers more than half of the film's border.
+    """
+
+    rows: Rows
+    standing: bool | None = None
+    bordering: bool = False
 
 
 class ScoredCases:
@@ -86,23 +103,29 @@ class ScoredCases:
             DataError: if a mask is faulty, or left and right are exchanged in most of them.
         """
 
-        def one(number: int) -> tuple[bool | None, Rows]:
+        def one(number: int) -> _Read:
             group = self._cases.groups[number]
             path = reading.files[self.keys[number]]
             if isinstance(self._cases.cases[group.start], Scan):
-                return None, self._scan(path, group, reading)
+                return _Read(self._scan(path, group, reading))
             return self._film(path, group.start, reading)
 
         count = len(self.keys)
         with ThreadPoolExecutor(cores()) as pool:
             scored = shown(pool.map(one, range(count)), count, "scoring masks")
-            found = cast("list[tuple[bool | None, Rows]]", list(scored))
-        standing = [right for right, _ in found if right is not None]
+            found = cast("list[_Read]", list(scored))
+        standing = [one.standing for one in found if one.standing is not None]
         require_sides(reading.folder, standing.count(False), len(standing))
-        return dict(zip(self.keys, (rows for _, rows in found), strict=True))
+        bordering = sum(one.bordering for one in found)
+        require_backgrounds(reading.folder, bordering, len(found))
+        if bordering:
+            say(
+                f"{bordering} of {len(found)} masks are lung along most of their border; they are "
+                "scored as they are"
+            )
+        return dict(zip(self.keys, (one.rows for one in found), strict=True))
 
-    def _film(self, path: Path, number: int, reading: Reading) -> tuple[bool | None, Rows]:
-        """Return whether left and right stand where they should, and a film's rows."""
+    def _film(self, path: Path, number: int, reading: Reading) -> _Read:
         item = self._items[number]
         prepared, place = self._cases.place(number)
         film = prepared.entries[place].film_shape
@@ -111,7 +134,8 @@ class ScoredCases:
             path, read_structures(path, reading.labels), film, (height, width), reading.resize
         )
         rows = score_masks(masks, item["references"], item["spacing"])
-        return sides(masks), [{**item["identity"], **row} for row in rows]
+        bordering = border_share(masks["lungs"]) > 0.5
+        return _Read([{**item["identity"], **row} for row in rows], sides(masks), bordering)
 
     def _scan(self, path: Path, group: range, reading: Reading) -> Rows:
         """Return a scan's rows: of each slice, and of the whole."""

@@ -22,6 +22,7 @@ from datamodules.checks.readings import tell_readings
 from datamodules.checks.twins import pixel_digest, sides_of, twins
 from datamodules.digests import Progress, no_progress
 from datamodules.division import DividedProtocol, OpenedSet
+from datamodules.mask_survey import survey_masks
 from datamodules.protocol import Protocol
 from datamodules.sources import (
     CT_SOURCES,
@@ -32,9 +33,11 @@ from datamodules.sources import (
     OwnData,
     Source,
     open_source,
+    require_own_name,
 )
-from datamodules.sources.files import list_files, read_mask
+from datamodules.sources.files import list_files
 from datamodules.sources.films import Film
+from datamodules.sources.masks import read_mask
 from datamodules.splits import Key
 
 __all__ = ["Problem", "Report", "check"]
@@ -71,16 +74,25 @@ def check(
     reports: dict[str, Report] = {}
     opened: dict[str, OpenedSet] = {}
     digests: list[tuple[Key, str]] = []
+    asked: dict[str, str] = {}
     for name in (*SOURCES, *CT_SOURCES) if datasets is None else datasets:
         source = open_source(name, root)
+        require_own_name(source, name, asked)
         examine = check_scans if isinstance(source, CTSource) else _check_source
         reports[source.name], cases, seen = examine(source, progress)
         digests += seen
         if cases:
             opened[name] = OpenedSet(source, cases)
     groups = twins(digests)
+    images = {
+        (case.dataset, case.case_id): case.image.resolve()
+        for data in opened.values()
+        for case in data.cases
+    }
     for group in groups:
         for first, second in ((group[0], other) for other in group[1:]):
+            if first in images and images[first] == images.get(second):
+                continue  # one folder that two descriptions name; a protocol with both leaks
             reports[second[0]].problems.append(
                 Problem(
                     "duplicated",
@@ -116,7 +128,7 @@ def _check_source(
         report.problems.append(Problem.of("absent", error, breaks=False))
         return report, [], []
     except DataError as error:
-        report.problems.append(Problem.of("folder", error))
+        report.problems.append(Problem.of(error.kind or "folder", error))
         return report, [], []
     for gap in gaps:
         report.problems.append(
@@ -153,6 +165,9 @@ def _check_source(
     films = [(case.image, seen.film) for case, seen in zip(cases, examined, strict=True)]
     report.problems += tell_readings(source, [(path, film) for path, film in films if film])
     report.problems += _odd_names(source, cases)
+    if isinstance(source, OwnData):
+        together = survey_masks(source, cases).of_set
+        report.problems += [Problem.of(error.kind, error) for error in together]
     digests = [
         ((case.dataset, case.case_id), seen.digest)
         for case, seen in zip(cases, examined, strict=True)
@@ -200,12 +215,14 @@ def _unreadable_masks(case: Case) -> list[Problem]:
         try:
             read_mask(path)
         except DataError as error:
-            problems.append(Problem.of("unreadable", error))
+            problems.append(Problem.of(error.kind or "unreadable", error))
     return problems
 
 
 def _kind(error: DataError, case: Case) -> str:
-    """Tell which fault a reader met, by looking at the file that it names."""
+    """Tell which fault a reader met: what it says, or by looking at the file that it names."""
+    if error.kind:
+        return error.kind
     path = Path(error.where)
     if path not in case.mask_files:
         return "unreadable"

@@ -7,14 +7,20 @@ from typing import Any
 
 from contract.errors import UserError
 
+SYSTEMATIC = frozenset({
+    "mismatched", "empty_mask", "several_greys", "colours", "alpha", "pages", "inverted",
+    "all_lung", "grey_picture", "sides_exchanged", "bytes_exchanged", "turned",
+})  # fmt: skip
+"""Kinds of faults that one way of saving files gives to many of them."""
+
 
 @dataclass(frozen=True)
 class Problem:
     """One fault.
 
     Attributes:
-        kind: ``absent``, ``folder``, ``missing``, ``unreadable``, ``mismatched``, ``empty_mask``,
-            ``duplicated``, ``leaking``, ``reading`` or ``odd_name``.
+        kind: ``absent``, ``folder``, ``missing``, ``unreadable``, ``duplicated``, ``leaking``,
+            ``reading``, ``odd_name``, or one of ``SYSTEMATIC``.
         path: the file, folder or cases at fault.
         found: what is there.
         expected: what should be there.

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ImageOps
 
 from contract.arrays import Mask
 from contract.errors import DataError, UserError
@@ -21,8 +23,20 @@ from datamodules.preprocessing import resize_mask
 from datamodules.sources.base import check_sides
 from datamodules.sources.ct.lung_masks import read_volume_mask
 from datamodules.sources.ct.series import Series
-from datamodules.sources.files import EIGHT_BITS, SIXTEEN_BITS, open_image
-from datamodules.sources.own_description import Labels, nnunet_labels, read_dataset_json
+from datamodules.sources.files import EIGHT_BITS, JPEGS, SIXTEEN_BITS, open_image
+from datamodules.sources.masks import (
+    Labels,
+    LabelValue,
+    UnclearMaskError,
+    as_arguments,
+    binary_of,
+    parse_label_value,
+    read_labelled,
+    read_plane,
+    require_one_kind,
+    require_one_page,
+)
+from datamodules.sources.own_description import nnunet_labels, read_dataset_json
 
 VALUES_SHOWN = 5
 """Values that a message lists; the others are counted."""
@@ -38,21 +52,29 @@ def parse_labels(pairs: Sequence[str]) -> Labels:
     Raises:
         UserError: if a pair is none, a value stands twice, or no lungs are among them.
     """
-    labels: dict[str, frozenset[int]] = {}
+    labels: dict[str, frozenset[LabelValue]] = {}
     for pair in pairs:
         name, _, values = pair.partition("=")
         if name not in (*STRUCTURES, BACKGROUND) or name in labels:
             raise UserError(
                 f"--labels {pair}", repr(name), f"each once: {', '.join((*STRUCTURES, BACKGROUND))}"
             )
-        numbers = values.split(",")
-        if not all(number.isdecimal() and int(number) > 0 for number in numbers):
-            raise UserError(f"--labels {pair}", repr(values), "whole numbers above 0, as heart=3,4")
-        labels[name] = frozenset(map(int, numbers))
+        read = [_label_value(value) for value in values.split(",")]
+        if None in read:
+            expected = "whole numbers above 0, as heart=3,4; or '#ff0000', page2, alpha"
+            raise UserError(f"--labels {pair}", repr(values), expected)
+        labels[name] = frozenset(value for value in read if value is not None)
     if "lungs" not in labels and not {"left_lung", "right_lung"} <= set(labels):
         found = ", ".join(sorted(labels)) or "nothing"
         raise UserError("--labels", found, "lungs, or left_lung and right_lung")
+    require_one_kind("--labels", labels)
     return labels
+
+
+def _label_value(text: str) -> LabelValue | None:
+    if text.isdecimal():
+        return int(text) or None
+    return parse_label_value(text)
 
 
 def labels_of(folder: Path, stated: Sequence[str]) -> Labels | None:
@@ -72,7 +94,7 @@ def labels_of(folder: Path, stated: Sequence[str]) -> Labels | None:
         return None
     content = read_dataset_json(about)
     labels = dict(nnunet_labels(about, content))
-    known = frozenset().union(*labels.values())
+    known: frozenset[LabelValue] = frozenset().union(*labels.values())
     others = _numbers(content["labels"]) - known - {0}
     return {**labels, BACKGROUND: others} if others else labels
 
@@ -98,14 +120,45 @@ def read_structures(path: Path, labels: Labels | None) -> dict[str, Mask]:
         DataError: if the file is damaged, lossy, coloured or no volume of one slice, or holds
             values that mean nothing.
     """
-    values = _read_values(path)
-    _require_known(path, values, labels)
-    if labels is None:
-        return {"lungs": values != 0}
-    masks = {name: np.isin(values, list(own)) for name, own in labels.items() if name != BACKGROUND}
+    is_volume = path.name.lower().endswith(VOLUMES)
+    try:
+        if labels is None and not is_volume:
+            return {"lungs": _read_lungs(path)}
+        if labels is not None and not is_volume and not _are_numbers(labels):
+            masks = read_labelled(path, labels)
+            masks.pop(BACKGROUND, None)
+        else:
+            values = _read_values(path)
+            _require_known(path, values, labels)
+            masks = _structures(values, labels)
+    except UnclearMaskError as error:
+        todo = error.todo or "save hard masks of the lungs, 0 and 255"
+        if error.proposal and not error.todo:
+            todo = f"say what they mean, e.g. {as_arguments(error.proposal)}"
+        raise DataError(error.where, error.found, error.expected, todo, error.kind) from None
     if "lungs" not in masks:
         masks["lungs"] = masks["left_lung"] | masks["right_lung"]
     return masks
+
+
+def _structures(values: NDArray[np.integer], labels: Labels | None) -> dict[str, Mask]:
+    if labels is None:
+        return {"lungs": values != 0}
+    return {name: np.isin(values, list(own)) for name, own in labels.items() if name != BACKGROUND}
+
+
+def _are_numbers(labels: Labels) -> bool:
+    return all(isinstance(value, int) for own in labels.values() for value in own)
+
+
+def _read_lungs(path: Path) -> Mask:
+    """Return a binary mask without smooth edges; one that is lung from edge to edge is allowed."""
+    _require_lossless(path)
+    plane = read_plane(path)
+    if plane.colours:
+        return binary_of(path, plane)
+    _require_known(path, plane.values, None)
+    return cast("Mask", plane.values != 0)
 
 
 def read_scan(path: Path, series: Series, labels: Labels | None) -> Mask:
@@ -122,14 +175,15 @@ def read_scan(path: Path, series: Series, labels: Labels | None) -> Mask:
     """
     if not path.name.lower().endswith(VOLUMES):
         raise DataError(path, "a picture", "a volume of the whole scan", "save it as NIfTI")
+    if labels is not None and not _are_numbers(labels):
+        raise DataError(path, "a volume, which has numbers only", "--labels of whole numbers")
     _require_known(path, _volume(path), labels)
     return read_volume_mask(path, series, None if labels is None else _lung_values(labels))
 
 
 def _lung_values(labels: Labels) -> frozenset[int]:
-    if "lungs" in labels:
-        return labels["lungs"]
-    return labels["left_lung"] | labels["right_lung"]
+    lungs = labels.get("lungs") or labels["left_lung"] | labels["right_lung"]
+    return frozenset(value for value in lungs if isinstance(value, int))
 
 
 def _require_known(path: Path, values: NDArray[np.integer], labels: Labels | None) -> None:
@@ -159,19 +213,25 @@ def _values(values: Sequence[int]) -> str:
     return f"the value{'s' if len(values) > 1 else ''} {shown}"
 
 
-def _join(values: Iterable[int]) -> str:
-    return ",".join(map(str, sorted(values)))
+def _join(values: Iterable[object]) -> str:
+    return ",".join(sorted(map(str, values), key=lambda text: (len(text), text)))
+
+
+def _require_lossless(path: Path) -> None:
+    with open_image(path) as image:
+        if image.format in JPEGS:
+            raise DataError(path, "a JPEG file", "a lossless format", "save the masks as PNG")
 
 
 def _read_values(path: Path) -> NDArray[np.integer]:
     if path.name.lower().endswith(VOLUMES):
         return _read_volume(path)
+    _require_lossless(path)
     with open_image(path) as image:
-        if image.format == "JPEG":
-            raise DataError(path, "a JPEG file", "a lossless format", "save the masks as PNG")
+        require_one_page(path, image)
         if image.mode not in (*EIGHT_BITS, *SIXTEEN_BITS):
             raise DataError(path, f"pixels of mode {image.mode}", "whole numbers", "save as PNG")
-        values = np.asarray(image)
+        values = np.asarray(ImageOps.exif_transpose(image))
         values = values.astype(np.uint8) if values.dtype == np.bool_ else values
     if values.ndim == 2:
         return values
@@ -259,6 +319,27 @@ def require_sides(folder: Path, swapped: int, total: int) -> None:
             f"left_lung at the image's left in {swapped} of {total} masks",
             "the patient's left lung at the image's right",
             "exchange the labels of left_lung and right_lung, or mirror the masks back",
+        )
+
+
+def require_backgrounds(folder: Path, bordering: int, total: int) -> None:
+    """Refuse masks of which most cover most of their border: they are inverted.
+
+    Args:
+        folder: the folder of masks.
+        bordering: masks that cover more than half of their border.
+        total: all masks.
+
+    Raises:
+        DataError: if they are more than half.
+    """
+    if 2 * bordering > total:
+        raise DataError(
+            folder,
+            f"lung along most of the border in {bordering} of {total} masks",
+            "background around the lungs",
+            "exchange lung and background: lung is the value that is not 0",
+            kind="inverted",
         )
 
 

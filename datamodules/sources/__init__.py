@@ -36,6 +36,7 @@ __all__ = [
     "Source",
     "open_source",
     "open_sources",
+    "require_own_name",
 ]
 
 
@@ -89,9 +90,26 @@ def open_sources(names: Iterable[str], root: Path, cache: Path | None = None) ->
     sources = {name: open_source(name, root, cache) for name in names}
     asked: dict[str, str] = {}
     for name, source in sources.items():
-        other = asked.setdefault(source.name, name)
-        if other != name:
-            raise UserError(
-                name, f"a data set called {source.name!r}, as is {other}", "names of their own"
-            )
+        require_own_name(source, name, asked)
     return sources
+
+
+def require_own_name(source: Source, asked: str, known: dict[str, str]) -> None:
+    """Refuse two descriptions of one name: tables would take them for one data set.
+
+    Args:
+        source: a reader.
+        asked: the name or file by which it was asked for.
+        known: the same of other readers by their names; this one's is added.
+
+    Raises:
+        UserError: if another one has its name.
+    """
+    other = known.setdefault(source.name, asked)
+    if other != asked:
+        raise UserError(
+            asked,
+            f"a data set called {source.name!r}, as is {other}",
+            "names of their own",
+            "give one of them another `name`",
+        )

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from contract.arrays import Spacing
 from contract.errors import DataError, MissingDataError
-from datamodules.sources.files import read_mask, read_pixels
+from datamodules.sources.files import read_pixels
+from datamodules.sources.masks import read_mask
 
 PHANTOM_MARKER = "PHANTOM_DATA.json"
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
@@ -259,6 +260,7 @@ def check_sides(where: Path, masks: Mapping[str, NDArray[np.bool_]]) -> None:
             f"the left lung at column {left:.0f}, the right lung at column {right:.0f}",
             "the patient's left lung at the image's right",
             "exchange the masks, or mirror the images back",
+            kind="sides_exchanged",
         )
 
 

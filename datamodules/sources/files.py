@@ -121,24 +121,6 @@ def read_deep_pixels(
     return look_up(255 - levels if white_is_zero else levels, values)
 
 
-def read_labels(path: Path) -> NDArray[np.int32]:
-    """Return the label values ``(H, W)`` of a lossless mask file; palette indices as they are.
-
-    They are turned as an EXIF orientation says.
-
-    Raises:
-        DataError: if the file is damaged, lossy (JPEG) or coloured.
-    """
-    with open_image(path) as image:
-        if image.format in JPEGS:
-            raise DataError(
-                path, "a JPEG file of labels", "a lossless format", "save the labels as PNG"
-            )
-        _require_modes(path, image, ("L", "P", "1", *SIXTEEN_BITS))
-        image.load()
-        return turn_pixels(np.asarray(image).astype(np.int32), orientation_of(image))
-
-
 @contextmanager
 def open_image(path: Path) -> Iterator[Image.Image]:
     """Open an image file; whatever goes wrong while it is decoded becomes a ``DataError``.
@@ -248,9 +230,3 @@ def _require_modes(path: Path, image: Image.Image, modes: Sequence[str]) -> None
             f"one of the modes {', '.join(modes)}",
             "use the official file; save one of your own as a grey PNG of 8 or 16 bits",
         )
-
-
-def read_mask(path: Path) -> NDArray[np.bool_]:
-    """Return a binary mask ``(H, W)``: nonzero in 0/1 files, above 127 in 0/255 files."""
-    pixels = read_pixels(path)
-    return pixels > (127 if pixels.size and pixels.max() > 1 else 0)

@@ -286,7 +286,21 @@ def _read_raw(path: Path, side: int) -> NDArray[np.uint16]:
         raise DataError(
             path, f"an unreadable file ({error.strerror})", todo="check its permissions"
         ) from None
+    _require_byte_order(path, raw)
     return raw.astype(np.uint16).reshape(side, side)
+
+
+def _require_byte_order(path: Path, raw: NDArray[np.uint16]) -> None:
+    """Refuse a film whose bytes are exchanged: all low bytes are then high bytes of 12 bits."""
+    if int(raw.max()) > WHITE and int((raw & 0xFF).max()) <= WHITE >> 8:
+        raise DataError(
+            path,
+            f"values up to {int(raw.max())}, each with a low byte below 16: the bytes of 12-bit "
+            "values, exchanged",
+            "big-endian values up to 4095, as in the release",
+            "exchange the two bytes of each value back, or download the .IMG files again",
+            kind="bytes_exchanged",
+        )
 
 
 def _named(home: Path, name: str) -> list[Path]:

@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from contract.arrays import Spacing
+from datamodules.sources.base import Case, check_sides
 from datamodules.sources.files import list_files
 from datamodules.sources.official_source import OfficialSource
 
@@ -53,6 +57,16 @@ class MontgomerySource(OfficialSource):
     def _mask_names(self, case_id: str) -> Mapping[str, Sequence[tuple[str, str]]]:
         left, right = ("left", f"{case_id}.png"), ("right", f"{case_id}.png")
         return {"lungs": (left, right), "left_lung": (left,), "right_lung": (right,)}
+
+    def read_masks(self, case: Case, shape: tuple[int, int]) -> dict[str, NDArray[np.bool_]]:
+        """Return each structure's mask ``(H, W)``.
+
+        Raises:
+            DataError: as ``Source.read_masks``, or if the left lung is not at the image's right.
+        """
+        masks = super().read_masks(case, shape)
+        check_sides(case.masks["left_lung"][0], masks)
+        return masks
 
     def spacing(self, shape: tuple[int, int]) -> Spacing | None:
         """Return 0.0875 mm for films of the official size, None for resized copies."""

@@ -9,7 +9,7 @@ A protocol's ``train`` and ``test`` may name such a file instead of a data set. 
     image_name: "{id}.*"       # how names tell the case id; "{id}.*" unless given
     mask_name: "{id}_mask.png"
     nnunet: Dataset001_Lungs   # instead of the four: imagesTr/, labelsTr/ and dataset.json
-    labels: {left_lung: 1, right_lung: 2, heart: [3, 4]}   # label values in one mask file
+    labels: {left_lung: 1, right_lung: 2, heart: [3, 4]}   # what one mask file holds
     table: patients.csv        # optional
     spacing_mm: 0.143          # optional; or [down, along]
     bits: 12                   # optional, significant bits of 16-bit images
@@ -24,23 +24,27 @@ for each of them.
 a file says how; masks must be upright too. 16-bit PNG and TIFF files are scaled by the range of
 ``bits``, or of the bits that nearly all of their values need. Images must show bone bright.
 
-**Masks** have their image's size. Without ``labels`` they are binary: nonzero in 0/1 files, above
-127 otherwise. With ``labels`` they are lossless, and values that no structure claims are
-background; palette files give their indices. ``lungs`` is needed, or both sides, whose union it
-then is. ``left_lung`` is the patient's, at the image's right, which is checked. nnU-Net's
-``dataset.json`` names the labels unless ``labels`` does.
+**Masks** have their image's size. Without ``labels`` they are binary: 0 and one other value or
+colour, with smooth edges or without; where all colours are one and alpha varies, alpha is the mask.
+Whatever else they hold is refused with the values found and the ``labels`` to state. Labels are
+grey values or palette indices (``1``), colours (``"#ff0000"``), pages (``"page 2"``) or ``alpha``;
+values and colours must be lossless, and what no structure claims is background. ``lungs`` is
+needed, or both sides, whose union it then is. ``left_lung`` is the patient's, at the image's right,
+which is checked. nnU-Net's ``dataset.json`` names the labels unless ``labels`` does. Masks may lie
+among the images, told apart by ``mask_name``, which may be one pattern for each structure:
+``{left_lung: "{id}_left.png", right_lung: "{id}_right.png"}``.
 
 **The table** is a CSV file with the columns ``case_id`` and any of ``patient_id`` (films of one
 patient never stand on both sides of a split), ``stratum`` (by which splits are stratified;
 ``subgroup`` unless given), ``spacing_mm`` or ``spacing_row`` and ``spacing_col``. All others
 (``subgroup``, ``sex``, ``age``, ``view`` …) are attributes of the case. What it leaves open comes
 from DICOM headers: spacing, sex, age, view and a digest of the patient's id. The table's spacing
-goes before the YAML file's, and that before DICOM's.
+goes before the YAML file's, and that before DICOM's. ``nan``, ``NA``, ``None`` and
+the like in the columns of patient and spacing are empty cells.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -51,12 +55,15 @@ from numpy.typing import NDArray
 from contract.arrays import Spacing
 from contract.errors import DataError
 from contract.words import STRUCTURES
-from datamodules.sources.base import Case, Source, check_sides, read_marker
+from datamodules.sources.base import Case, Source, read_marker
 from datamodules.sources.dicom import FilmHeader, read_film_header
-from datamodules.sources.files import DICOM_ENDINGS, list_files, read_labels, read_mask
+from datamodules.sources.files import DICOM_ENDINGS, open_image, orientation_of
 from datamodules.sources.films import Film, is_dicom, read_film
+from datamodules.sources.masks import LabelValue
 from datamodules.sources.own_description import read_description
-from datamodules.sources.own_table import CaseEntry, read_case_table
+from datamodules.sources.own_files import files_by_id, some, without_masks
+from datamodules.sources.own_masks import SIDEWAYS, OwnMasks
+from datamodules.sources.own_table import CaseEntry, explain_ids, read_case_table
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
@@ -79,6 +86,7 @@ class OwnData(Source):
         super().__init__(root)
         self._about = read_description(file, self.root)
         self.name = self._about.name
+        self._reader = OwnMasks(self._about)
         known = set(self._about.labels or self._about.masks) - {""}
         self.structures = tuple(name for name in STRUCTURES if name in known | {"lungs"})
 
@@ -100,7 +108,10 @@ class OwnData(Source):
 
     @cached_property
     def _images(self) -> Mapping[str, Path]:
-        images = _by_id(self.folder, self._about.image_name, (*PICTURE_ENDINGS, *DICOM_ENDINGS))
+        endings = (*PICTURE_ENDINGS, *DICOM_ENDINGS)
+        images = files_by_id(self.folder, self._about.image_name, endings)
+        if any(folder.resolve() == self.folder.resolve() for folder in self._about.masks.values()):
+            images = without_masks(images, self._named_masks.values())
         if not images:
             raise DataError(
                 self.folder,
@@ -110,16 +121,28 @@ class OwnData(Source):
             )
         return images
 
+    @cached_property
+    def _masks(self) -> Mapping[str, Mapping[str, Path]]:
+        images = frozenset(self._images.values())
+        return {
+            structure: {case_id: path for case_id, path in files.items() if path not in images}
+            for structure, files in self._named_masks.items()
+        }
+
+    @cached_property
+    def _named_masks(self) -> Mapping[str, Mapping[str, Path]]:
+        return {
+            structure: files_by_id(folder, self._about.mask_names[structure], PICTURE_ENDINGS)
+            for structure, folder in self._about.masks.items()
+        }
+
     def cases(self) -> list[Case]:
         """Return every case, sorted by id.
 
         Raises:
             DataError: if an image, a mask or a line of the table lacks its counterparts.
         """
-        masks = {
-            structure: _by_id(folder, self._about.mask_name, PICTURE_ENDINGS)
-            for structure, folder in self._about.masks.items()
-        }
+        masks = self._masks
         for structure, folder in self._about.masks.items():
             self._require_same(folder, set(masks[structure]), "mask")
         rows: Mapping[str, CaseEntry] = {}
@@ -137,15 +160,25 @@ class OwnData(Source):
 
     def _require_same(self, where: Path, found: set[str], what: str) -> None:
         wanted = set(self.official_ids)
-        for ids, lack in ((wanted - found, f"no {what} for"), (found - wanted, "no image for")):
-            if ids:
-                shown = ", ".join(sorted(ids)[:5]) + (" …" if len(ids) > 5 else "")
-                raise DataError(
-                    where,
-                    f"{lack} {len(ids)} cases: {shown}",
-                    f"an image and a {what} for each case",
-                    f"complete the data, or mend the patterns in {self._about.file}",
-                )
+        lacking, extra = wanted - found, found - wanted
+        if not lacking and not extra:
+            return
+        lacks = [
+            f"{lack} {len(ids)} cases: {some(ids)}"
+            for ids, lack in ((lacking, f"no {what} for"), (extra, "no image for"))
+            if ids
+        ]
+        ids_of = "the table's ids" if what == "line" else "the masks' ids"
+        todo = f"complete the data, or mend the patterns in {self._about.file}"
+        if lacking and extra:
+            todo = explain_ids(wanted, found, what == "line") or todo
+        raise DataError(
+            where,
+            f"{'; '.join(lacks)} ({ids_of}, such as {some(found) or 'none'}; the images', such as "
+            f"{some(wanted)})",
+            f"an image and a {what} for each case",
+            todo,
+        )
 
     def _case(self, case_id: str, masks: Mapping[str, Path], row: CaseEntry) -> Case:
         image = self._images[case_id]
@@ -185,56 +218,38 @@ class OwnData(Source):
         """
         return read_film(case.image, self._about.bits, force=True)
 
+    def film_shape(self, case: Case) -> tuple[int, int] | None:
+        """Return (height, width) of a case's picture as it is shown; None for DICOM files.
+
+        Raises:
+            DataError: if the file is damaged.
+        """
+        if is_dicom(case.image):
+            return None
+        with open_image(case.image) as image:
+            (width, height), turned = image.size, image.format == "TIFF"  # turned by Pillow
+            sideways = not turned and orientation_of(image) >= SIDEWAYS
+        return (width, height) if sideways else (height, width)
+
     def read_masks(self, case: Case, shape: tuple[int, int]) -> dict[str, NDArray[np.bool_]]:
         """Return each structure's mask ``(H, W)``; single structures may be empty.
 
         Raises:
-            DataError: if a mask is damaged, of another size than its image, without any lung, or
-                has the left lung at the image's left.
+            DataError: see ``OwnMasks.read``.
         """
-        labels = self._about.labels
-        masks = {}
-        if labels is None:
-            masks = self._united(case, shape)
-        else:
-            (path,) = case.mask_files
-            values = read_labels(path)
-            self._check_mask_shape(path, values.shape, shape)
-            masks = {structure: np.isin(values, [*parts]) for structure, parts in labels.items()}
-            if "lungs" not in masks:
-                masks["lungs"] = masks["left_lung"] | masks["right_lung"]
-        if not masks["lungs"].any():
-            found = "a mask without lungs"
-            if labels is not None:
-                found += f"; its values are {np.unique(values)[:8].tolist()}"
-            raise DataError(case.mask_files[0], found, "some foreground", "mend mask or labels")
-        check_sides(case.mask_files[0], masks)
-        return {structure: masks[structure] for structure in self.structures}
+        return self.masks_and_levels(case, shape)[0]
 
-    def _united(self, case: Case, shape: tuple[int, int]) -> dict[str, NDArray[np.bool_]]:
-        decoded = {path: read_mask(path) for path in case.mask_files}
-        for path, mask in decoded.items():
-            self._check_mask_shape(path, mask.shape, shape)
-        return {
-            structure: np.logical_or.reduce([decoded[path] for path in paths])
-            for structure, paths in case.masks.items()
-        }
+    def masks_and_levels(
+        self, case: Case, shape: tuple[int, int] | None
+    ) -> tuple[dict[str, NDArray[np.bool_]], dict[str, LabelValue]]:
+        """Return the masks, and the level of each binary file's foreground; as ``OwnMasks.read``.
+
+        Raises:
+            DataError: see ``OwnMasks.read``.
+        """
+        masks, levels = self._reader.read(case, shape)
+        return {structure: masks[structure] for structure in self.structures}, levels
 
     def spacing(self, shape: tuple[int, int]) -> Spacing | None:
         """Return the YAML file's spacing; cases may have their own."""
         return self._about.spacing
-
-
-def _by_id(folder: Path, pattern: str, endings: tuple[str, ...]) -> dict[str, Path]:
-    """Return the files whose names fit a pattern, by the id that stands for ``{id}``."""
-    before, after = (re.escape(part).replace(r"\.\*", r"\.[^.]+") for part in pattern.split("{id}"))
-    named = re.compile(f"{before}(.+){after}")
-    found: dict[str, Path] = {}
-    for name, path in list_files(folder).items():
-        match = named.fullmatch(name)
-        if match is None or name.startswith(".") or path.suffix.lower() not in endings:
-            continue
-        other = found.setdefault(match[1], path)
-        if other != path:
-            raise DataError(path, f"the same case as {other.name}", "one file a case")
-    return found

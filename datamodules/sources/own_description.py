@@ -10,22 +10,26 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
+from pydantic import Field
 
 from contract.arrays import Spacing
 from contract.errors import DataError, UserError
 from contract.language import Name, check_settings
 from contract.names import require_name
-from contract.words import STRUCTURES
+from contract.words import LABEL_PATTERN, STRUCTURES
 from contract.yaml_files import read_mapping
+from datamodules.sources.masks import (
+    Labels,
+    LabelValue,
+    parse_label_value,
+    require_one_kind,
+)
 
 NNUNET_CHANNEL = "_0000"
 
-Labels = Mapping[str, frozenset[int]]
-"""For each structure the label values that are it."""
-
 
 Structure = Literal["lungs", "left_lung", "right_lung", "heart"]
-LabelValue = Annotated[int, Ge(1)]
+StatedValue = Annotated[int, Ge(0)] | Annotated[str, Field(pattern=LABEL_PATTERN)]
 Millimetres = Annotated[float, Gt(0), Lt(1000)]
 
 
@@ -41,9 +45,11 @@ class OwnDataKeys:
             data root.
         masks: the folder of masks, or one folder for each structure.
         image_name: how an image's name tells its case id, ``{id}.*`` unless given.
-        mask_name: the same for masks.
+        mask_name: the same for masks, or one pattern for each structure.
         nnunet: instead of these four, a folder in nnU-Net's layout.
-        labels: the values of each structure in masks of several; without them masks are binary.
+        labels: what each structure is in mask files: grey values or palette indices (``1``),
+            colours (``"#ff0000"``), pages (``"page 2"``) or ``alpha``, one or a list; without them
+            masks are binary.
         table: a CSV file of patients, subgroups and spacing, by case id.
         spacing_mm: mm from one pixel to the next, or ``[down, along]``.
         bits: significant bits of 16-bit images, all 16 unless given.
@@ -55,9 +61,9 @@ class OwnDataKeys:
     images: str = ""
     masks: str | Mapping[Structure, str] = ""
     image_name: str = "{id}.*"
-    mask_name: str = "{id}.*"
+    mask_name: str | Mapping[Structure, str] = "{id}.*"
     nnunet: str | None = None
-    labels: Mapping[Structure, LabelValue | tuple[LabelValue, ...]] | None = None
+    labels: Mapping[Structure, StatedValue | tuple[StatedValue, ...]] | None = None
     table: str | None = None
     spacing_mm: Millimetres | tuple[Millimetres, Millimetres] | None = None
     bits: Annotated[int, Ge(8), Le(16)] | None = None
@@ -73,8 +79,8 @@ class Description:
         images: the folder of images.
         image_name: the pattern of their names, ``{id}`` standing for the case id.
         masks: the folders of masks by structure; ``""`` for one folder of all structures.
-        mask_name: the pattern of their names.
-        labels: label values by structure, or None where any foreground is the mask.
+        mask_names: the pattern of their names, by the same keys as ``masks``.
+        labels: label values by structure, or None where each mask is binary.
         table: the CSV file, or None.
         spacing: mm from one pixel to the next, down and along, of all images, or None.
         bits: significant bits of 16-bit images, or None for all 16.
@@ -86,7 +92,7 @@ class Description:
     images: Path
     image_name: str
     masks: Mapping[str, Path]
-    mask_name: str
+    mask_names: Mapping[str, str]
     labels: Labels | None
     table: Path | None
     spacing: Spacing | None
@@ -119,7 +125,7 @@ class _Reader:
         nnunet = self._keys.get("nnunet")
         labels_from: tuple[Path, ...] = ()
         if nnunet is None:
-            images, masks, image_name, mask_name = self._plain()
+            images, masks, image_name, mask_names = self._plain()
             labels = self._labels()
             if labels is not None and "" not in masks:
                 raise self._fault(
@@ -133,7 +139,7 @@ class _Reader:
             images, masks = home / "imagesTr", {"": home / "labelsTr"}
             dataset = read_dataset_json(home / "dataset.json")
             ending = dataset.get("file_ending", ".png")
-            image_name, mask_name = f"{{id}}{NNUNET_CHANNEL}{ending}", f"{{id}}{ending}"
+            image_name, mask_names = f"{{id}}{NNUNET_CHANNEL}{ending}", {"": f"{{id}}{ending}"}
             _require_single_channel(home / "dataset.json", dataset)
             labels_from = (home / "dataset.json",)
             labels = self._labels() or nnunet_labels(home / "dataset.json", dataset)
@@ -145,7 +151,7 @@ class _Reader:
             images=images,
             image_name=image_name,
             masks=masks,
-            mask_name=mask_name,
+            mask_names=mask_names,
             labels=labels,
             table=table,
             spacing=self._spacing(),
@@ -166,24 +172,52 @@ class _Reader:
         looked = " or ".join(str(place) for place in dict.fromkeys(places))
         raise DataError(f"{self._file}: {key}", "nothing there", looked, "mend the path")
 
-    def _plain(self) -> tuple[Path, dict[str, Path], str, str]:
+    def _plain(self) -> tuple[Path, dict[str, Path], str, dict[str, str]]:
         for key in ("images", "masks"):
             if key not in self._keys:
                 raise self._fault(key, "it missing", "images and masks, or nnunet")
         images, stated = self._path("images", self._keys["images"]), self._keys["masks"]
+        names = self._keys.get("mask_name")
         if isinstance(stated, dict):
-            for structure in stated:
-                if structure not in STRUCTURES:
-                    found = f"a structure {structure!r}"
-                    raise self._fault("masks", found, f"some of {', '.join(STRUCTURES)}")
+            self._require_structures("masks", stated)
             masks = {name: self._path(f"masks.{name}", path) for name, path in stated.items()}
-            self._require_lungs("masks", set(masks))
+        elif isinstance(names, dict):
+            masks = dict.fromkeys(names, self._path("masks", stated))
         else:
             masks = {"": self._path("masks", stated)}
-        return images, masks, self._pattern("image_name"), self._pattern("mask_name")
+        if isinstance(names, dict):
+            self._require_structures("mask_name", names)
+            if set(names) != set(masks):
+                raise self._fault("mask_name", ", ".join(names), f"one of {', '.join(masks)} each")
+            mask_names = {name: self._pattern("mask_name", names[name]) for name in masks}
+        else:
+            mask_names = dict.fromkeys(masks, self._pattern("mask_name", names))
+        image_name = self._pattern("image_name", self._keys.get("image_name"))
+        self._require_apart(images, image_name, masks, mask_names)
+        return images, masks, image_name, mask_names
 
-    def _pattern(self, key: str) -> str:
-        pattern = self._keys.get(key, "{id}.*")
+    def _require_structures(self, key: str, stated: Mapping[str, object]) -> None:
+        for structure in stated:
+            if structure not in STRUCTURES:
+                found = f"a structure {structure!r}"
+                raise self._fault(key, found, f"some of {', '.join(STRUCTURES)}")
+        self._require_lungs(key, set(stated))
+
+    def _require_apart(
+        self, images: Path, image_name: str, masks: Mapping[str, Path], names: Mapping[str, str]
+    ) -> None:
+        """Refuse two patterns that mean the same files."""
+        meant = [("image_name", images.resolve(), image_name)]
+        meant += [("mask_name", masks[key].resolve(), names[key]) for key in masks]
+        for number, (key, folder, name) in enumerate(meant):
+            if any((folder, name) == other[1:] for other in meant[:number]):
+                raise self._fault(
+                    key, f"{name!r} for two kinds of files in {folder}",
+                    "patterns that tell films and masks apart, e.g. '{id}_mask.png'",
+                )  # fmt: skip
+
+    def _pattern(self, key: str, stated: object) -> str:
+        pattern = "{id}.*" if stated is None else stated
         if not isinstance(pattern, str) or pattern.count("{id}") != 1 or "/" in pattern:
             raise self._fault(key, repr(pattern), "a file name with one {id}, e.g. '{id}_mask.png'")
         return pattern
@@ -194,17 +228,17 @@ class _Reader:
             return None
         if not isinstance(stated, dict) or not stated:
             raise self._fault("labels", repr(stated), "structures with their label values")
-        labels = {}
+        labels: dict[str, frozenset[LabelValue]] = {}
         for structure, values in stated.items():
             if structure not in STRUCTURES:
                 found = f"a structure {structure!r}"
                 raise self._fault("labels", found, f"some of {', '.join(STRUCTURES)}")
-            parts = _values(values)
-            if not parts or min(parts) < 1:
-                found = f"{structure}: {values!r}"
-                raise self._fault("labels", found, "whole numbers above 0 (0 is background)")
-            labels[structure] = parts
+            parts = [parse_label_value(v) for v in _listed(values)]
+            if not parts:
+                raise self._fault(f"labels.{structure}", "an empty list", "one value or more")
+            labels[structure] = frozenset(part for part in parts if part is not None)
         self._require_lungs("labels", set(labels))
+        require_one_kind(f"{self._file}: labels", labels)
         return labels
 
     def _require_lungs(self, key: str, structures: set[str]) -> None:
@@ -230,8 +264,12 @@ class _Reader:
         return bits
 
 
+def _listed(stated: object) -> list[object]:
+    return stated if isinstance(stated, list) else [stated]
+
+
 def _values(stated: object) -> frozenset[int]:
-    values = stated if isinstance(stated, list) else [stated]
+    values = _listed(stated)
     numbers = frozenset(value for value in values if type(value) is int)
     return numbers if len(numbers) == len(values) else frozenset()
 
@@ -265,7 +303,7 @@ def nnunet_labels(path: Path, dataset: Mapping[str, Any]) -> Labels:
     Raises:
         DataError: if no lungs are among them.
     """
-    labels: dict[str, frozenset[int]] = {}
+    labels: dict[str, frozenset[LabelValue]] = {}
     for key, value in dataset["labels"].items():
         name, number = (value, int(key)) if str(key).isdecimal() else (key, value)
         word = re.sub(r"[\s_-]+", "_", str(name).strip().lower())
@@ -273,9 +311,10 @@ def nnunet_labels(path: Path, dataset: Mapping[str, Any]) -> Labels:
             word, word
         )
         if structure in STRUCTURES:
-            labels[structure] = _values(number)
+            values = _values(number)
+            labels[structure] = frozenset(values) if min(values, default=0) > 0 else frozenset()
     usable = "lungs" in labels or {"left_lung", "right_lung"} <= set(labels)
-    if not usable or not all(values and min(values) > 0 for values in labels.values()):
+    if not usable or not all(labels.values()):
         raise DataError(
             path,
             f"labels {dataset['labels']}",

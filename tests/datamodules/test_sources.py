@@ -17,7 +17,8 @@ from datamodules.sources.clinical import (
     read_text,
     years,
 )
-from datamodules.sources.files import read_deep_pixels, read_labels, read_pixels
+from datamodules.sources.files import read_deep_pixels, read_pixels
+from datamodules.sources.masks import read_labels
 
 
 @pytest.mark.parametrize(

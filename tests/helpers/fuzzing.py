@@ -27,10 +27,9 @@ from datamodules.sources import open_source
 from datamodules.sources.files import (
     MAX_PIXELS,
     read_deep_pixels,
-    read_labels,
-    read_mask,
     read_pixels,
 )
+from datamodules.sources.masks import read_labels, read_mask
 
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 EXTREMES = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\xff\xff", b"\x80\0\0\0")

@@ -1,0 +1,83 @@
+"""Which files of a user's folders are whose, by the patterns of their names."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from contract.errors import DataError
+from datamodules.sources.files import list_files
+
+IDS_SHOWN = 5
+
+
+def files_by_id(folder: Path, pattern: str, endings: tuple[str, ...]) -> dict[str, Path]:
+    """Return the files whose names fit a pattern, by the id that stands for ``{id}``.
+
+    Raises:
+        DataError: if two files are of one case, or a name is no UTF-8 or holds control characters.
+    """
+    before, after = (re.escape(part).replace(r"\.\*", r"\.[^.]+") for part in pattern.split("{id}"))
+    named = re.compile(f"{before}(.+){after}", re.DOTALL)
+    found: dict[str, Path] = {}
+    for name, path in list_files(folder).items():
+        match = named.fullmatch(name)
+        if match is None or name.startswith(".") or path.suffix.lower() not in endings:
+            continue
+        require_plain_name(path)
+        other = found.setdefault(match[1], path)
+        if other != path:
+            raise DataError(path, f"the same case as {other.name}", "one file a case")
+    return found
+
+
+def require_plain_name(path: Path) -> None:
+    """Refuse a file name that tables and configurations cannot hold.
+
+    Raises:
+        DataError: if it is no UTF-8, or holds a newline or another control character.
+    """
+    name = path.name
+    odd = [letter for letter in name if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")]
+    if odd:
+        told = name.encode("utf-8", "backslashreplace").decode()
+        what = "bytes that are no UTF-8" if "\ud800" <= odd[0] <= "\udfff" else repr(odd[0])
+        raise DataError(
+            path.parent,
+            f"the file name {told!r}, which holds {what}",
+            "names in UTF-8 without control characters",
+            "rename the file",
+            kind="odd_name",
+        )
+
+
+def without_masks(
+    images: Mapping[str, Path], masks: Iterable[Mapping[str, Path]]
+) -> dict[str, Path]:
+    """Return the images without the masks that lie among them.
+
+    A file that both patterns mean is the mask of the case that the masks' pattern tells. Only
+    where there is no such image, but a mask of the file itself, it is an image.
+
+    Args:
+        images: files by the id that the images' pattern tells.
+        masks: for each structure files by the id that the masks' pattern tells.
+    """
+    owners: dict[Path, str] = {}
+    of_ids: set[str] = set()
+    for files in masks:
+        owners |= {path: case_id for case_id, path in files.items()}
+        of_ids |= set(files)
+    return {
+        case_id: path
+        for case_id, path in images.items()
+        if path not in owners or (owners[path] not in images and case_id in of_ids)
+    }
+
+
+def some(names: Iterable[str]) -> str:
+    """Return the first of some names, sorted."""
+    ordered = sorted(names)
+    return ", ".join(ordered[:IDS_SHOWN]) + (" …" if len(ordered) > IDS_SHOWN else "")
