@@ -10,7 +10,7 @@ from pathlib import Path
 from contract.errors import DataError
 from datamodules.sources.files import list_files
 
-IDS_SHOWN = 5
+NAMED_IDS = 5
 
 
 def files_by_id(folder: Path, pattern: str, endings: tuple[str, ...]) -> dict[str, Path]:
@@ -80,4 +80,4 @@ def without_masks(
 def some(names: Iterable[str]) -> str:
     """Return the first of some names, sorted."""
     ordered = sorted(names)
-    return ", ".join(ordered[:IDS_SHOWN]) + (" …" if len(ordered) > IDS_SHOWN else "")
+    return ", ".join(ordered[:NAMED_IDS]) + (" …" if len(ordered) > NAMED_IDS else "")
