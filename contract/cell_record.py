@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
@@ -10,6 +10,10 @@ from contract.words import STATES
 
 CellKey = tuple[str, str, int]
 """System, protocol, seed."""
+
+
+Change = Mapping[str, Any]
+"""A key of a system's YAML file that was changed: ``key``, ``from`` and ``to``."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class CellRecord:
         test_on: test sets, joined by ``+``.
         n_validation: number of validation cases.
         folds: how many folds were tested.
-        tested_epochs: epochs that the tested weights had trained.
+        tested_epochs: epochs that the tested weights had trained, of each fold.
         val_dice: their validation Dice, where it chose them.
         processes: processes that trained together.
         threads: CPU threads of a process.
@@ -54,6 +58,11 @@ class CellRecord:
         wandb_id: id of the W&B run, the same over all starts.
         rows_digest: of the file of rows that the record vouches for, see ``contract.files``.
         rows_bytes: its size.
+        reduced: whether the suite, ``--set`` or arguments of ``fit`` changed what the system's file
+            says.
+        changes: those changes.
+        baseline: of a pair in a suite of pairs, the system without a critic that it differs from
+            in its critic alone; empty elsewhere.
     """
 
     system: str = ""
@@ -80,7 +89,7 @@ class CellRecord:
     test_on: str | None = None
     n_validation: int | None = None
     folds: int | None = None
-    tested_epochs: int | None = None
+    tested_epochs: Sequence[int] = ()
     val_dice: float | None = None
     processes: int | None = None
     threads: int | None = None
@@ -92,6 +101,9 @@ class CellRecord:
     wandb_id: str | None = None
     rows_digest: str | None = None
     rows_bytes: int | None = None
+    reduced: bool = False
+    changes: Sequence[Change] = ()
+    baseline: str = ""
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> CellRecord:
@@ -101,6 +113,8 @@ class CellRecord:
             ValueError: if an entry holds what it cannot hold; such a record is not believed at all.
         """
         known = {name: content[name] for name in NAMES if content.get(name) is not None}
+        if isinstance(known.get("tested_epochs"), int):  # of the first fold, as once recorded
+            known["tested_epochs"] = [known["tested_epochs"]]
         for name, value in known.items():
             if not _fits(value, _KINDS[name]) or (name == "state" and value not in ("", *STATES)):
                 raise ValueError(f"{name} {str(value)[:60]!r}")
@@ -123,6 +137,9 @@ def _fits(value: object, kind: Any) -> bool:
         return type(value) in (int, float) and abs(cast("float", value)) < 1e15  # no NaN either
     if kind is int:
         return type(value) is int and abs(value) < 1 << 62
+    if get_origin(kind) is Sequence:
+        inner = get_args(kind)[0]
+        return isinstance(value, list) and all(_fits(entry, inner) for entry in value)
     if get_origin(kind) is Mapping:
         inner = get_args(kind)[1]
         return isinstance(value, dict) and (
@@ -135,7 +152,7 @@ NAMES = tuple(entry.name for entry in fields(CellRecord))
 """The entries that a record may have."""
 _KINDS = {
     name: next((kind for kind in get_args(hint) if kind is not type(None)), hint)
-    if get_origin(hint) is not Mapping
+    if get_origin(hint) not in (Mapping, Sequence)
     else hint
     for name, hint in get_type_hints(CellRecord).items()
 }

@@ -66,6 +66,7 @@ CASE_SCHEMA = pa.schema(
         ("height", pa.int64()),
         ("width", pa.int64()),
         ("phantom", pa.bool_()),
+        ("reduced", pa.bool_()),
         *((subgroup, pa.string()) for subgroup in SUBGROUPS),
     ]
 )
@@ -86,6 +87,8 @@ LEADERBOARD_SCHEMA = pa.schema(
         ("structure", pa.string()),
         ("rank", pa.int64()),
         ("system", pa.string()),
+        ("label", pa.string()),
+        ("reduced", pa.bool_()),
         ("reference", pa.string()),
         ("unit", pa.string()),
         ("n_cases", pa.int64()),
@@ -105,6 +108,9 @@ LEADERBOARD_SCHEMA = pa.schema(
         ("false_positive_slice_rate", pa.float64()),
         ("published_dice", pa.float64()),
         ("published_source", pa.string()),
+        ("changes", pa.string()),
+        ("tested_epoch_min", pa.int64()),
+        ("tested_epoch_max", pa.int64()),
         ("n_train", pa.int64()),
         ("split_hash", pa.string()),
         ("phantom", pa.bool_()),

@@ -50,7 +50,7 @@ def build_leaderboard(
     """
     cases, cells = collect(suite_folder, current, tell)
     splits = protocol_splits(suite_folder, cells)
-    table = build(cases, splits, suspects, draws)
+    table = build(cases, splits, suspects, draws, cells)
     recipes = read_recipes(suite_folder, cells, tell)
     known = {cell.key for cell in cells}
     cells += [record for record in planned if record.key not in known]

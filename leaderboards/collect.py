@@ -117,7 +117,7 @@ def _read_rows(cell: CellFolder, record: CellRecord) -> pa.Table:
     doubt = cell.doubt(record, cell.key)
     if doubt:
         raise DataError(path, doubt, "the rows of a finished cell", TO_TEST_AGAIN)
-    table = cell.read_rows()
+    table = _marked(cell.read_rows(), record)
     _check_columns(path, table, todo)
     try:
         table = table.select(CASE_SCHEMA.names).cast(CASE_SCHEMA)
@@ -127,6 +127,13 @@ def _read_rows(cell: CellFolder, record: CellRecord) -> pa.Table:
     if fault:
         raise DataError(path, *fault, todo)
     return table
+
+
+def _marked(table: pa.Table, record: CellRecord) -> pa.Table:
+    """Let every row say whether its cell is reduced as the record says, which may be younger."""
+    others = [name for name in table.column_names if name != "reduced"]
+    marks = pa.array([record.reduced] * table.num_rows, pa.bool_())
+    return table.select(others).append_column("reduced", marks)
 
 
 def _check_columns(path: Path, table: pa.Table, todo: str) -> None:

@@ -43,6 +43,10 @@ rows is due to a critic alone, except in the suite `pairings`.
 - Failed: cases in which exactly one of prediction and reference is empty. They count with Dice 0 \
 and the image diagonal as distance.
 - Clean leaves out the cases whose reference mask an audit doubts; – where there was no audit.
+- Epoch: how many epochs the tested weights had trained. With a critic, only epochs in which it \
+plays can be chosen.
+- (reduced) marks a system that was trained otherwise than its description says (smaller, shorter \
+…): it is not its paper's, and no published value stands beside it.
 - Published values are the papers', under their protocols and on their masks; they are not ranked \
 and not mixed with measured ones."""
 
@@ -85,11 +89,25 @@ class Meta:
         """By system, the protocols in sight of whose test sets its recipe was adjusted."""
         return {recipe.system: recipe.chosen_on for recipe in self.recipes if recipe.chosen_on}
 
-    def called(self, system: str) -> str:
-        """A system's name, with what sets it apart from those that were trained here."""
+    def called(self, system: str, protocol: str = "") -> str:
+        """A system's name, with what sets it apart from those that were trained as published.
+
+        Args:
+            system: its name.
+            protocol: where it stands; reduced anywhere, where none is named.
+        """
         mark = " (floor)" if system == FLOOR else ""
         mark = " (external)" if system in self.external else mark
-        return f"{system}{mark}{f' {CHOSEN}' if system in self.chosen_on else ''}"
+        name = wording.label(system, self.is_reduced(system, protocol))
+        return f"{name}{mark}{f' {CHOSEN}' if system in self.chosen_on else ''}"
+
+    def is_reduced(self, system: str, protocol: str = "") -> bool:
+        """Tell whether a finished cell of a system (under a protocol) is reduced."""
+        return any(
+            cell.reduced
+            for cell in self.cells
+            if cell.is_done and cell.system == system and protocol in ("", cell.protocol)
+        )
 
     def chosen_in_sight(self, systems: Iterable[str]) -> list[str]:
         """What must stand under a table of some systems, a sentence a set of protocols."""
@@ -152,9 +170,26 @@ def _protocol(rows: pd.DataFrame, protocol: str, meta: Meta) -> list[str]:
     split += [f"split {escape(first['split_hash'])}"] if pd.notna(first["split_hash"]) else []
     if split:
         parts.append(", ".join(split) + ".")
+    parts += _reduced(rows)
     for _, table in rows.groupby(["structure", "reference", "unit", "phantom"], sort=False):
         parts += _section(table, meta)
     return parts
+
+
+def reduced_systems(rows: pd.DataFrame) -> dict[str, str]:
+    """What the reduced systems of a protocol do otherwise than their files say, by label."""
+    reduced = rows[rows["reduced"].astype(bool)].drop_duplicates("system").sort_values("system")
+    return {
+        row["label"]: row["changes"] if pd.notna(row["changes"]) else "changes not recorded"
+        for row in insights.records(reduced)
+    }
+
+
+def _reduced(rows: pd.DataFrame) -> list[str]:
+    lines = [
+        f"- {escape(name)}: {escape(changes)}" for name, changes in reduced_systems(rows).items()
+    ]
+    return [f"{wording.REDUCED}\n\n" + "\n".join(lines)] if lines else []
 
 
 def _section(rows: pd.DataFrame, meta: Meta) -> list[str]:
@@ -207,7 +242,7 @@ def _columns(rows: pd.DataFrame, meta: Meta) -> tuple[dict[str, list[str]], list
     best = rows.loc[rows["rank"] == 1, "dice_mean"].max()
     columns = {
         "#": [rank_text(row, best) for row in records],
-        "system": [escape(meta.called(row["system"])) for row in records],
+        "system": [escape(meta.called(row["system"], row["protocol"])) for row in records],
         "Dice [95 % CI]": [_interval(row) for row in records],
         "SD cases": [number(row["dice_sd_cases"], 4) for row in records],
         "SD seeds": [number(row["dice_sd_seeds"], 4) for row in records],
@@ -226,6 +261,7 @@ def _columns(rows: pd.DataFrame, meta: Meta) -> tuple[dict[str, list[str]], list
         ]
     columns["n"] = [count_of(row["n_cases"], most_cases) for row in records]
     columns["seeds"] = [count_of(row["n_seeds"], most_seeds) for row in records]
+    columns["epoch"] = [epoch_text(row) for row in records]
     columns["failed"] = [str(row["n_failed"]) for row in records]
     columns["< .90"] = [str(row["n_below_90"]) for row in records]
     columns["< .80"] = [str(row["n_below_80"]) for row in records]
@@ -266,6 +302,14 @@ def mean_text(row: Mapping[str, Any], metric: str, digits: int) -> str:
     return number(row[f"{metric}_mean"], digits) + fewer
 
 
+def epoch_text(row: Mapping[str, Any]) -> str:
+    """The epochs behind the tested weights, over seeds and folds; a dash where not known."""
+    low, high = row["tested_epoch_min"], row["tested_epoch_max"]
+    if pd.isna(low):
+        return "–"
+    return str(low) if low == high else f"{low}–{high}"
+
+
 def count_of(count: int, most: int) -> str:
     """A count, and what it falls short of."""
     return str(count) if count == most else f"{count} of {most}"
@@ -283,7 +327,7 @@ def _published(records: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[st
     cells: list[str] = []
     notes: list[str] = []
     for row in records:
-        value = reported.beside(row["system"], row["protocol"], row["structure"], row["unit"])
+        value = reported.beside_row(row)
         if value is None:
             cells.append("–")
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from contract.cell_record import CellRecord
 from contract.errors import DataError
 from contract.rows import (
     CASE_SCHEMA,
@@ -24,8 +25,9 @@ from contract.rows import (
     TABLE_KEYS,
 )
 from contract.words import STRUCTURES
+from leaderboards import wording
 from leaderboards.published import reported
-from leaderboards.statistics import intervals
+from leaderboards.statistics import insights, intervals
 
 SuspectCases = Collection[tuple[str, str]]
 """Pairs (data set, case id) whose reference mask an audit doubts."""
@@ -37,6 +39,32 @@ class SplitFacts:
 
     n_train: int | None = None
     split_hash: str | None = None
+
+
+@dataclass(frozen=True)
+class CellFacts:
+    """What the finished cells of a system and protocol record of themselves.
+
+    Attributes:
+        changes: what they do otherwise than the system's file says.
+        epochs: epochs that the tested weights had trained, of every seed and fold.
+    """
+
+    changes: str = ""
+    epochs: tuple[int, ...] = ()
+
+
+def cell_facts(cells: Iterable[CellRecord]) -> dict[tuple[str, str], CellFacts]:
+    """Collect them by system and protocol."""
+    told: dict[tuple[str, str], CellFacts] = {}
+    for cell in cells:
+        if cell.is_done:
+            known = told.get((cell.system, cell.protocol), CellFacts())
+            texts = {known.changes, wording.changes_text(cell.changes)} - {""}
+            told[cell.system, cell.protocol] = CellFacts(
+                " | ".join(sorted(texts)), known.epochs + tuple(cell.tested_epochs)
+            )
+    return told
 
 
 def leaderboard(
@@ -64,7 +92,7 @@ def leaderboard(
     missing = [name for name in CASE_SCHEMA.names if name not in frame.columns]
     if missing:
         raise DataError("rows", f"no column {', '.join(missing)}", "the columns of CASE_SCHEMA")
-    for name in ("system", "protocol", "seed", "phantom"):
+    for name in ("system", "protocol", "seed", "phantom", "reduced"):
         if frame[name].isna().any():
             raise DataError(f"rows, column {name}", "an empty value", "a value in every row")
     return build(frame, draws=draws)
@@ -83,6 +111,7 @@ def build(
     splits: Mapping[str, SplitFacts] | None = None,
     suspects: SuspectCases | None = None,
     draws: int = intervals.DRAWS,
+    cells: Iterable[CellRecord] = (),
 ) -> pd.DataFrame:
     """Build the leaderboard.
 
@@ -92,6 +121,8 @@ def build(
         suspects: cases left out of the ``*_mean_clean`` columns; None: no audit was made, and
             these columns are null.
         draws: number of bootstrap draws.
+        cells: records of the cells behind the rows; without them ``changes`` and
+            ``tested_epoch_*`` are null.
 
     Returns:
         a frame with the columns of ``contract.rows.LEADERBOARD_SCHEMA``, tables in the order of
@@ -110,8 +141,14 @@ def build(
     split = {name: (splits or {}).get(name, SplitFacts()) for name in table["protocol"].unique()}
     table["n_train"] = [split[name].n_train for name in table["protocol"]]
     table["split_hash"] = [split[name].split_hash for name in table["protocol"]]
-    names = zip(table["system"], table["protocol"], table["structure"], table["unit"], strict=True)
-    published = [reported.beside(*name) for name in names]
+    table["label"] = list(map(wording.label, table["system"], table["reduced"]))
+    told = cell_facts(cells)
+    keys = zip(table["system"], table["protocol"], strict=True)
+    of_rows = [told.get(key, CellFacts()) for key in keys]
+    table["changes"] = [facts.changes or None for facts in of_rows]
+    table["tested_epoch_min"] = [min(facts.epochs, default=None) for facts in of_rows]
+    table["tested_epoch_max"] = [max(facts.epochs, default=None) for facts in of_rows]
+    published = [reported.beside_row(row) for row in insights.records(table)]
     table["published_dice"] = [value.value if value else np.nan for value in published]
     table["published_source"] = [value.label if value else None for value in published]
     return _ordered(table)
@@ -151,7 +188,8 @@ def _one_table(
         raise DataError(where, "no slice with the structure in it", "at least one")
     scores = intervals.arrange(scored, METRICS)
     systems = pd.Index(scores.systems, name="system")
-    columns: dict[str, Any] = {"system": list(scores.systems), **keys}
+    reduced = rows.groupby("system")["reduced"].any().reindex(scores.systems)
+    columns: dict[str, Any] = {"system": list(scores.systems), **keys, "reduced": list(reduced)}
     columns |= _metric_columns(scores, suspects, draws)
     columns |= _counts(scores, scored, systems)
     columns |= _slice_columns(rows, systems, keys["unit"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from contract.rows import RANKED_REFERENCES, RANKED_UNITS
@@ -33,6 +33,38 @@ SLICES = (
     "between masks, but what LGAN's paper seems to print as one: the root of the number of pixels "
     "in which two rows of the masks differ, at the network's size."
 )
+
+
+REDUCED = (
+    "Reduced: trained otherwise than their descriptions say, so no published value stands beside."
+)
+
+
+def label(system: str, reduced: bool) -> str:
+    """A system's name as it stands in any table: a reduced one says so."""
+    return f"{system} (reduced)" if reduced else system
+
+
+def changes_text(changes: Iterable[Mapping[str, Any]]) -> str:
+    """What a reduced system does otherwise than its file says, in one line.
+
+    Args:
+        changes: ``key``, ``from`` and ``to`` of each, as in ``contract.cell_record``.
+    """
+    return "; ".join(
+        f"{_short(change['key'])} {_value(change['from'])} → {_value(change['to'])}"
+        for change in changes
+    )
+
+
+def _short(key: str) -> str:
+    """A key without what says nothing to people: ``model.init_args.critic.init_args.hidden``."""
+    parts = key.removeprefix("model.").removeprefix("data.").split(".")
+    return ".".join(part for part in parts if part != "init_args") or key
+
+
+def _value(value: object) -> str:
+    return "not set" if value is None else str(value)
 
 
 def heading(table: Mapping[str, Any]) -> str:

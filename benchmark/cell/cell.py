@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmark.cell.ownership import describe_owner, is_owned, owner_job
 from benchmark.planning.library import Settings
 from contract.cell_folder import CellFolder, cell_name
-from contract.cell_record import NOTHING
+from contract.cell_record import NOTHING, Change
 
 INTERRUPTED = "interrupted; will resume"
 
@@ -50,6 +50,8 @@ class Cell:
         split_hash: names the split.
         phantom: whether the data is synthetic.
         problem: why the cell cannot run, if so.
+        changes: what it does otherwise than its system's file says.
+        baseline: the system without a critic that it is compared with, of a pair.
     """
 
     suite: str
@@ -65,6 +67,8 @@ class Cell:
     split_hash: str = ""
     phantom: bool = False
     problem: str = ""
+    changes: tuple[Change, ...] = ()
+    baseline: str = ""
 
     @property
     def name(self) -> str:

@@ -53,6 +53,8 @@ class Identity:
         checkpoint_after: number of first epochs that ``best`` passes over, since no critic plays
             in them; None where no critic is in the game.
         about: titles, papers and notes of ``system`` and ``protocol``, for readers.
+        changes: what the cell does otherwise than its system's file says.
+        baseline: the system without a critic that it is compared with, of a pair.
     """
 
     suite: str
@@ -66,6 +68,8 @@ class Identity:
     code_folders: list[str] = field(default_factory=list)
     checkpoint_after: int | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    baseline: str = ""
 
 
 class CellCLI(LightningCLI):

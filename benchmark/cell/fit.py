@@ -24,6 +24,7 @@ from benchmark.cell.ownership import Owner, clear_leftovers
 from benchmark.cell.peers import Peers
 from benchmark.cell.results import commit, in_order, versions, write_rows
 from benchmark.failures import explain, is_of_machine
+from benchmark.planning.changes import changes_by_flags, is_hardware, what_it_is
 from benchmark.progress import say, shown
 from benchmark.start import add_code_folders
 from benchmark.tracking.tracker import make_tracker
@@ -33,9 +34,6 @@ from contract.errors import UserError
 from contract.yaml_files import read_yaml
 from datamodules.base import ProtocolDataModule
 from lightning_modules.segmenter import Segmenter
-
-HARDWARE_FLAGS = ("trainer.devices", "trainer.num_nodes", "trainer.accelerator", "workers")
-"""Overrides that leave a cell's identity as it is."""
 
 
 def fit(
@@ -110,6 +108,7 @@ def _fit(
     if first:
         files.update(
             **{name: identity[name] for name in names},
+            **what_it_is(identity["changes"], identity["baseline"]),
             state="running",
             reason="",
             host=platform.node(),
@@ -174,9 +173,10 @@ def _read_identity(config: Path, extra: Sequence[str]) -> dict[str, Any]:
         raise UserError(
             config, f"no cell's config ({error})", "a config.yaml that `run` wrote"
         ) from None
-    changes = [flag for flag in extra if not any(name in flag for name in HARDWARE_FLAGS)]
-    if changes:
-        text = json.dumps([identity["config_hash"], changes])
+    flags = [flag for flag in extra if not is_hardware(flag)]
+    if flags:
+        text = json.dumps([identity["config_hash"], flags])
+        identity["changes"] = [*identity["changes"], *changes_by_flags(settings, flags)]
         identity["config_hash"] = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
     return identity
 
@@ -214,11 +214,14 @@ def _run_folds(
     if not cli.trainer.is_global_zero:
         return None
     columns = {key: identity[key] for key in ("suite", "system", "protocol", "seed", "train_on")}
-    vouched = write_rows(out, rows, **columns, phantom=cli.datamodule.phantom)
+    marks = {"phantom": cli.datamodule.phantom, "reduced": bool(identity["changes"])}
+    vouched = write_rows(out, rows, **columns, **marks)
     if tracker is not None:
         tracker.summarise(rows)
     keep_gallery(out, cli.trainer, cli.model, tested, rows)
     summed = {"n_test": sum(told.pop("n_test") for told in facts)}
+    epochs = [told.pop("tested_epoch") for told in facts]
+    summed["tested_epochs"] = [] if None in epochs else epochs
     summed["split_hash"] = "+".join(told.pop("split_hash") for told in facts)
     return {
         **facts[0],
@@ -284,7 +287,7 @@ def _train_and_test(
     trainer.test(module, datamodule=data, verbose=False)
     assert data.split is not None
     return in_order(cli.case_rows.rows, data.split), {
-        "tested_epochs": tested.get("epochs"),
+        "tested_epoch": tested.get("epochs"),
         "val_dice": tested.get("val_dice"),
         "n_train": len(data.split.train),
         "n_validation": len(data.split.validation),

@@ -213,7 +213,7 @@ def _write(
         "train_on": given.train_on,
     }
     folder.update(**names, state="running", reason="masks are being scored", external=about)
-    vouched = write_rows(folder.path, rows, **names, phantom=protocol.phantom)
+    vouched = write_rows(folder.path, rows, **names, phantom=protocol.phantom, reduced=False)
     splits = protocol.splits(given.seed)
     folder.update(
         state="done",

@@ -18,6 +18,7 @@ PLACEHOLDERS = ("$classes", "$structures", "$size", "$seed", "$epochs", "$half_e
 """What a system's YAML may leave to the cell."""
 DESCRIPTIVE = ("name", "folder", "title", "paper", "notes", "chosen_on")
 """Keys that do not change what is trained."""
+_EPOCHS = ("trainer", "max_epochs")
 _FOR_READERS = ("title", "paper", "notes", "chosen_on")
 
 
@@ -73,9 +74,8 @@ def compose(
     values = {
         "$classes": len(structures),
         "$structures": list(structures),
-        "$size": system["preprocessing"].get("size", 512),
         "$seed": seed,
-        **epoch_values(system),
+        **own_values(system),
     }
     settings = fill_placeholders(without_description(system), values)
     model = settings["model"]
@@ -105,11 +105,26 @@ def compose(
     return config, hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
 
 
-def epoch_values(system: Settings) -> dict[str, Any]:
-    """Return what ``$epochs`` and ``$half_epochs`` (rounded down) stand for."""
-    epochs = system.get("trainer", {}).get("max_epochs")
+def filled(value: Any, system: Settings) -> Any:
+    """Replace ``$size``, ``$epochs`` and ``$half_epochs`` (rounded down) by what a system says.
+
+    Args:
+        value: any part of its settings.
+        system: the whole of them.
+    """
+    return fill_placeholders(value, own_values(system))
+
+
+def own_values(system: Settings) -> dict[str, Any]:
+    """Return what ``$size``, ``$epochs`` and ``$half_epochs`` stand for, if the system says it."""
+    size, epochs = (_stated(system, *keys) for keys in (("preprocessing", "size"), _EPOCHS))
     half = epochs // 2 if isinstance(epochs, int) else epochs
-    return {"$epochs": epochs, "$half_epochs": half}
+    return {"$size": 512 if size is None else size, "$epochs": epochs, "$half_epochs": half}
+
+
+def _stated(system: Settings, section: str, key: str) -> Any:
+    found = system.get(section)
+    return found.get(key) if isinstance(found, dict) else None
 
 
 def first_epochs_without_critic(system: Settings) -> int | None:
@@ -124,9 +139,7 @@ def first_epochs_without_critic(system: Settings) -> int | None:
     Returns:
         None where there is neither a critic nor ``pretrain_epochs``.
     """
-    arguments = (
-        fill_placeholders(system, epoch_values(system)).get("model", {}).get("init_args", {})
-    )
+    arguments = filled(system, system).get("model", {}).get("init_args", {})
     stated = arguments.get("pretrain_epochs")
     return int(stated or 0) if stated is not None or arguments.get("critic") else None
 

@@ -51,6 +51,8 @@ class Design:
     def layers(self, system: str, protocol: str) -> Iterator[Layer]:
         """Give the changes that apply to a system under a protocol, the strongest last."""
         suite = self.suite
+        own = self.systems[system].get("protocol_overrides") or {}
+        yield f"{self.files[system]}: protocol_overrides.{protocol}", own.get(protocol, {})
         yield f"{suite.file}: overrides", suite.overrides
         yield f"{suite.file}: system_overrides.{system}", suite.system_overrides.get(system, {})
         label = f"{suite.file}: protocol_overrides.{protocol}"
@@ -63,6 +65,11 @@ class Design:
         for label, layer in self.layers(system, protocol):
             settings = apply(settings, label, layer)
         return settings
+
+    def said(self, system: str, protocol: str) -> Settings:
+        """Return a system as its own file has it under a protocol."""
+        label, own = next(self.layers(system, protocol))
+        return apply(self.systems[system], label, own)
 
     def protocols_of(self, system: str) -> list[str]:
         """Return the names of the protocols under which a system runs."""

@@ -61,6 +61,8 @@ class SystemFile:
         checkpoint: the weights that are tested: ``best`` validation Dice, or the ``last`` epoch.
         model: the LightningModule by ``class_path``, its arguments by ``init_args``.
         trainer: arguments of Lightning's Trainer.
+        protocol_overrides: what is otherwise under single protocols, as the paper has it: by
+            protocol, values by dotted key.
         data: how cases become batches.
     """
 
@@ -75,6 +77,7 @@ class SystemFile:
     chosen_on: tuple[str, ...] = ()
     augmentation: Augmentation | None = None
     checkpoint: Literal["best", "last"] = "best"
+    protocol_overrides: Mapping[str, Settings] = field(default_factory=dict)
     data: DataOptions = field(default_factory=DataOptions)
     name: Name = ""
     extends: str = ""

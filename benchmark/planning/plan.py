@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.cell.cell import Cell
+from benchmark.planning.changes import changes_between
 from benchmark.planning.compose import (
     choose_structures,
     compose,
@@ -18,6 +19,7 @@ from benchmark.planning.compose import (
 )
 from benchmark.planning.design import Design, read_design
 from benchmark.planning.library import Settings, Suite
+from benchmark.planning.pairs import compared_pairs, completed, pair_names
 from contract.cell_folder import CellFolder
 from contract.errors import DataError, UserError
 from contract.suggestions import did_you_mean
@@ -147,6 +149,26 @@ def make_plan(
     return plan
 
 
+def _marks(design: Design, system: Settings, protocol: str) -> dict[str, Any]:
+    """Return what sets a cell apart from its system's file, and whom it is compared with.
+
+    Args:
+        design: the suite's files.
+        system: the system with all changes.
+        protocol: the protocol's name.
+    """
+    name, suite = system["name"], design.suite
+    said = design.said(name, protocol)
+    if name in pair_names(suite.generators, suite.critics):
+        said = completed(said, suite.overrides)
+    pair = compared_pairs(suite.generators, suite.critics).get(name)
+    compared = pair is not None and pair.is_like(system, design.changed(pair.baseline, protocol))
+    return {
+        "changes": tuple(changes_between(said, system)),
+        "baseline": pair.baseline if pair is not None and compared else "",
+    }
+
+
 def _add_cells(
     plan: Plan,
     design: Design,
@@ -166,11 +188,17 @@ def _add_cells(
                 plan.notices.append(f"{name} {protocol.name} is left out: {error}")
                 continue
             for seed in plan.suite.seeds:
-                plan.cells.append(_cell(plan, system, protocol, seed, root, cache))
+                plan.cells.append(_cell(plan, design, system, protocol, seed, root, cache))
 
 
 def _cell(
-    plan: Plan, system: Settings, protocol: GroundedProtocol, seed: int, root: Path, cache: Path
+    plan: Plan,
+    design: Design,
+    system: Settings,
+    protocol: GroundedProtocol,
+    seed: int,
+    root: Path,
+    cache: Path,
 ) -> Cell:
     common = {
         "suite": plan.suite.name,
@@ -181,12 +209,15 @@ def _cell(
         "test_on": protocol.test_on,
     }
     folder = CellFolder.of(plan.folder, system["name"], protocol.name, seed).path
+    marks = _marks(design, system, protocol.name)
     if protocol.problem:
-        return Cell(**common, folder=folder, problem=protocol.problem)
+        return Cell(**common, **marks, folder=folder, problem=protocol.problem)
     structures = choose_structures(system, protocol.structures)
     config, digest = compose(system, protocol.identity, seed, structures, protocol.fingerprint)
     identity = {
         **common,
+        **marks,
+        "changes": [dict(change) for change in marks["changes"]],
         "config_hash": digest,
         "checkpoint": config["checkpoint"],
         "checkpoint_after": config.get("checkpoint_after"),
@@ -199,6 +230,7 @@ def _cell(
     splits = protocol.splits(seed)
     return Cell(
         **common,
+        **marks,
         folder=folder,
         config=place(config, identity, protocol.settings, root.resolve(), cache.resolve()),
         config_hash=digest,

@@ -11,8 +11,8 @@ from benchmark.planning.argument_types import ClassWanted
 from benchmark.planning.class_checks import ClassChecks
 from benchmark.planning.compose import (
     PLACEHOLDERS,
-    epoch_values,
     fill_placeholders,
+    own_values,
     without_description,
 )
 from benchmark.planning.language import SystemFile
@@ -70,13 +70,11 @@ def _choices(system: Settings) -> list[list[str]]:
 
 
 def _filled(system: Settings, structures: list[str]) -> Settings:
-    preprocessing, trainer = system.get("preprocessing"), system.get("trainer")
     values = {
         "$classes": len(structures),
         "$structures": list(structures),
-        "$size": preprocessing.get("size", 512) if isinstance(preprocessing, dict) else 512,
         "$seed": 0,
-        **(epoch_values(system) if isinstance(trainer, dict) else {"$epochs": None}),
+        **own_values(system),
     }
     filled: Settings = fill_placeholders(system, values)
     return filled

@@ -46,6 +46,7 @@ def as_objects(
                 "split_hash": cell.split_hash,
                 "config_hash": cell.config_hash,
                 "phantom": cell.phantom,
+                "reduced": bool(cell.changes),
                 "log": str(cell.log),
                 "job": ticket.job if ticket else None,
                 "job_log": str(ticket.log) if ticket else None,

@@ -13,6 +13,7 @@ from benchmark.launchers.forecast import longest_first
 from benchmark.launchers.local import run_cells, slots_for
 from benchmark.launchers.slurm_queue import bury_lost, tickets_of
 from benchmark.launchers.watch import Limits
+from benchmark.planning.changes import what_it_is
 from benchmark.planning.design import read_design
 from benchmark.planning.phantom_roots import phantom_root
 from benchmark.planning.plan import EVERYTHING, Plan, Selection, make_plan
@@ -237,6 +238,19 @@ def _done(plan: Plan) -> list[Cell]:
     return [cell for cell in plan.cells if cell.state()[0] == "done"]
 
 
+def record_changes(cells: Sequence[Cell]) -> None:
+    """Let finished cells say what sets them apart from their systems' files as these are today.
+
+    The same training may have been run before a file said so, or by a suite with other words.
+    """
+    for cell in cells:
+        record = cell.files.record
+        if record.is_done and record.config_hash == cell.config_hash:
+            told = what_it_is(cell.changes, cell.baseline)
+            if told != what_it_is(record.changes, record.baseline):
+                cell.files.update(**told)
+
+
 def build_suite_leaderboard(plan: Plan, root: Path, runs: Path, gallery: bool = True) -> Path:
     """Build the leaderboard of a planned suite from its cells' rows.
 
@@ -249,6 +263,7 @@ def build_suite_leaderboard(plan: Plan, root: Path, runs: Path, gallery: bool = 
     from benchmark.foreign import external
     from leaderboards.board import build_leaderboard
 
+    record_changes(plan.cells)
     trained = {(c.system, c.protocol, c.seed): c.config_hash for c in plan.cells if c.config}
     tested = {
         name

@@ -88,7 +88,7 @@ def _latex_row(
     limits = f"{number(row['dice_ci_low'], 4)}, {number(row['dice_ci_high'], 4)}"
     return [
         str(row["rank"]) if ranked else "--",
-        latex_escape(meta.called(row["system"])) + cited,
+        latex_escape(meta.called(row["system"], row["protocol"])) + cited,
         latex_escape(dice) if not ranked else f"{dice} [{limits}]",
         *(latex_escape(markdown.mean_text(row, metric, digits)) for _, metric, digits in shown),
     ]

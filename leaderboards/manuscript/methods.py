@@ -33,6 +33,7 @@ def methods(table: pd.DataFrame, meta: Meta, data: DataSets, agreement: bool = F
     parts += [_design(table, meta, data), *_choice(table, meta), *_protocols(table, meta)]
     told = told_of_systems(meta.recipes)
     parts += [_system(name, told.get(name), meta) for name in _systems(table)]
+    parts += _reduced(table)
     parts += [_scores(table), _statistics(table, meta, agreement)]
     facts = {name: markdown.escape(text) for name, text in markdown.facts(meta).items() if text}
     parts.append(
@@ -56,7 +57,7 @@ def _design(table: pd.DataFrame, meta: Meta, data: DataSets) -> str:
         if FLOOR in set(table["system"])
         else ""
     )
-    named = "; ".join(_cited(name, bibliography.of_system(name)) for name in systems)
+    named = "; ".join(_cited(meta.called(name), bibliography.of_system(name)) for name in systems)
     seeds = sorted({cell.seed for cell in meta.cells if cell.is_done and cell.external is None})
     which = f" ({', '.join(map(str, seeds))})" if seeds else ""
     return (
@@ -117,7 +118,7 @@ def _system(name: str, told: Told | None, meta: Meta) -> str:
         where = f"Under {_codes(protocols)}: " if len(told.stages) > 1 else ""
         parts.append(where + "; ".join(_stage(stage) for stage in stages) + ".")
     cells = [cell for cell in meta.cells if cell.system == name and cell.is_done]
-    epochs = [cell.tested_epochs for cell in cells if cell.tested_epochs is not None]
+    epochs = [epoch for cell in cells for epoch in cell.tested_epochs]
     if epochs:
         parts.append(f"The tested weights had trained {_span(epochs)} epochs.")
     if told.notes:
@@ -167,6 +168,17 @@ def _statistics(table: pd.DataFrame, meta: Meta, agreement: bool) -> str:
             f" reference is given as bias and limits of agreement {_keys('agreement')}."
         )
     return " ".join(said)
+
+
+def _reduced(table: pd.DataFrame) -> list[str]:
+    """What was changed of systems that are not what their papers describe."""
+    told: dict[str, list[str]] = {}
+    for _, rows in table.groupby("protocol", sort=False):
+        for name, changes in markdown.reduced_systems(rows).items():
+            told[name] = list(dict.fromkeys([*told.get(name, []), changes]))
+    lines = [f"- {markdown.escape(name)}: {markdown.escape(' | '.join(text))}"
+             for name, text in sorted(told.items())]  # fmt: skip
+    return [f"{wording.REDUCED}\n\n" + "\n".join(lines)] if lines else []
 
 
 def _of_scans(table: pd.DataFrame) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import pandas as pd
@@ -65,6 +65,7 @@ def columns(rows: pd.DataFrame, meta: Meta) -> tuple[list[Column], list[list[Val
         Column("SD seeds", "ascending"),
         Column("n", title="Cases"),
         Column("seeds"),
+        Column("epoch", title="Epochs behind the tested weights, over seeds and folds"),
         Column("failed", "ascending", "Cases with exactly one of prediction and reference empty"),
         Column("< .90", "ascending", "Cases with a Dice under .90"),
         Column("< .80", "ascending", "Cases with a Dice under .80"),
@@ -73,7 +74,11 @@ def columns(rows: pd.DataFrame, meta: Meta) -> tuple[list[Column], list[list[Val
     for record in insights.records(rows):
         cells = [
             Value(markdown.rank_text(record, best), known(record["rank"]), "rank"),
-            Value(meta.called(record["system"]), record["system"].lower(), "system"),
+            Value(
+                meta.called(record["system"], record["protocol"]),
+                record["system"].lower(),
+                "system",
+            ),
             shown_number(record["dice_mean"], 4, "lead"),
             _interval(record, axis),
         ]
@@ -91,7 +96,9 @@ def columns(rows: pd.DataFrame, meta: Meta) -> tuple[list[Column], list[list[Val
             shown_number(record["dice_sd_seeds"], 4),
         ]
         counts = ("n_cases", "n_seeds", "n_failed", "n_below_90", "n_below_80")
-        cells += [Value(str(record[name]), known(record[name])) for name in counts]
+        counted = [Value(str(record[name]), known(record[name])) for name in counts]
+        epoch = Value(markdown.epoch_text(record), known(record["tested_epoch_max"]))
+        cells += [*counted[:2], epoch, *counted[2:]]
         values.append(cells)
     return columns, values
 
@@ -109,13 +116,13 @@ def first(rows: pd.DataFrame, meta: Meta) -> list[dict[str, Any]]:
     if leaders.empty:
         return []
     leader = leaders.iloc[0]
-    paper = reported.beside(leader["system"], leader["protocol"], "lungs", leader["unit"])
+    paper = reported.beside_row(insights.records(leaders)[0])
     near = rows["rank"].notna() & (leader["dice_mean"] - rows["dice_mean"] < PRACTICALLY_EQUAL)
     return [
         {
             "protocol": leader["protocol"],
             "title": meta.protocols.get(leader["protocol"], leader["protocol"]),
-            "system": meta.called(leader["system"]),
+            "system": meta.called(leader["system"], leader["protocol"]),
             "dice": number(leader["dice_mean"], 3),
             "low": number(leader["dice_ci_low"], 3),
             "high": number(leader["dice_ci_high"], 3),
@@ -127,12 +134,15 @@ def first(rows: pd.DataFrame, meta: Meta) -> list[dict[str, Any]]:
     ]
 
 
-def verdict(gaps: pd.DataFrame, known: Collection[str] = ()) -> dict[str, Any] | None:
+def verdict(
+    gaps: pd.DataFrame, known: Collection[str] = (), called: Callable[[str], str] = str
+) -> dict[str, Any] | None:
     """Which system does best on data sets that it did not see, how sure that is, and the price.
 
     Args:
         gaps: what ``generalisation.gaps`` returned.
         known: every system of the page; the verdict names those that ``gaps`` leaves out.
+        called: a system's name as it stands on the page.
 
     Returns:
         None where nothing was tested across data sets.
@@ -146,7 +156,7 @@ def verdict(gaps: pd.DataFrame, known: Collection[str] = ()) -> dict[str, Any] |
     near = others[best["across"] - others["across"] < PRACTICALLY_EQUAL]
     apart = others[others["across_ci_high"] < best["across_ci_low"]]
     return {
-        "system": best["system"],
+        "system": called(best["system"]),
         "dice": number(best["across"], 3),
         "interval": interval_text(best["across_ci_low"], best["across_ci_high"], 3),
         "pairs": best["pairs"].split(BETWEEN_NAMES),
@@ -160,8 +170,8 @@ def verdict(gaps: pd.DataFrame, known: Collection[str] = ()) -> dict[str, Any] |
         "both_ways": [] if pd.isna(best["gap"]) else _sets(best["both_ways"]),
         "inside": number(best["inside"], 3),
         "across_both": number(best["across_both"], 3),
-        "left_out": sorted(set(known) - set(gaps["system"])),
-        "near": list(near["system"]),
+        "left_out": [called(name) for name in sorted(set(known) - set(gaps["system"]))],
+        "near": list(near["system"].map(called)),
         "floor": None if beaten else number(floor.iloc[0], 3),
         "others": len(others),
         "apart": len(apart),

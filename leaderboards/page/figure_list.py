@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -14,11 +14,13 @@ from leaderboards.page.parts import Panel
 from leaderboards.statistics.comparisons import PRACTICALLY_EQUAL
 from leaderboards.statistics.insights import Insight
 
+Called = Callable[[str], str]
+"""A system's name as it stands on the page."""
 BEST = 6
 """Systems whose train × test heat map is drawn."""
 
 
-def heat_panels(transferred: pd.DataFrame) -> list[Panel]:
+def heat_panels(transferred: pd.DataFrame, called: Called) -> list[Panel]:
     """Train × test heat maps of the systems measured on most pairs, the best first.
 
     A single pair is no matrix: it stands in the figure beside.
@@ -35,15 +37,16 @@ def heat_panels(transferred: pd.DataFrame) -> list[Panel]:
         Panel(
             f"transfer-{place + 1}",
             "",
-            figures.heat_map(name, shown[shown["system"] == name], low, high),
+            figures.heat_map(called(name), shown[shown["system"] == name], low, high),
         )
         for place, name in enumerate(best)
     ]
 
 
-def gap_panels(found: pd.DataFrame) -> list[Panel]:
+def gap_panels(found: pd.DataFrame, called: Called) -> list[Panel]:
     """Each system inside and across data sets."""
-    svg = forests.gap_plot(found[found["system"] != FLOOR]) if len(found) else None
+    shown = found[found["system"] != FLOOR]
+    svg = forests.gap_plot(_named(shown, called)) if len(found) else None
     return [Panel("generalisation", "", svg)] if svg else []
 
 
@@ -53,21 +56,31 @@ def published_panels(values: Sequence[Mapping[str, Any]]) -> list[Panel]:
     return [Panel("published", "", svg)] if svg else []
 
 
-def distribution_panels(identity: str, insight: Insight, systems: Sequence[str]) -> list[Panel]:
+def _named(frame: pd.DataFrame, called: Called, *columns: str) -> pd.DataFrame:
+    """The rows with systems as they are called on the page."""
+    return frame.assign(**{name: frame[name].map(called) for name in ("system", *columns)})
+
+
+def distribution_panels(
+    identity: str, insight: Insight, systems: Sequence[str], called: Called
+) -> list[Panel]:
     """Dice and Hausdorff distance over a table's cases."""
+    names = [called(name) for name in systems]
     wanted = (("dice", "Dice", False), ("hausdorff95_px", "HD95 px (log scale)", True))
     panels = []
     for metric, label, logarithmic in wanted:
-        svg = figures.strips(insight.quantiles[metric], systems, label, logarithmic)
+        quantiles = insight.quantiles[metric].rename(index=called)
+        svg = figures.strips(quantiles, names, label, logarithmic)
         panels += [Panel(f"{identity}--{metric}", "", svg)] if svg else []
     return panels
 
 
-def comparison_panels(identity: str, insight: Insight) -> list[Panel]:
+def comparison_panels(identity: str, insight: Insight, called: Called) -> list[Panel]:
     """How firm a table's order is: rank intervals, all pairs."""
     if insight.ranks is None or insight.pairs is None:
         return []
-    systems = list(insight.ranks["system"])
+    ranked, compared = _named(insight.ranks, called), _named(insight.pairs, called, "other")
+    systems = list(ranked["system"])
     ranks = (
         "Rank by mean Dice (dot) and its 95 % interval over draws of patients and seeds; the share "
         "of draws that a system leads; the mean of its ranks in single cases, and the rank that "
@@ -84,11 +97,11 @@ def comparison_panels(identity: str, insight: Insight) -> list[Panel]:
         f"by less than {PRACTICALLY_EQUAL}); ≠ the test favours the one with the lower mean, "
         "which is better on most patients and far worse on some; blank: not told apart."
     )
-    leader = forests.leader_plot(insight.pairs, systems)
+    leader = forests.leader_plot(compared, systems)
     return [
         *([Panel(f"{identity}--behind", behind, leader)] if leader else []),
-        Panel(f"{identity}--ranks", ranks, figures.rank_plot(insight.ranks)),
-        Panel(f"{identity}--pairs", pairs, figures.significance_map(insight.pairs, systems)),
+        Panel(f"{identity}--ranks", ranks, figures.rank_plot(ranked)),
+        Panel(f"{identity}--pairs", pairs, figures.significance_map(compared, systems)),
     ]
 
 
@@ -101,10 +114,15 @@ def cost_panels(
     cells = [c for c in meta.cells if c.protocol == keys["protocol"] and c.system != FLOOR]
     by_size = sizes(Meta(meta.suite, cells))
     ranked = rows[rows["rank"].notna()]
-    dice = dict(zip(ranked["system"], ranked["dice_mean"], strict=True))
+    dice = dict(zip(ranked["label"], ranked["dice_mean"], strict=True))
+    labels = dict(zip(ranked["system"], ranked["label"], strict=True))
 
     def by_system(name: str) -> dict[str, float]:
-        return {size["system"]: size[name] for size in by_size if size[name] is not None}
+        return {
+            labels.get(size["system"], size["system"]): size[name]
+            for size in by_size
+            if size[name] is not None
+        }
 
     hours = figures.Cost("GPU-hours", by_system("gpu_hours"))
     if not any(hours.values.values()):

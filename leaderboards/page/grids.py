@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup, escape
 
+from leaderboards import wording
 from leaderboards.markdown import Meta, number
 from leaderboards.page.parts import (
     Column,
@@ -26,12 +27,12 @@ _TAG = Markup(' <span class="tag">PHANTOM DATA</span>')
 _RISING = "ascending"
 
 
-def _named(row: Mapping[str, Any], *names: str) -> list[Value]:
+def _named(meta: Meta, row: Mapping[str, Any], *names: str) -> list[Value]:
     """Cells of a row's system, its protocol with the phantom tag, and other names in words."""
     first, *rest = names
     tagged = escape(row[first]) + (_TAG if row.get("phantom") else Markup())
     return [
-        Value(row["system"], row["system"].lower(), "system"),
+        Value(meta.called(row["system"], row["protocol"]), row["system"].lower(), "system"),
         Value(tagged, str(row[first]), "words"),
         *(Value(words(row[name]), str(row[name]), "words") for name in rest),
     ]
@@ -41,7 +42,7 @@ def _names(*headers: str) -> list[Column]:
     return [Column(header, _RISING, left=True) for header in ("System", *headers)]
 
 
-def subgroups(served: pd.DataFrame) -> Grid:
+def subgroups(served: pd.DataFrame, meta: Meta) -> Grid:
     """The lungs' subgroups, the worst served first; gaps whose interval excludes 0 are bold."""
     columns = [
         *_names("Protocol", "Division", "Group"), Column("n"), Column("Dice"),
@@ -54,7 +55,7 @@ def subgroups(served: pd.DataFrame) -> Grid:
         dice, gap = ((row[f"{name}_ci_low"], row[f"{name}_ci_high"]) for name in ("dice", "gap"))
         rows.append(
             [
-                *_named(row, "protocol", "division", "group"),
+                *_named(meta, row, "protocol", "division", "group"),
                 Value(str(row["n_cases"]), row["n_cases"]),
                 shown_number(row["dice_mean"], 4),
                 Value(interval_text(dice[0], dice[1], 4), known(dice[0])),
@@ -65,12 +66,15 @@ def subgroups(served: pd.DataFrame) -> Grid:
     return Grid("Subgroups", columns, rows, tall=True)
 
 
-def published(values: Iterable[Mapping[str, Any]], footnotes: Mapping[str, int]) -> Grid:
+def published(
+    values: Iterable[Mapping[str, Any]], footnotes: Mapping[str, int], meta: Meta
+) -> Grid:
     """Measured values beside the papers', with links to the papers' footnotes.
 
     Args:
         values: what ``published_rows`` returned.
         footnotes: number by note.
+        meta: what systems are called.
     """
     columns = [
         *_names("Protocol", "Structure"), Column("Measured Dice"), Column("95 % interval"),
@@ -84,7 +88,7 @@ def published(values: Iterable[Mapping[str, Any]], footnotes: Mapping[str, int])
         ]
         rows.append(
             [
-                *_named(row, "protocol", "structure"),
+                *_named(meta, row, "protocol", "structure"),
                 shown_number(row["measured"], 4, "lead"),
                 Value(interval_text(row["low"], row["high"], 4), known(row["low"])),
                 shown_number(row["published"], 4),
@@ -99,8 +103,7 @@ def published_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Measured rows that a paper's value stands beside, with that value."""
     rows = []
     for record in insights.records(table):
-        named = (record["system"], record["protocol"], record["structure"], record["unit"])
-        value = reported.beside(*named)
+        value = reported.beside_row(record)
         if value is None:
             continue
         rows.append(
@@ -127,7 +130,7 @@ _ENDPOINTS = {
 """Name on the page, factor, unit and digits by endpoint."""
 
 
-def endpoints(agreed: pd.DataFrame) -> Grid:
+def endpoints(agreed: pd.DataFrame, meta: Meta) -> Grid:
     """Bias and limits of agreement, those in pixels only where no spacing is known."""
     columns = [
         *_names("Protocol", "Structure", "Measurement"), Column("n"),
@@ -148,7 +151,7 @@ def endpoints(agreed: pd.DataFrame) -> Grid:
         told = dict(row) | {"measurement": f"{name}, {unit}" if unit else name}
         rows.append(
             [
-                *_named(told, "protocol", "structure", "measurement"),
+                *_named(meta, told, "protocol", "structure", "measurement"),
                 Value(str(row["n_cases"]), row["n_cases"]),
                 Value(str(row["n_missing"]), row["n_missing"]),
                 shown_number(shown["reference_mean"], digits),
@@ -172,7 +175,7 @@ def _percent(part: float, whole: float) -> Value:
     return Value(signed_text(share, 1), known(share))
 
 
-def quality(flagged: pd.DataFrame) -> Grid:
+def quality(flagged: pd.DataFrame, meta: Meta) -> Grid:
     """How well the flag finds poor lungs."""
     columns = [
         *_names("Protocol", "Structure"), Column("predictions"), Column("Dice < .90"),
@@ -187,7 +190,7 @@ def quality(flagged: pd.DataFrame) -> Grid:
         counts = ("n_predictions", "n_poor", "n_flagged")
         rows.append(
             [
-                *_named(row, "protocol", "structure"),
+                *_named(meta, row, "protocol", "structure"),
                 *(Value(str(row[name]), row[name]) for name in counts),
                 *(_rate(row, name) for name in ("sensitivity", "specificity", "ppv")),
                 shown_number(row["auroc"], 3),
@@ -231,7 +234,7 @@ def cost(meta: Meta) -> Grid:
     }
     rows = []
     for size in sizes(meta):
-        cells = [Value(size["system"], size["system"].lower(), "system")]
+        cells = [Value(meta.called(size["system"]), size["system"].lower(), "system")]
         for name, (_, factor, shape) in shapes.items():
             value = size[name]
             shown = "–" if value is None else shape.format(value * factor)
@@ -273,7 +276,7 @@ def unfinished(meta: Meta) -> Grid:
                ("Seed", "State", "Reason"))]  # fmt: skip
     rows = [
         [
-            Value(cell.system, cell.system.lower(), "system"),
+            Value(wording.label(cell.system, cell.reduced), cell.system.lower(), "system"),
             Value(cell.protocol, cell.protocol, "words"),
             Value(str(cell.seed), cell.seed, "words"),
             Value(

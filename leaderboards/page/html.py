@@ -90,21 +90,21 @@ def prepare_page(
     return Page(
         meta=meta,
         tables=_with_galleries([_table(key, rows, meta, findings) for key, rows in groups], album),
-        heats=figure_list.heat_panels(findings.transferred),
-        gaps=figure_list.gap_panels(findings.gaps),
+        heats=figure_list.heat_panels(findings.transferred, meta.called),
+        gaps=figure_list.gap_panels(findings.gaps, meta.called),
         published=figure_list.published_panels(published),
         grids={
-            "published": grids.published(published, footnotes),
-            "subgroups": grids.subgroups(findings.served),
-            "endpoints": grids.endpoints(findings.agreed),
-            "quality": grids.quality(findings.flagged),
+            "published": grids.published(published, footnotes, meta),
+            "subgroups": grids.subgroups(findings.served, meta),
+            "endpoints": grids.endpoints(findings.agreed, meta),
+            "quality": grids.quality(findings.flagged, meta),
             "cost": grids.cost(meta),
             "splits": grids.splits(table),
             "unfinished": grids.unfinished(meta),
         },
         footnotes=footnotes,
         phantom=bool(table["phantom"].any()),
-        verdict=board_tables.verdict(findings.gaps, set(lungs["system"])),
+        verdict=board_tables.verdict(findings.gaps, set(lungs["system"]), meta.called),
         firsts=firsts,
         failures=_failures(lungs.sort_values("protocol", key=lambda p: p.map(order)), album),
         album=album,
@@ -184,6 +184,7 @@ def render(page: Page) -> str:
         floor=FLOOR,
         kinds=KINDS,
         share=PAGE_TO_SHARE,
+        reduced_words=wording.REDUCED,
     )
     return _CONTROL.sub("", text)
 
@@ -219,6 +220,8 @@ def _table(key: TableKey, rows: pd.DataFrame, meta: Meta, findings: Findings) ->
         notes.append(f"Split {first['split_hash']}.")
     columns, values = board_tables.columns(rows, meta)
     systems = list(rows["system"])
+    labels = dict(zip(systems, rows["label"], strict=True))
+    called = labels.__getitem__
     return Table(
         identity=identity,
         protocol=keys["protocol"],
@@ -226,9 +229,10 @@ def _table(key: TableKey, rows: pd.DataFrame, meta: Meta, findings: Findings) ->
         heading=wording.heading(keys),
         notes=notes,
         phantom=bool(keys["phantom"]),
+        reduced=markdown.reduced_systems(rows),
         columns=columns,
         rows=list(zip(systems, values, strict=True)),
-        distributions=figure_list.distribution_panels(identity, insight, systems),
-        comparisons=figure_list.comparison_panels(identity, insight),
+        distributions=figure_list.distribution_panels(identity, insight, systems, called),
+        comparisons=figure_list.comparison_panels(identity, insight, called),
         costs=figure_list.cost_panels(identity, keys, rows, meta),
     )

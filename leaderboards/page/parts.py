@@ -83,6 +83,7 @@ class Table:
     phantom: bool
     columns: list[Column]
     rows: list[tuple[str, list[Value]]]
+    reduced: dict[str, str] = field(default_factory=dict)
     distributions: list[Panel] = field(default_factory=list)
     comparisons: list[Panel] = field(default_factory=list)
     costs: list[Panel] = field(default_factory=list)

@@ -26,6 +26,8 @@ BETWEEN_NOTES = " | "
 def from_papers(table: pd.DataFrame) -> pd.DataFrame:
     """Set each published number of a measured row beside its own mean or median.
 
+    A reduced system is not the paper's: none of its numbers stands beside one.
+
     Args:
         table: rows in ``contract.rows.LEADERBOARD_SCHEMA``.
 
@@ -41,7 +43,7 @@ def from_papers(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _lines(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for value in _values(record):
+    for value in () if record["reduced"] else _values(record):
         metric = MEASURED_AS.get(value.metric, value.metric)
         if metric not in METRICS:
             continue

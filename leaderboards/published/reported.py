@@ -134,6 +134,17 @@ def beside(system: str, protocol: str, structure: str, unit: str) -> PublishedVa
     return None
 
 
+def beside_row(row: Mapping[str, Any]) -> PublishedValue | None:
+    """``beside`` of a row of the leaderboard; none beside a reduced system.
+
+    Args:
+        row: its ``system``, ``protocol``, ``structure``, ``unit`` and ``reduced``.
+    """
+    if row["reduced"]:
+        return None
+    return beside(row["system"], row["protocol"], row["structure"], row["unit"])
+
+
 @cache
 def _all_values() -> tuple[PublishedValue, ...]:
     folder = files("leaderboards.published")

@@ -103,7 +103,9 @@ def test_all_pairs_of_a_generator_are_bit_equal_until_the_critic_joins(
     changes = SMALL_PAIRS | NARROW[generator]
     critics = CRITICS[generator]
     folders = {}
-    for cell in make_plan("pairings", tmp_path, phantom_root, changes).cells:
+    # Other generators do not take this one's arguments; their pairs are left out.
+    plan = make_plan("pairings", tmp_path, phantom_root, changes, keep_going=True)
+    for cell in plan.cells:
         if cell.protocol == "m_to_s" and cell.seed == 1:
             name, critic = cell.system.split("_vs_")
             if name == generator and critic in critics:

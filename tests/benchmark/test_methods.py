@@ -35,7 +35,7 @@ def finish(cell: Cell) -> None:
     files.update(
         suite=cell.suite, system=cell.system, protocol=cell.protocol, seed=cell.seed, state="done",
         n_train=train, n_validation=validation, n_test=test, split_hash=cell.split_hash,
-        config_hash=cell.config_hash, tested_epochs=7, phantom=True, device="cpu", folds=1,
+        config_hash=cell.config_hash, tested_epochs=[7], phantom=True, device="cpu", folds=1,
     )  # fmt: skip
     ids = [f"film {k}" for k in range(test)]
     rows = pd.DataFrame(

@@ -73,6 +73,7 @@ def _cell(
             "reference_area_mm2": np.where(test == "montgomery", 4e4, np.nan),
             "disagreement": 0.8 * (1 - dice), "components": 2, "flagged": dice < 0.91,
             "empty_reference": False, "height": 1024, "width": 1024, "phantom": phantom,
+            "reduced": False,
             "sex": np.where(np.arange(len(dice)) % 3 == 0, "F", "M"),
             "age": [str(20 + k * 7 % 60) for k in range(len(dice))],
             "finding": np.where(np.arange(len(dice)) % 2 == 0, "normal", "PTB"),
