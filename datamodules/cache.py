@@ -42,6 +42,7 @@ from datamodules.preprocessing import DEFAULT_HU_WINDOW, Preprocessing
 from datamodules.sources.base import Case, Source
 from datamodules.sources.ct.pseudo_masks import PSEUDO_MASK_FORMAT
 from datamodules.sources.ct.scan import Scan
+from datamodules.sources.own_data import OwnData
 
 __all__ = ["PLANES", "PreparedCase", "PreparedSet", "prepare"]
 
@@ -55,6 +56,9 @@ ATTEMPTS = 5
 """How often a folder is opened that others are just replacing."""
 
 _log = logging.getLogger(__name__)
+
+FILM_FORMAT = 1
+"""Raised whenever the same films of a user's own would give other pixels."""
 
 CT_FORMAT = 1
 """Raised whenever the same scans would give other pixels or nodules."""
@@ -187,6 +191,8 @@ def _settings(source: Source, preprocessing: Preprocessing) -> dict[str, object]
     if source.unit == "scan":
         settings["hu_window"] = preprocessing.hu_window or DEFAULT_HU_WINDOW
         settings["formats"] = [CT_FORMAT, PSEUDO_MASK_FORMAT]
+    elif isinstance(source, OwnData):
+        settings["formats"] = [FILM_FORMAT]
     return settings
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from contract.errors import DataError
 from datamodules.sources.clinical import years
+from datamodules.sources.dicom.objects import open_dicom
 from datamodules.sources.files import DICOM_ENDINGS
 
 if TYPE_CHECKING:
@@ -122,9 +123,7 @@ def read_slice_header(path: Path) -> SliceHeader:
 
 
 def _header(path: Path) -> SliceHeader:
-    from pydicom import dcmread
-
-    read = dcmread(path, stop_before_pixels=True, specific_tags=list(READ))
+    read = open_dicom(path, pixels=False, only=READ)
     modality, series = (str(read.get(key) or "") for key in ("Modality", "SeriesInstanceUID"))
     if not modality or not series:
         raise DataError(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from contract.errors import DataError
 from datamodules.sources.ct.series import Series
+from datamodules.sources.dicom.objects import open_dicom
 
 LUNA16_LUNGS = (3, 4)
 """The lungs' labels in LUNA16's segmentations; 5 is the trachea."""
@@ -176,10 +177,8 @@ def is_lung_segmentation(path: Path) -> bool:
 
 
 def _lung_segments(path: Path) -> list[int]:
-    from pydicom import dcmread
-
     try:
-        read = dcmread(path, stop_before_pixels=True)
+        read = open_dicom(path, pixels=False)
         found = []
         for segment in read.get("SegmentSequence") or []:
             kinds = segment.get("SegmentedPropertyTypeCodeSequence") or []
@@ -206,10 +205,8 @@ def segmented_slices(path: Path) -> dict[str, set[str]]:
     Raises:
         DataError: if the file is damaged.
     """
-    from pydicom import dcmread
-
     try:
-        read = dcmread(path, stop_before_pixels=True)
+        read = open_dicom(path, pixels=False)
         return {
             str(series.SeriesInstanceUID): {
                 str(slice_.ReferencedSOPInstanceUID)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from contract.arrays import Spacing
 from contract.errors import DataError
 from datamodules.sources.ct.headers import SliceHeader, is_dicom_image, read_slice_header
+from datamodules.sources.dicom.objects import open_dicom
 from datamodules.sources.files import MAX_PIXELS, list_files
 
 AIR = -1024
@@ -178,10 +179,8 @@ def read_hu(header: SliceHeader, uid: str) -> NDArray[np.int16]:
     Raises:
         DataError: if the file is damaged, coloured or of several frames.
     """
-    from pydicom import dcmread
-
     try:
-        read = dcmread(header.path)
+        read = open_dicom(header.path)
         if int(read.get("NumberOfFrames") or 1) != 1 or int(read.get("SamplesPerPixel") or 1) != 1:
             raise _fault(uid, header, "several frames or colours", "one grey slice a file")
         stored = read.pixel_array
