@@ -127,12 +127,13 @@ def escape(text: object) -> str:
     return re.sub(r"([\\`*\[\]|]|^[#+=~-])", r"\\\1", line)
 
 
-def page(table: pd.DataFrame, meta: Meta) -> str:
+def page(table: pd.DataFrame, meta: Meta, added: pd.DataFrame | None = None) -> str:
     """The whole page.
 
     Args:
         table: rows in ``contract.rows.LEADERBOARD_SCHEMA``, as ``tables.build`` orders them.
         meta: what surrounds them.
+        added: what ``critics.effects`` returned, of a suite of pairs.
     """
     parts = [f"# Leaderboard: {escape(meta.suite)}"]
     if table["phantom"].any():
@@ -144,10 +145,31 @@ def page(table: pd.DataFrame, meta: Meta) -> str:
     described = [name for name in meta.protocols if name in measured]
     for protocol in [*described, *(name for name in measured if name not in described)]:
         parts += _protocol(table[table["protocol"] == protocol], protocol, meta)
+    parts += _critics(added, meta)
     parts += _unfinished(meta.cells)
     parts += _systems(meta)
     parts += _measured(meta)
     return "\n\n".join(parts) + "\n"
+
+
+def _critics(added: pd.DataFrame | None, meta: Meta) -> list[str]:
+    if added is None or added.empty:
+        return []
+    rows = [
+        [
+            escape(meta.called(row["system"], row["protocol"])),
+            escape(row["baseline"]),
+            escape(row["protocol"]),
+            wording.heading(row) + (" (PHANTOM DATA)" if row["phantom"] else ""),
+            f"{row['difference']:+.4f} [{row['ci_low']:+.4f}, {row['ci_high']:+.4f}]"
+            + (" ≈" if row["practically_equal"] else ""),
+            str(row["n_cases"]),
+            str(row["n_seeds"]),
+        ]
+        for row in insights.records(added)
+    ]
+    header = ("pair", "against", "protocol", "structure", "Dice [95 % CI]", "n", "seeds")
+    return ["## What each critic adds", wording.CRITICS, grid(header, rows, left=4)]
 
 
 def grid(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 2) -> str:

@@ -40,6 +40,13 @@ REDUCED = (
 )
 
 
+CRITICS = (
+    "Mean Dice of a pair minus that of the same generator without a critic: the same start, order, "
+    "steps, loss and preprocessing, both tested on epochs after the critic joined. Paired by case "
+    "and seed, with the 95 % interval of each difference alone, over draws of patients and seeds."
+)
+
+
 def label(system: str, reduced: bool) -> str:
     """A system's name as it stands in any table: a reduced one says so."""
     return f"{system} (reduced)" if reduced else system

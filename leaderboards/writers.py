@@ -44,7 +44,7 @@ def write(
         the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    findings = Findings.of(cases, meta.draws)
+    findings = Findings.of(cases, meta.draws, meta.cells)
     page = html.prepare_page(table, meta, findings, album)
     _write_rows(folder / "cases.parquet", cases)
     rows = pa.Table.from_pandas(table, schema=LEADERBOARD_SCHEMA, preserve_index=False)
@@ -58,7 +58,7 @@ def write(
     )
     said = methods(table, meta, data, agreement=not findings.agreed.empty)
     texts = {
-        "leaderboard.md": markdown.page(table, meta),
+        "leaderboard.md": markdown.page(table, meta, findings.added),
         PAGE: html.render(page),
         "COLUMNS.md": columns.as_markdown(),
         "leaderboard.tex": latex(table, meta),

@@ -200,6 +200,29 @@ def quality(flagged: pd.DataFrame, meta: Meta) -> Grid:
     return Grid("Quality flag", columns, rows, tall=True)
 
 
+def critics(added: pd.DataFrame, meta: Meta) -> Grid:
+    """What each critic adds to its generator alone; differences whose interval excludes 0 bold."""
+    columns = [
+        *_names("Protocol", "Structure", "Against"), Column("Dice added"),
+        Column("95 % interval"), Column("n"), Column("seeds"),
+    ]  # fmt: skip
+    rows = []
+    for row in insights.records(added):
+        low, high = row["ci_low"], row["ci_high"]
+        firm = "lead" if low > 0 or high < 0 else ""
+        rows.append(
+            [
+                *_named(meta, row, "protocol", "structure"),
+                Value(row["baseline"], row["baseline"], "words"),
+                Value(signed_text(row["difference"], 4), row["difference"], firm),
+                Value(interval_text(low, high, 4, signed=True), known(low)),
+                Value(str(row["n_cases"]), row["n_cases"]),
+                Value(str(row["n_seeds"]), row["n_seeds"]),
+            ]
+        )
+    return Grid("What each critic adds", columns, rows)
+
+
 def _rate(row: Mapping[str, Any], name: str) -> Value:
     if pd.isna(row[name]):
         return Value("–")

@@ -98,6 +98,7 @@ def prepare_page(
             "subgroups": grids.subgroups(findings.served, meta),
             "endpoints": grids.endpoints(findings.agreed, meta),
             "quality": grids.quality(findings.flagged, meta),
+            "critics": grids.critics(findings.added, meta),
             "cost": grids.cost(meta),
             "splits": grids.splits(table),
             "unfinished": grids.unfinished(meta),
@@ -185,6 +186,7 @@ def render(page: Page) -> str:
         kinds=KINDS,
         share=PAGE_TO_SHARE,
         reduced_words=wording.REDUCED,
+        critics_words=wording.CRITICS,
     )
     return _CONTROL.sub("", text)
 

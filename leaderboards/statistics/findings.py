@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 import pyarrow as pa
 
+from contract.cell_record import CellRecord
 from leaderboards.statistics import (
+    critics,
     endpoints,
     generalisation,
     insights,
@@ -30,6 +32,7 @@ class Findings:
         served: ``subgroups.compare_subgroups``.
         agreed: ``endpoints.agree``.
         flagged: ``quality.find_poor``.
+        added: ``critics.effects``.
     """
 
     insights: Mapping[TableKey, Insight]
@@ -38,14 +41,18 @@ class Findings:
     served: pd.DataFrame
     agreed: pd.DataFrame
     flagged: pd.DataFrame
+    added: pd.DataFrame
 
     @classmethod
-    def of(cls, cases: pa.Table, draws: int = intervals.DRAWS) -> Findings:
+    def of(
+        cls, cases: pa.Table, draws: int = intervals.DRAWS, cells: Iterable[CellRecord] = ()
+    ) -> Findings:
         """Compute all of it.
 
         Args:
             cases: rows in ``contract.rows.CASE_SCHEMA``.
             draws: number of bootstrap draws; what needs fewer takes fewer.
+            cells: the records of the cells behind them, which know the pairs of a suite of pairs.
         """
         transferred = generalisation.transfer(cases)
         if not transferred.empty:
@@ -57,6 +64,7 @@ class Findings:
             served=subgroups.compare_subgroups(cases, min(draws, intervals.FEWER_DRAWS)),
             agreed=endpoints.agree(cases, min(draws, intervals.FEWER_DRAWS)),
             flagged=quality.find_poor(cases, min(draws, intervals.FEWER_DRAWS)),
+            added=critics.effects(cases, cells, draws),
         )
 
     @property
@@ -69,4 +77,5 @@ class Findings:
             "subgroups": self.served,
             "endpoints": self.agreed,
             "quality": self.flagged,
+            "critics": self.added,
         }

@@ -7,6 +7,7 @@ from leaderboards import columns
 from leaderboards.published import differences
 from leaderboards.statistics import (
     comparisons,
+    critics,
     endpoints,
     generalisation,
     insights,
@@ -25,6 +26,7 @@ COLUMNS = {
     "subgroups": divided.SUBGROUP_COLUMNS,
     "endpoints": endpoints.AGREEMENT_COLUMNS,
     "quality": quality.FLAG_COLUMNS,
+    "critics": (*KEYED, *critics.CRITIC_COLUMNS),
 }
 
 
