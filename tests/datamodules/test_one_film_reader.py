@@ -26,8 +26,9 @@ from datamodules.checks.integrity import check
 from datamodules.decoding import decode_all
 from datamodules.preprocessing import Preprocessing
 from datamodules.sources import open_source
-from datamodules.sources.files import read_mask, turn_pixels
+from datamodules.sources.files import turn_pixels
 from datamodules.sources.films import read_film
+from datamodules.sources.masks import read_mask
 
 SHAPE = (40, 48)
 Grey = NDArray[np.uint8]
