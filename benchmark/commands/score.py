@@ -61,6 +61,7 @@ def _score(given: argparse.Namespace, extra: Sequence[str]) -> int:
     from benchmark.progress import say
     from benchmark.running.rebuild import home_of, rebuild
     from benchmark.running.run import build_suite_leaderboard
+    from contract.cell_folder import CellFolder
 
     as_they_lie = given.suite is None and not given.changes
     if given.suite is None:
@@ -72,6 +73,7 @@ def _score(given: argparse.Namespace, extra: Sequence[str]) -> int:
         given.tool, given.train_on,
     )  # fmt: skip
     scored = score(plan, masks, given.runs / "cache")
+    _print_scores(CellFolder.of(plan.folder, given.system, given.protocol, given.seed).path)
     page = plan.folder / "leaderboard" / "leaderboard.html"
     if as_they_lie:  # the suite's other cells may have been run with changes
         rebuild(plan.folder, given.runs)
@@ -79,3 +81,25 @@ def _score(given: argparse.Namespace, extra: Sequence[str]) -> int:
         build_suite_leaderboard(plan, root, given.runs)
     say(f"leaderboard: {page}")
     return 0
+
+
+def _print_scores(cell: Path) -> None:
+    """Print the mean scores of each structure, with the number of cases that each mean is of."""
+    import pandas as pd
+    from rich.table import Table
+
+    from benchmark.progress import console
+
+    rows = pd.read_parquet(cell / "cases.parquet")
+    table = Table(title=f"scores of {cell.parent.parent.name}", title_justify="left")
+    columns = ("unit", "structure", "n", "Dice", "IoU", "surface Dice", "one mask empty")
+    for column in columns:
+        table.add_column(column, justify="left" if column in columns[:2] else "right")
+    for (unit, structure), own in rows.groupby(["unit", "structure"], sort=False):
+        failed = int((own["empty_prediction"] != own["empty_reference"]).sum())
+        means = [
+            f"{own[metric].mean():.4f}" if own[metric].notna().any() else "–"
+            for metric in ("dice", "iou", "nsd")
+        ]
+        table.add_row(str(unit), str(structure), str(len(own)), *means, str(failed))
+    console.print(table)

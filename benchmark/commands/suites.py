@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 
 from benchmark.commands import slurm
 from benchmark.commands.arguments import (
@@ -71,7 +72,9 @@ def _list_cells(given: argparse.Namespace, extra: Sequence[str]) -> int:
     from benchmark.launchers.slurm_queue import tickets_of
     from benchmark.running.report import as_objects, print_cells
 
-    plan, _ = planned(given)
+    # What is said on the way is no JSON.
+    with redirect_stdout(sys.stderr) if given.json else nullcontext():
+        plan, _ = planned(given)
     cells = selected(given).of(plan)
     tickets, remark = tickets_of(plan.folder)
     if remark:

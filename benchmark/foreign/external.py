@@ -80,7 +80,7 @@ def score(plan: Plan, given: Predictions, cache: Path) -> bool:
     keys = [key for split in protocol.splits(given.seed) for key in split.test]
     files = find_masks(given.folder, [known[key] for key in keys])
     if files.extra:
-        names = ", ".join(path.name for path in files.extra[:5])
+        names = ", ".join(ascii(path.name)[1:-1] for path in files.extra)
         say(f"{len(files.extra)} files belong to no test case and are left alone: {names}")
     labels = labels_of(given.folder, given.labels)
     index = Digests(cache / "digests.json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 DEFAULT_PROJECT = "lungbench"
 
@@ -21,7 +22,12 @@ def is_offline() -> bool:
     if os.environ.get("WANDB_API_KEY"):
         return False
     netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
-    return "api.wandb.ai" not in (netrc.read_text() if netrc.is_file() else "")
+    return _server() not in (netrc.read_text() if netrc.is_file() else "").split()
+
+
+def _server() -> str:
+    """Return the host of the server: W&B's own, or that of ``WANDB_BASE_URL``."""
+    return urlsplit(os.environ.get("WANDB_BASE_URL", "")).hostname or "api.wandb.ai"
 
 
 def project() -> str:

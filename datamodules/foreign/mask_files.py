@@ -65,6 +65,8 @@ def find_masks(folder: Path, cases: Sequence[Case]) -> MaskFiles:
         places: list[str | None] = [case.dataset]
         places += [] if case.case_id in shared else [None]
         paths = [path for place in places for path in _of(case.case_id, files.get(place, {}), ids)]
+        if len(paths) > 1:  # films and masks may lie in one folder
+            paths = [path for path in paths if path.resolve() != case.image.resolve()]
         if len(paths) > 1:
             told = " and ".join(path.name for path in paths[:2])
             raise DataError(paths[1].parent, f"{told}", f"one mask of case {case.case_id}",
@@ -78,7 +80,13 @@ def find_masks(folder: Path, cases: Sequence[Case]) -> MaskFiles:
         if set(missing) & set(shared):
             todo = f"put each data set's masks in a folder of its name, as in {folder}/<data set>"
         named = f"<case id>.png, such as {missing[0]}.png"
-        raise DataError(folder, f"no mask of {_some(missing)}", named, todo)
+        taken = set(found.values())
+        strange = [
+            path.name for own in files.values() for path in own.values() if path not in taken
+        ]
+        if strange:
+            named += f" (files of no case: {_some(strange)})"
+        raise DataError(folder, f"no mask of {_cases(missing)}", named, todo)
     taken = set(found.values())
     every = [path for own in files.values() for path in own.values()]
     return MaskFiles(found, tuple(sorted(path for path in every if path not in taken)))
@@ -105,7 +113,11 @@ def _spelled(endings: Iterable[str]) -> list[str]:
     return [spelled for ending in endings for spelled in (ending, ending.upper())]
 
 
+def _cases(names: Sequence[str]) -> str:
+    return _some(names).replace(": ", " cases: ", 1)
+
+
 def _some(names: Sequence[str]) -> str:
     more = len(names) - NAMES_SHOWN
-    counted = f"{len(names)} cases: " if len(names) > 1 else ""
+    counted = f"{len(names)}: " if len(names) > 1 else ""
     return counted + ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

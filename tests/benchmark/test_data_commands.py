@@ -173,3 +173,19 @@ def test_audit_of_damaged_data_says_so(root, tmp_path, capsys):
 def test_phantoms_are_written_where_told(tmp_path):
     assert main(["data", "phantoms", "--out", str(tmp_path / "p")]) == 0
     assert main(["data", "check", "--data-root", str(tmp_path / "p")]) == 0
+
+
+def test_a_plan_as_json_is_json_alone_on_the_first_call_too(suite, tmp_path, capsys):
+    command = ["plan", "--suite", suite, "--runs", str(tmp_path / "runs"), "--json"]
+    assert main(command) == 0
+    printed = capsys.readouterr()
+    assert {cell["state"] for cell in json.loads(printed.out)} == {"pending"}
+    assert "phantoms" in printed.err
+
+
+def test_a_kind_of_fault_that_all_files_share_has_one_line(root, capsys):
+    for film in (root / "All247images").glob("*.IMG"):
+        film.write_bytes(np.fromfile(film, ">u2").astype("<u2").tobytes())
+    assert main(["data", "check", "--data-root", str(root), "--dataset", "jsrt"]) == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if "bytes_exchanged" in line]
+    assert len(lines) == 1 and "4 files, such as" in lines[0]

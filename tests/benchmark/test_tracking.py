@@ -92,3 +92,24 @@ def test_an_overlay_shows_both_contours():
     picture = draw_comparison(image, reference, prediction)
     assert tuple(picture[2, 2]) == (0, 158, 115) and tuple(picture[10, 10]) == (213, 94, 0)
     assert tuple(picture[0, 0]) == (0, 0, 0) and tuple(picture[19, 19]) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    ("server", "host", "offline"),
+    [
+        (None, "api.wandb.ai", False),
+        (None, "wandb.clinic.example", True),
+        ("https://wandb.clinic.example:8080", "wandb.clinic.example", False),
+        ("https://wandb.clinic.example", "api.wandb.ai", True),
+    ],
+)
+def test_runs_go_to_the_server_whose_key_is_kept(tmp_path, monkeypatch, server, host, offline):
+    from benchmark.tracking import wandb_place
+
+    (tmp_path / "netrc").write_text(f"machine {host}\n  login user\n  password key\n")
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    if server:
+        monkeypatch.setenv("WANDB_BASE_URL", server)
+    assert wandb_place.is_offline() is offline

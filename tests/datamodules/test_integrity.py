@@ -249,3 +249,20 @@ def test_prepared_sets_must_be_distinct(root, tmp_path):
         require_distinct(prepared())
     assert here in str(raised.value)
     assert there in str(raised.value)
+
+
+def test_jsrt_with_bytes_exchanged_is_its_own_kind(root):
+    films = sorted((root / "All247images").glob("*.IMG"))
+    for film in films:
+        film.write_bytes(np.fromfile(film, ">u2").astype("<u2").tobytes())
+    problems = by_name(root)["jsrt"].problems
+    assert [problem.kind for problem in problems] == ["bytes_exchanged"] * len(films)
+
+
+def test_montgomery_with_left_and_right_exchanged_is_its_own_kind(root):
+    masks = root / "MontgomerySet" / "ManualMask"
+    (masks / "leftMask").rename(masks / "kept")
+    (masks / "rightMask").rename(masks / "leftMask")
+    (masks / "kept").rename(masks / "rightMask")
+    problems = by_name(root)["montgomery"].problems
+    assert [problem.kind for problem in problems] == ["sides_exchanged"] * 10

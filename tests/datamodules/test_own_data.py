@@ -419,3 +419,42 @@ def test_two_sets_of_one_name_are_refused(tmp_path: Path) -> None:
     assert list(open_sources(files[:1], tmp_path)) == files[:1]
     with pytest.raises(UserError, match="names of their own"):
         open_sources(files, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (lambda n: str(n), "lost zeros before the number"),
+        (lambda n: f"{n:04}.png", "have endings"),
+        (lambda n: f"films/{n:04}.png", "have folders"),
+        (lambda n: f"{n:04}.0", "are fractions"),
+    ],
+)
+def test_ids_that_a_table_writes_otherwise_are_shown_on_both_sides(
+    tmp_path: Path, written: Callable[[int], str], said: str
+) -> None:
+    file = write(tmp_path, {"table": "t.csv"})
+    for folder in ("films", "masks"):
+        for number, path in enumerate(sorted((tmp_path / folder).iterdir()), 1):
+            path.rename(path.with_name(f"{number:04}.png"))
+    lines = [f"{written(number)},p{number},," for number in range(1, 7)]
+    (tmp_path / "t.csv").write_text("\ufeffcase_id,patient_id\n" + "\n".join(lines))
+    with pytest.raises(DataError, match=said) as caught:
+        open_source(str(file), tmp_path).cases()
+    assert written(1) in caught.value.found and "0001" in caught.value.found
+
+
+def test_a_missing_patient_is_not_one_of_that_name(tmp_path: Path) -> None:
+    words = ("nan", "NA", "None", "", "p\u2028q", "NaN")
+    lines = [f"{i},{word},none,nan" for i, word in zip(IDS, words, strict=True)]
+    text = "case_id,patient_id,finding,spacing_mm\n" + "\n".join(lines)
+    (tmp_path / "t.csv").write_text(text, encoding="utf-16")
+    cases = open_source(str(write(tmp_path, {"table": "t.csv"})), tmp_path).cases()
+    assert [case.patient_id for case in cases] == [*IDS[:4], "p\u2028q", IDS[5]]
+    assert cases[0].attributes == {"finding": "none"} and cases[0].spacing is None
+
+
+def test_a_doubled_id_names_both_lines(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("case_id\nfilm 0\nfilm 0\n")
+    with pytest.raises(DataError, match="line 3: found case_id 'film 0', as in line 2"):
+        open_source(str(write(tmp_path, {"table": "t.csv"})), tmp_path).cases()
