@@ -25,6 +25,7 @@ from pydantic import (
     ValidationError,
     create_model,
 )
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
 from contract.errors import UserError
 from contract.names import PATTERN, RULE, in_short
@@ -113,6 +114,8 @@ def strict(annotation: Any) -> Any:
     if isinstance(annotation, type) and is_dataclass(annotation):
         return model_of(annotation)
     origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated and inner[0] is float:  # bounds before, so that schemas state them
+        return Annotated[(float, *inner[1:], BeforeValidator(_number))]  # type: ignore[return-value]
     if origin is Annotated:
         return Annotated[(strict(inner[0]), *inner[1:])]  # type: ignore[return-value]
     if origin in (Union, types.UnionType):
@@ -287,9 +290,30 @@ def _nested(annotation: Any) -> type[BaseModel] | None:
 
 
 def json_schema(described: type, title: str) -> dict[str, Any]:
-    """Return the JSON schema of a dataclass, as editors read it."""
-    schema = model_of(described).model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": title}
+    """Return the JSON schema of a dataclass, as editors read it.
+
+    A file that extends another one may leave out what it needs.
+    """
+    schema = model_of(described).model_json_schema(schema_generator=_WithoutTitles)
+    if "extends" in schema["properties"]:
+        needed = schema.pop("required", [])
+        schema["anyOf"] = [{"required": ["extends"]}, {"required": needed}]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **schema}
+
+
+class _WithoutTitles(GenerateJsonSchema):
+    """Pydantic's schemas without a title for each key, which says the key again."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Tell that a key needs no title."""
+        return False
+
+    def generate(self, schema: Any, mode: JsonSchemaMode = "validation") -> dict[str, Any]:
+        """Return a schema without the names of this project's classes."""
+        made = super().generate(schema, mode)
+        for part in (made, *made.get("$defs", {}).values()):
+            part.pop("title", None)
+        return made
 
 
 __all__ = [

@@ -46,8 +46,8 @@ class Preprocessing:
         value_range: what black and white become.
         dilate: side in pixels of the square kernel by which training masks are dilated after
             resizing (1: not at all); references are then dilated alike and labelled ``dilated``.
-        hu_window: the HU values that become black and white in CT, ``DEFAULT_HU_WINDOW`` if not
-            given; films have no such values.
+        hu_window: the HU values that become black and white in CT, ``[-1000, 400]`` unless given;
+            films have no such values.
     """
 
     size: Annotated[int, Ge(8), Le(8192)] = 512

@@ -156,6 +156,7 @@ def home(tmp_path_factory, phantom_root) -> Path:
     fit(home / "config.yaml", cell.folder)
     masks = home / "data/ChinaSet_AllFiles/mask"
     shutil.copytree(masks, home / "predicted")
+    (home / "my_net.yaml").write_text("extends: unet\n")
     (home / "films").mkdir()
     for film in sorted((home / "data/MontgomerySet/CXR_png").glob("*.png"))[:2]:
         shutil.copy(film, home / "films")

@@ -84,6 +84,8 @@ def _words(line):
         return ()
     while words and ASSIGNED.match(words[0]):
         del words[0]
+    if ">" in words:  # what the shell does with the output
+        words = words[: words.index(">")]
     if words:
         words[0] = words[0].removeprefix(".venv/bin/")
     return tuple(words)
