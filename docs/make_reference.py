@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,9 @@ def rows(schema: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     return list(_rows(schema, schema, ""))
 
 
-def _rows(schema: dict[str, Any], whole: dict[str, Any], above: str):
+def _rows(
+    schema: dict[str, Any], whole: dict[str, Any], above: str
+) -> Iterator[tuple[str, str, str, str]]:
     needed = next((part["required"] for part in schema.get("anyOf", []) if "extends" not in
                    part["required"]), schema.get("required", []))  # fmt: skip
     for name, key in schema["properties"].items():

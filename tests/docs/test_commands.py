@@ -30,9 +30,9 @@ ONLY_TAKEN = {
 """Commands that are not run here, and why."""
 
 PLACES = {
-    "/your/data": "data",
-    "/data": "data",
-    "DATA_ROOT": "data",
+    "/your/data": "root",
+    "/data": "root",
+    "DATA_ROOT": "root",
     "CELL": "runs/quick/cells/unet/m_to_s/seed-0",
     "<cell>": "runs/quick/cells/unet/m_to_s/seed-0",
     "<elsewhere>": "elsewhere",
@@ -139,9 +139,9 @@ def test_other_programs_find_the_files_of_the_project(command):
 def home(tmp_path_factory, phantom_root) -> Path:
     """A folder with data, a trained cell of `quick`, films, and masks of another tool."""
     home = tmp_path_factory.mktemp("home")
-    shutil.copytree(phantom_root, home / "data")
-    write_ct_phantoms(home / "data")
-    shutil.copytree(home / "data", home / "more_data")
+    shutil.copytree(phantom_root, home / "root")
+    write_ct_phantoms(home / "root")
+    shutil.copytree(home / "root", home / "more_data")
     small = {
         "preprocessing.size": 32,
         "batch_size": 4,
@@ -150,15 +150,15 @@ def home(tmp_path_factory, phantom_root) -> Path:
         "trainer.max_epochs": 1,
         "trainer.limit_train_batches": 2,
     }
-    plan = make_plan("quick", home / "runs", home / "data", small)
+    plan = make_plan("quick", home / "runs", home / "root", small)
     cell = next(c for c in plan.cells if (c.system, c.protocol) == ("unet", "m_to_s"))
     (home / "config.yaml").write_text(yaml.safe_dump(cell.config))
     fit(home / "config.yaml", cell.folder)
-    masks = home / "data/ChinaSet_AllFiles/mask"
+    masks = home / "root/ChinaSet_AllFiles/mask"
     shutil.copytree(masks, home / "predicted")
     (home / "my_net.yaml").write_text("extends: unet\n")
     (home / "films").mkdir()
-    for film in sorted((home / "data/MontgomerySet/CXR_png").glob("*.png"))[:2]:
+    for film in sorted((home / "root/MontgomerySet/CXR_png").glob("*.png"))[:2]:
         shutil.copy(film, home / "films")
     return home
 
