@@ -29,6 +29,8 @@ SECTIONS = {
     "Site": "site",
     "In an editor": "system",
 }
+BY_CELLS = {"lists_digest"}
+"""Keys that stand in the config of a cell, and which nobody writes by hand."""
 BLOCK = re.compile(r"^```yaml\n(?:# yaml-language[^\n]*\n)?(# ([\w-]+\.yaml).*?)^```", re.M | re.S)
 
 
@@ -73,6 +75,7 @@ def folder(tmp_path_factory):
         (folder / name).write_text(text, encoding="utf-8")
     for name in ("films", "lung_masks", "left", "right", "Dataset001_Lungs"):
         (folder / name).mkdir()
+    (folder / "splits_final.json").write_text('[{"train": ["a", "b", "c"], "val": ["d"]}]')
     (folder / "patients.csv").write_text("case_id,patient_id\n")
     (folder / "Dataset001_Lungs/dataset.json").write_text('{"labels": {"lungs": 1}}')
     return folder
@@ -98,7 +101,7 @@ def test_every_key_has_a_meaning_and_an_example(kind):
     assert len(rows) > 10
     for key, values, _, meaning in rows:
         assert meaning and values, key
-        assert key in shown, f"no example of {key}"
+        assert (key in shown) != (key in BY_CELLS), f"no example of {key}"
 
 
 def test_a_table_has_keys_of_mappings_too():
