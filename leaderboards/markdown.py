@@ -109,6 +109,10 @@ class Meta:
             if cell.is_done and cell.system == system and protocol in ("", cell.protocol)
         )
 
+    def protocol_notes(self, protocol: str) -> Mapping[str, str]:
+        """What people should know of a protocol, by topic."""
+        return next((r.protocol_notes for r in self.recipes if r.protocol == protocol), {})
+
     def chosen_in_sight(self, systems: Iterable[str]) -> list[str]:
         """What must stand under a table of some systems, a sentence a set of protocols."""
         sets = dict.fromkeys(self.chosen_on[name] for name in systems if name in self.chosen_on)
@@ -185,7 +189,7 @@ def _protocol(rows: pd.DataFrame, protocol: str, meta: Meta) -> list[str]:
     parts = [f"## Protocol {escape(protocol)}"]
     if protocol in meta.protocols:
         parts.append(escape(meta.protocols[protocol]))
-    notes = next((r.protocol_notes for r in meta.recipes if r.protocol == protocol), {})
+    notes = meta.protocol_notes(protocol)
     parts += ["\n".join(_notes(notes))] if notes else []
     first = rows.iloc[0]
     split = [f"{first['n_train']} training cases"] if pd.notna(first["n_train"]) else []
@@ -222,6 +226,7 @@ def _section(rows: pd.DataFrame, meta: Meta) -> list[str]:
     parts += wording.remarks(about)
     columns, notes = _columns(rows, meta)
     parts.append(grid(list(columns), zip(*columns.values(), strict=True)))
+    parts += wording.one_seed(rows)
     parts += meta.chosen_in_sight(rows["system"])
     parts += ["Published:\n\n" + "\n".join(notes)] if notes else []
     return parts + _beside(rows)

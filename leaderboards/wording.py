@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import pandas as pd
+
 from contract.rows import RANKED_REFERENCES, RANKED_UNITS
 
 _REFERENCES = {
@@ -99,3 +101,18 @@ def remarks(table: Mapping[str, Any]) -> list[str]:
     elif table["unit"] not in RANKED_UNITS:
         said.append("Not ranked: the ranking is by whole scans.")
     return said
+
+
+def one_seed(rows: pd.DataFrame) -> list[str]:
+    """What must stand beside intervals that come from a single training.
+
+    Args:
+        rows: a table of the leaderboard.
+    """
+    single = rows["n_seeds"] == 1
+    if not single.any():
+        return []
+    whose = (
+        "The intervals" if single.all() else f"The intervals of {', '.join(rows['system'][single])}"
+    )
+    return [f"{whose} come from one seed: they know nothing of the spread between trainings."]

@@ -20,6 +20,9 @@ _LATEX = {
     "<": r"\textless{}", ">": r"\textgreater{}", "→": r"$\rightarrow$", "≈": r"$\approx$",
     "–": "--", "†": r"\textdagger{}",
 }  # fmt: skip
+_NOT_PRINTED = {"hausdorff_rowvector", "nodule_pixel_coverage", "pleural_nodule_pixel_coverage"}
+"""Means that a column of text has no room for; they stand in the CSV. Nor has it room for distances
+in pixels beside those in mm."""
 _HEAD = r"""% \usepackage{booktabs, graphicx}
 % Tables shrink to the column of text; where a page has two, table* gives them its whole width."""
 _FITTED = r"""\setlength{\tabcolsep}{4pt}%
@@ -50,7 +53,9 @@ def latex(table: pd.DataFrame, meta: Meta) -> str:
 
 
 def _latex_table(keys: Mapping[str, Any], rows: pd.DataFrame, meta: Meta) -> str:
-    shown = markdown.shown_metrics(rows)
+    shown = [entry for entry in markdown.shown_metrics(rows) if entry[1] not in _NOT_PRINTED]
+    if any(metric.endswith("_mm") for _, metric, _ in shown):
+        shown = [entry for entry in shown if not entry[1].endswith("_px")]
     best = rows.loc[rows["rank"] == 1, "dice_mean"].max()
     arrow = {metric: "down" if metric in LOWER_IS_BETTER else "up" for _, metric, _ in shown}
     header = ["", "System", r"Dice $\uparrow$ [95\,\% CI]"]
@@ -63,6 +68,8 @@ def _latex_table(keys: Mapping[str, Any], rows: pd.DataFrame, meta: Meta) -> str
         f"{first['n_cases']} cases; intervals from a bootstrap over patients and seeds. Bold: less "
         f"than {PRACTICALLY_EQUAL} Dice behind the first."
     )
+    remarks = [*wording.one_seed(rows), *meta.chosen_in_sight(rows["system"])]
+    caption += "".join(f" {latex_escape(remark)}" for remark in remarks)
     cells = [_latex_row(row, best, shown, meta) for row in insights.records(rows)]
     grid = pd.DataFrame(cells, columns=header).style.hide(axis="index")
     tabular = grid.to_latex(hrules=True, column_format=f"rll{'r' * len(shown)}").rstrip()

@@ -103,8 +103,8 @@ def _protocols(table: pd.DataFrame, meta: Meta) -> list[str]:
             line += f": {first.n_train} training, {first.n_validation} validation and"
             line += f" {first.n_test} test cases"
             line += f" in {first.folds} folds" if (first.folds or 1) > 1 else ""
-        notes = next((r.protocol_notes for r in meta.recipes if r.protocol == protocol), {})
-        said += [f"{line}." + "".join(f" {markdown.escape(text)}." for text in notes.values())]
+        notes = meta.protocol_notes(protocol).values()
+        said += [f"{line}." + "".join(f" {markdown.escape(text)}." for text in notes)]
     return [" ".join(said)]
 
 

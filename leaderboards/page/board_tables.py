@@ -12,7 +12,15 @@ from contract.rows import LOWER_IS_BETTER
 from leaderboards import markdown
 from leaderboards.markdown import FLOOR, Meta, number
 from leaderboards.page import figures
-from leaderboards.page.parts import Column, Value, interval_text, known, shown_number, words
+from leaderboards.page.parts import (
+    Column,
+    Value,
+    breakable,
+    interval_text,
+    known,
+    shown_number,
+    words,
+)
 from leaderboards.page.svg import Axis, spread
 from leaderboards.published import reported
 from leaderboards.statistics import insights
@@ -75,7 +83,7 @@ def columns(rows: pd.DataFrame, meta: Meta) -> tuple[list[Column], list[list[Val
         cells = [
             Value(markdown.rank_text(record, best), known(record["rank"]), "rank"),
             Value(
-                meta.called(record["system"], record["protocol"]),
+                breakable(meta.called(record["system"], record["protocol"])),
                 record["system"].lower(),
                 "system",
             ),
@@ -126,6 +134,7 @@ def first(rows: pd.DataFrame, meta: Meta) -> list[dict[str, Any]]:
             "dice": number(leader["dice_mean"], 3),
             "low": number(leader["dice_ci_low"], 3),
             "high": number(leader["dice_ci_high"], 3),
+            "one_seed": leader["n_seeds"] == 1,
             "near": int(near.sum()) - 1,
             "systems": int(rows["rank"].notna().sum()),
             "phantom": bool(leader["phantom"]),
@@ -159,6 +168,7 @@ def verdict(
         "system": called(best["system"]),
         "dice": number(best["across"], 3),
         "interval": interval_text(best["across_ci_low"], best["across_ci_high"], 3),
+        "one_seed": best["n_seeds"] == 1,
         "pairs": best["pairs"].split(BETWEEN_NAMES),
         "hospitals": _sets(best["hospitals"]),
         "worst": number(best["worst"], 3),

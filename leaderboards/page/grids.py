@@ -14,6 +14,7 @@ from leaderboards.page.parts import (
     Column,
     Grid,
     Value,
+    breakable,
     interval_text,
     known,
     shown_number,
@@ -32,7 +33,9 @@ def _named(meta: Meta, row: Mapping[str, Any], *names: str) -> list[Value]:
     first, *rest = names
     tagged = escape(row[first]) + (_TAG if row.get("phantom") else Markup())
     return [
-        Value(meta.called(row["system"], row["protocol"]), row["system"].lower(), "system"),
+        Value(
+            breakable(meta.called(row["system"], row["protocol"])), row["system"].lower(), "system"
+        ),
         Value(tagged, str(row[first]), "words"),
         *(Value(words(row[name]), str(row[name]), "words") for name in rest),
     ]
@@ -257,7 +260,7 @@ def cost(meta: Meta) -> Grid:
     }
     rows = []
     for size in sizes(meta):
-        cells = [Value(meta.called(size["system"]), size["system"].lower(), "system")]
+        cells = [Value(breakable(meta.called(size["system"])), size["system"].lower(), "system")]
         for name, (_, factor, shape) in shapes.items():
             value = size[name]
             shown = "–" if value is None else shape.format(value * factor)
@@ -299,7 +302,9 @@ def unfinished(meta: Meta) -> Grid:
                ("Seed", "State", "Reason"))]  # fmt: skip
     rows = [
         [
-            Value(wording.label(cell.system, cell.reduced), cell.system.lower(), "system"),
+            Value(
+                breakable(wording.label(cell.system, cell.reduced)), cell.system.lower(), "system"
+            ),
             Value(cell.protocol, cell.protocol, "words"),
             Value(str(cell.seed), cell.seed, "words"),
             Value(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any
@@ -20,6 +20,7 @@ from leaderboards.markdown import FLOOR, Meta
 from leaderboards.page import board_tables, figure_list, grids
 from leaderboards.page.galleries import KINDS, Album, CellGallery, Tile, within_budget
 from leaderboards.page.parts import Grid, Panel, Table, words
+from leaderboards.recipes import told_of_systems
 from leaderboards.statistics.findings import Findings
 from leaderboards.statistics.insights import TableKey, records
 
@@ -45,6 +46,7 @@ class Page:
     verdict: dict[str, Any] | None
     firsts: list[dict[str, Any]]
     failures: list[tuple[CellGallery, list[Tile]]]
+    without_failures: list[str]
     album: Album
 
     @property
@@ -85,6 +87,7 @@ def prepare_page(
     ranks = {(row["system"], row["protocol"]): int(row["rank"]) for row in records(lungs)}
     album = within_budget(album or Album(refused=True), ranks)
     firsts = [first for _, rows in groups for first in board_tables.first(rows, meta)]
+    leaders = _leaders(lungs.sort_values("protocol", key=lambda p: p.map(order), kind="stable"))
     published = grids.published_rows(table)
     footnotes = _numbered(note for row in published for note in row["notes"])
     return Page(
@@ -107,7 +110,8 @@ def prepare_page(
         phantom=bool(table["phantom"].any()),
         verdict=board_tables.verdict(findings.gaps, set(lungs["system"]), meta.called),
         firsts=firsts,
-        failures=_failures(lungs.sort_values("protocol", key=lambda p: p.map(order)), album),
+        failures=_failures(leaders, album),
+        without_failures=[] if album.refused else _unpictured(leaders, album),
         album=album,
     )
 
@@ -117,13 +121,26 @@ def _numbered(notes: Iterable[str]) -> dict[str, int]:
     return {note: place for place, note in enumerate(dict.fromkeys(notes), start=1)}
 
 
-def _failures(lungs: pd.DataFrame, album: Album) -> list[tuple[CellGallery, list[Tile]]]:
-    """The worst cases of each protocol's best system, the floor apart."""
+def _leaders(lungs: pd.DataFrame) -> dict[str, str]:
+    """Each protocol's first system, the floor apart."""
     systems = lungs[lungs["system"] != FLOOR].sort_values("rank", kind="stable")
-    best = systems.drop_duplicates("protocol").set_index("protocol", drop=False)
-    best = best.loc[[name for name in lungs["protocol"].unique() if name in best.index]]
-    leaders = [cell for row in records(best) for cell in album.of(row["protocol"], [row["system"]])]
-    return [(cell, cell.of_kind("worst")[:SHOWN_FAILURES]) for cell in leaders]
+    best = dict(zip(systems["protocol"][::-1], systems["system"][::-1], strict=True))
+    return {name: best[name] for name in lungs["protocol"].unique() if name in best}
+
+
+def _failures(leaders: Mapping[str, str], album: Album) -> list[tuple[CellGallery, list[Tile]]]:
+    """The worst cases of each protocol's first system."""
+    cells = [cell for protocol, first in leaders.items() for cell in album.of(protocol, [first])]
+    return [(cell, cell.of_kind("worst")[:SHOWN_FAILURES]) for cell in cells]
+
+
+def _unpictured(leaders: Mapping[str, str], album: Album) -> list[str]:
+    """First systems whose failures cannot be shown, a sentence each."""
+    return [
+        f"{protocol}: {first} comes first, and its cell kept no pictures."
+        for protocol, first in leaders.items()
+        if (first, protocol) in album.without
+    ]
 
 
 def _with_galleries(tables: list[Table], album: Album) -> list[Table]:
@@ -153,7 +170,7 @@ def _with_galleries(tables: list[Table], album: Album) -> list[Table]:
 def without_pictures(page: Page) -> Page:
     """The same page for everybody's eyes."""
     tables = [replace(table, gallery=[], without_pictures=[]) for table in page.tables]
-    return replace(page, tables=tables, failures=[], album=Album(refused=True))
+    return replace(page, tables=tables, failures=[], without_failures=[], album=Album(refused=True))
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -182,6 +199,7 @@ def render(page: Page) -> str:
         script_hash=_hash(script),
         guide=_guide(),
         facts=markdown.facts(page.meta),
+        told=told_of_systems(page.meta.recipes),
         floor=FLOOR,
         kinds=KINDS,
         share=PAGE_TO_SHARE,
@@ -220,6 +238,9 @@ def _table(key: TableKey, rows: pd.DataFrame, meta: Meta, findings: Findings) ->
         notes.append(f"{first['n_train']} training cases.")
     if pd.notna(first["split_hash"]):
         notes.append(f"Split {first['split_hash']}.")
+    notes += [f"{text}." for text in meta.protocol_notes(keys["protocol"]).values()]
+    notes += wording.one_seed(rows)
+    notes += meta.chosen_in_sight(rows["system"])
     columns, values = board_tables.columns(rows, meta)
     systems = list(rows["system"])
     labels = dict(zip(systems, rows["label"], strict=True))

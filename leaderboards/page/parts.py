@@ -96,6 +96,11 @@ def words(name: object) -> str:
     return str(name).replace("_", " ")
 
 
+def breakable(name: str) -> Markup:
+    """A system's name that may break after its underscores."""
+    return Markup("_<wbr>").join(name.split("_"))
+
+
 def known(value: Any) -> float | None:
     """What a number sorts by: None where it is undefined."""
     return None if pd.isna(value) else float(value)

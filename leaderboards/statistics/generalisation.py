@@ -18,7 +18,7 @@ from leaderboards.statistics.intervals import Floats
 
 _MEANS = ("across", "worst", "inside", "across_both", "gap")
 GAP_COLUMNS = (
-    "system", "phantom", "pairs", "hospitals",
+    "system", "phantom", "n_seeds", "pairs", "hospitals",
     *(f"{name}{suffix}" for name in _MEANS[:2] for suffix in ("", "_ci_low", "_ci_high")),
     "worst_on", "both_ways",
     *(f"{name}{suffix}" for name in _MEANS[2:] for suffix in ("", "_ci_low", "_ci_high")),
@@ -34,17 +34,19 @@ def transfer(cases: pa.Table, systems: Iterable[str] | None = None) -> pd.DataFr
     the same sets (variants, whose names carry a suffix), the shortest name stands for them.
 
     Returns:
-        columns ``system protocol train_on test_on dice n phantom``; seeds are averaged within
-        a case, cases then.
+        columns ``system protocol train_on test_on phantom dice n n_seeds``; seeds are averaged
+        within a case, cases then.
     """
     names = ["system", "protocol", "train_on", "test_on", "case_id", "scan_id", "phantom"]
-    frame: pd.DataFrame = lung_rows(cases).select([*names, "dice"]).to_pandas()
+    frame: pd.DataFrame = lung_rows(cases).select([*names, "seed", "dice"]).to_pandas()
     if systems is not None:
         frame = frame[frame["system"].isin(list(systems))]
     of_case = frame.groupby(names, dropna=False, sort=True)["dice"].mean().reset_index()
     cell = ["system", "protocol", "train_on", "test_on", "phantom"]
     means = of_case.groupby(cell, sort=True)["dice"].agg(["mean", "size"]).reset_index()
     means = means.rename(columns={"mean": "dice", "size": "n"})
+    seeds = frame.groupby(cell, sort=True)["seed"].nunique().rename("n_seeds").reset_index()
+    means = means.merge(seeds, on=cell)
     means = means.assign(_length=means["protocol"].str.len())
     means = means.sort_values([*cell[:1], *cell[2:], "_length", "protocol"])
     first = means.drop_duplicates(["system", "train_on", "test_on", "phantom"])
@@ -83,6 +85,7 @@ def gaps(
     found: dict[str, object] = {
         "system": systems,
         "phantom": bool(frame["phantom"].iloc[0]),
+        "n_seeds": unseen.groupby("system")["n_seeds"].min().loc[systems].to_list(),
         "pairs": _listed(unseen["pair"]),
         "hospitals": _listed(unseen["test_on"]),
         "both_ways": _listed(both["test_on"]) or None,

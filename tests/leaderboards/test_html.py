@@ -24,39 +24,23 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 from synthetic_gallery import films, write_galleries
+from synthetic_page import EVIL, SYSTEMS, make_page
 from synthetic_rows import MATRIX, suite_cells, suite_rows
 
-from contract.cell_record import CellRecord
 from contract.rows import CASE_SCHEMA
 from leaderboards.board import build_leaderboard
 from leaderboards.markdown import Meta
 from leaderboards.page import board_tables, figures, pdf, svg
 from leaderboards.page.galleries import read_galleries
 from leaderboards.statistics import insights
-from leaderboards.tables import SplitFacts, build
+from leaderboards.tables import build
 from leaderboards.writers import write
 
 SVG = "{http://www.w3.org/2000/svg}"
-EVIL = "<img src=x onerror=alert(1)>"
-SYSTEMS = ["unet", "gan_unet", "scan", EVIL, "mean_shape"]
-TERMS = {"shenzhen": f"cite the authors {EVIL}"}
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
     "--disable-background-networking --disable-component-update --disable-sync"
 )
-
-
-def make_page(folder: Path, systems: list[str], n_cases: int, phantom: bool = False) -> Path:
-    rows = suite_rows(systems, MATRIX, 2, n_cases, ("lungs", "heart"), phantom)
-    cells = suite_cells(systems, MATRIX, 2, phantom)
-    terms = {} if phantom else TERMS
-    write_galleries(folder / "suite", rows, films(20), terms, odd_case=EVIL)
-    shutil.rmtree(folder / "suite" / "cells" / "scan" / "m_to_s")
-    album = read_galleries(folder / "suite", cells)
-    cells.append(CellRecord("lgan_basic", "m_to_s", 0, "failed", f"out of memory {EVIL}"))
-    meta = Meta(f"suite </script>{EVIL}", cells, {"m_to_s": "Montgomery → Shenzhen"}, 200)
-    table = build(rows, {name: SplitFacts(138, "5f3a9c1d") for name in MATRIX}, draws=200)
-    return write(folder / "board", rows, table, meta, album) / "leaderboard.html"
 
 
 @pytest.fixture(scope="module")
@@ -370,7 +354,7 @@ def gaps_of(**across: float) -> pd.DataFrame:
     rows = [
         {"system": name, "across": dice, "across_ci_low": dice - 0.01,
          "across_ci_high": dice + 0.01, "gap": 0.02, "gap_ci_low": 0.01, "gap_ci_high": 0.03,
-         "pairs": "m → s, s → m, s → j", "hospitals": "j, m, s", "worst": dice - 0.04,
+         "n_seeds": 1, "pairs": "m → s, s → m, s → j", "hospitals": "j, m, s", "worst": dice - 0.04,
          "worst_ci_low": dice - 0.05, "worst_ci_high": dice - 0.03, "worst_on": "j",
          "both_ways": "m", "inside": dice + 0.02, "across_both": dice}
         for name, dice in across.items()
