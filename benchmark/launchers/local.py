@@ -85,6 +85,8 @@ def run_cells(
         finally:
             stop.set()
             board.close()
+            if shown.ident is not None:
+                shown.join()  # or its bars would be drawn over what is said next
 
 
 @contextmanager

@@ -1,0 +1,60 @@
+"""What a terminal shows after Ctrl-C and SIGTERM: the last word, and no bar over it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SLOW = """
+import argparse, time
+from benchmark import __main__ as front
+from benchmark.launchers.local import _interruptible
+from benchmark.progress import bars, shown
+
+def act(given, extra):
+    with _interruptible():
+        for _ in shown(range(10000), 10000, "auditing films"):
+            time.sleep(0.01)
+
+parser = argparse.ArgumentParser()
+commands = parser.add_subparsers(dest="command", required=True)
+commands.add_parser("audit").set_defaults(act=act, passes_on=False)
+front.build_parser = lambda: parser
+raise SystemExit(front.main(["audit"]))
+"""
+
+
+@pytest.mark.parametrize("how", ["ctrl-c", "sigterm"])
+def test_no_bar_is_drawn_over_the_last_word(how):
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(ROOT)
+        os.environ["TERM"] = "xterm"
+        os.execv(sys.executable, [sys.executable, "-c", SLOW])
+    said, sent, until = b"", False, time.monotonic() + 60
+    while time.monotonic() < until:
+        try:
+            got = os.read(terminal, 65536)
+        except OSError:  # the other side is closed
+            break
+        said += got
+        if not got:
+            break
+        if said.count(b"auditing films") > 3 and not sent:
+            sent = True
+            os.write(terminal, b"\x03") if how == "ctrl-c" else os.kill(child, signal.SIGTERM)
+    _, status = os.waitpid(child, 0)
+    os.close(terminal)
+    text = said.decode()
+    assert os.waitstatus_to_exitcode(status) == 130, text[-2000:]
+    before, _, after = text.rpartition("lungbench: interrupted; the same command goes on from here")
+    assert before.count("auditing films") > 3 and after.strip() == ""
+    assert before.rfind("\x1b[?25h") > before.rfind("\x1b[?25l")  # the cursor is back
+    assert before.rfind("\x1b[2K") > before.rfind("auditing films")  # and the bar's line empty
