@@ -41,7 +41,7 @@ def test_end_to_end(make_rows: RowMaker, write_cell: CellWriter) -> None:
     folder = build_leaderboard(suite, protocols=described, draws=200)
     assert folder == suite / "leaderboard"
     assert sorted(p.name for p in folder.iterdir()) == [
-        "COLUMNS.md", "cases.parquet", "comparisons.csv", "endpoints.csv", "figures",
+        "COLUMNS.md", "cases.parquet", "comparisons.csv", "critics.csv", "endpoints.csv", "figures",
         "generalisation.csv", "leaderboard.csv", "leaderboard.html", "leaderboard.md",
         "leaderboard.parquet", "leaderboard.tex", "methods.md", "products.json", "published.csv",
         "quality.csv", "ranks.csv", "references.bib", "subgroups.csv",
