@@ -27,6 +27,7 @@ from benchmark.cell.launching import WatchedDDPStrategy  # noqa: E402
 from benchmark.cell.peers import Peers  # noqa: E402
 from benchmark.planning.class_checks import ClassChecks  # noqa: E402
 from benchmark.progress import console  # noqa: E402
+from benchmark.tracking import wandb_place  # noqa: E402
 from benchmark.tracking.tracker import Overlays  # noqa: E402
 from contract.cell_folder import CellFolder  # noqa: E402
 from contract.errors import UserError  # noqa: E402
@@ -138,7 +139,7 @@ class CellCLI(LightningCLI):
         ]
         if under_srun():
             callbacks.append(DieAtOnce())
-        if self._tracker is not None:
+        if self._tracker is not None and wandb_place.with_pictures():
             callbacks.append(Overlays())
         if console.is_terminal:
             callbacks.append(RichProgressBar())

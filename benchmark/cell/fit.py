@@ -203,6 +203,8 @@ def _run_folds(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*args parameter is intended.*")
             cli = CellCLI(config, out, more, checkpoint_every_s, tracker, place, peers)
+        if tracker is not None and not fold:
+            tracker.describe(cli.config_dump)
         found, told = _train_and_test(cli, out, identity, checkpoint)
         rows += found
         facts.append(told)
@@ -217,7 +219,7 @@ def _run_folds(
     marks = {"phantom": cli.datamodule.phantom, "reduced": bool(identity["changes"])}
     vouched = write_rows(out, rows, **columns, **marks)
     if tracker is not None:
-        tracker.summarise(rows)
+        tracker.summarise(rows, facts[0])
     keep_gallery(out, cli.trainer, cli.model, tested, rows)
     summed = {"n_test": sum(told.pop("n_test") for told in facts)}
     epochs = [told.pop("tested_epoch") for told in facts]

@@ -8,11 +8,13 @@ from __future__ import annotations
 import uuid
 from argparse import Namespace
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytorch_lightning as pl
 from lightning_utilities.core.rank_zero import rank_zero_only
 from numpy.typing import NDArray
@@ -22,10 +24,13 @@ from benchmark.progress import say
 from benchmark.tracking import wandb_place
 from contract.batch import EvaluationBatch
 from contract.cell_folder import CellFolder, cell_name
+from leaderboards.statistics import intervals
 from lightning_modules.activations import hard_masks, lung_channels
 from lightning_modules.case_rows import case_means
 from lightning_modules.segmenter import Segmenter
 
+MAX_TAG = 64
+"""W&B takes no longer tags."""
 PICTURES_A_BATCH = 4
 REFERENCE_COLOUR, PREDICTION_COLOUR = (0, 158, 115), (213, 94, 0)
 """Bluish green and vermilion of Okabe and Ito's palette, apart for colour-blind readers too."""
@@ -56,8 +61,24 @@ class Tracker(Logger):
     def __init__(self, out: Path, run_id: str, identity: Mapping[str, Any]) -> None:
         super().__init__()
         self.run_id, self._out, self._identity = run_id, out, dict(identity)
+        self._config = {key: value for key, value in identity.items() if key != "code_folders"}
         self._logger: WandbLogger | None = None
         self._broken = False
+
+    def describe(self, config: Mapping[str, Any]) -> None:
+        """Take the whole resolved cell into the run's config, but for this machine's folders.
+
+        Args:
+            config: the cell's config as LightningCLI resolved it.
+        """
+        parts = {key: deepcopy(config[key]) for key in ("seed_everything", "model", "trainer")}
+        data = deepcopy(config["data"])
+        for folder in ("root", "cache"):
+            data["init_args"].pop(folder, None)
+        for own in ("default_root_dir", "logger", "callbacks", "plugins"):
+            parts["trainer"].pop(own, None)
+        reduced = bool(self._identity.get("changes"))
+        self._config |= {**parts, "data": data, "reduced": reduced}
 
     @property
     def name(self) -> str:
@@ -80,17 +101,32 @@ class Tracker(Logger):
                 save_dir=self._out,
                 id=self.run_id,
                 resume="allow",
-                group=self._identity["suite"],
+                group=f"{self._identity['system']} × {self._identity['protocol']}",
+                job_type="cell",
                 project=wandb_place.project(),
                 entity=wandb_place.entity(),
                 offline=wandb_place.is_offline(),
                 log_model=False,
-                tags=[self._identity["system"], self._identity["protocol"]],
-                config=self._identity,
-                settings=wandb.Settings(silent=True, console="off", init_timeout=30),
+                tags=self._tags(),
+                config=self._config,
+                settings=wandb.Settings(
+                    silent=True,
+                    console="off",
+                    init_timeout=30,
+                    disable_git=True,
+                    disable_code=True,
+                    x_disable_meta=True,
+                    x_disable_machine_info=True,
+                    x_save_requirements=False,
+                ),
             )
             self._logger.experiment  # noqa: B018  (starts the run)
         return self._logger
+
+    def _tags(self) -> list[str]:
+        cell = self._identity
+        marks = ["reduced"] if cell.get("changes") else []
+        return [tag[:MAX_TAG] for tag in (cell["suite"], cell["system"], cell["protocol"], *marks)]
 
     def safely(self, act: Callable[[WandbLogger], object]) -> None:
         """Do something with the run; its first fault ends tracking, not the cell."""
@@ -120,12 +156,21 @@ class Tracker(Logger):
         self.safely(lambda logger: logger.log_image(key, pictures, caption=names))
 
     @rank_zero_only
-    def summarise(self, rows: list[dict[str, Any]]) -> None:
-        """Record the test's means over cases, by structure, and end the run."""
+    def summarise(self, rows: list[dict[str, Any]], facts: Mapping[str, Any]) -> None:
+        """Record the test's means over cases with the interval of Dice, and end the run.
+
+        Args:
+            rows: the test's rows.
+            facts: what the record says of split, device and data; it joins the run's config.
+        """
 
         def write(logger: WandbLogger) -> None:
             for name, mean in case_means(rows).items():
                 logger.experiment.summary[f"test/{name}"] = mean
+            for name, limit in dice_intervals(rows, self._identity).items():
+                logger.experiment.summary[f"test/{name}"] = limit
+            known = {key: facts[key] for key in FACTS if key in facts}
+            logger.experiment.config.update(known, allow_val_change=True)
             logger.experiment.finish()
 
         self.safely(write)
@@ -133,6 +178,34 @@ class Tracker(Logger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Leave the run open: testing and further folds go on in it."""
+
+
+FACTS = ("split_hash", "phantom", "device", "processes", "precision", "parameters", "n_train",
+         "n_validation")  # fmt: skip
+"""What a run's config learns of a cell when it is done."""
+
+
+def dice_intervals(
+    rows: list[dict[str, Any]], identity: Mapping[str, Any], draws: int = intervals.FEWER_DRAWS
+) -> dict[str, float]:
+    """Return ``structure/dice_ci_low`` and ``_high`` over draws of patients, films and scans alone.
+
+    Args:
+        rows: the test's rows.
+        identity: the cell's names.
+        draws: number of bootstrap draws.
+    """
+    names = {"system": identity["system"], "seed": identity["seed"]}
+    frame = pd.DataFrame(rows).assign(**names)
+    # Films state no scan.
+    absent = [name for name in intervals.CASE_KEY if name not in frame]
+    frame = frame.assign(**dict.fromkeys(absent))
+    found: dict[str, float] = {}
+    for structure, own in frame[frame["unit"] != "slice"].groupby("structure"):
+        summary = intervals.summarise(intervals.arrange(own, ("dice",)), draws)
+        found[f"{structure}/dice_ci_low"] = float(summary.ci_low[0, 0])
+        found[f"{structure}/dice_ci_high"] = float(summary.ci_high[0, 0])
+    return found
 
 
 class Overlays(pl.Callback):
@@ -175,7 +248,10 @@ class Overlays(pl.Callback):
             draw_comparison(image[0].cpu().numpy(), reference.cpu().numpy(), mask.cpu().numpy())
             for image, reference, mask in zip(images, truth, masks, strict=True)
         ]
-        names = [cell["case_id"] for cell in batch["identity"][:PICTURES_A_BATCH]]
+        shown = batch["identity"][:PICTURES_A_BATCH]
+        names = [f"{key} {place}" for place in range(1, len(shown) + 1)]
+        if wandb_place.with_case_ids():
+            names = [cell["case_id"] for cell in shown]
         tracker.log_pictures(f"{key}/overlays", pictures, names)
 
 

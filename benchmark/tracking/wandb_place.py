@@ -30,6 +30,20 @@ def _server() -> str:
     return urlsplit(os.environ.get("WANDB_BASE_URL", "")).hostname or "api.wandb.ai"
 
 
+PICTURES = "LUNGBENCH_WANDB_PICTURES"
+"""``1`` sends a few films of each cell, ``named`` their case ids too; else none leaves."""
+
+
+def with_pictures() -> bool:
+    """Tell whether pictures of films go along."""
+    return os.environ.get(PICTURES) in ("1", "named")
+
+
+def with_case_ids() -> bool:
+    """Tell whether pictures are captioned with the ids of their cases."""
+    return os.environ.get(PICTURES) == "named"
+
+
 def project() -> str:
     """Return the project's name from ``WANDB_PROJECT``."""
     return os.environ.get("WANDB_PROJECT") or DEFAULT_PROJECT

@@ -11,12 +11,15 @@ from wandb.sdk.internal.datastore import DataStore
 from benchmark.cell.fit import fit
 from benchmark.tracking.tracker import draw_comparison
 
+SECRET = "0123456789abcdef" * 2 + "01234567"
+
 
 def read_run(path):
     """Return a run's ids, histories and summary by wandb's own reader of its files."""
     store = DataStore()
     store.open_for_scan(str(path))
     ids, histories, summary, groups = set(), [], {}, set()
+    told = {"config": {}, "tags": set(), "job_type": set()}
     while (data := store.scan_data()) is not None:
         record = wandb_internal_pb2.Record()
         record.ParseFromString(data)
@@ -24,6 +27,11 @@ def read_run(path):
         if kind == "run":
             ids.add(record.run.run_id)
             groups.add(record.run.run_group)
+            told["tags"] |= set(record.run.tags)
+            told["job_type"].add(record.run.job_type)
+            told["config"] |= _values(record.run.config.update)
+        elif kind == "config":
+            told["config"] |= _values(record.config.update)
         elif kind == "history":
             histories.append(
                 {"/".join(i.nested_key) or i.key: json.loads(i.value_json)
@@ -32,25 +40,48 @@ def read_run(path):
         elif kind == "summary":
             for item in record.summary.update:
                 summary["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
-    return ids, groups, histories, summary
+    return ids, groups, histories, summary, told
+
+
+def _values(items):
+    return {"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in items}
 
 
 @pytest.mark.slow
 def test_offline_files_hold_losses_metrics_and_pictures(tiny_cell, rows, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("LUNGBENCH_WANDB_PICTURES", "1")
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    monkeypatch.setenv("MY_TOKEN", SECRET)
     out = tmp_path / "cell"
     fit(tiny_cell(), out)
     (path,) = (out / "wandb").glob("offline-run-*/*.wandb")
-    ids, groups, histories, summary = read_run(path)
+    ids, groups, histories, summary, told = read_run(path)
     assert ids == {json.loads((out / "cell.json").read_text())["wandb_id"]}
-    assert groups == {"tiny"}
+    assert groups == {"adversarial_attention_unet × m_to_s"}
+    assert told["job_type"] == {"cell"}
+    assert told["tags"] == {"tiny", "adversarial_attention_unet", "m_to_s", "reduced"}
+    config = told["config"]
+    arguments = config["model"]["init_args"]
+    assert arguments["generator"]["init_args"]["widths"] == [4, 8]
+    assert arguments["generator_optimizer"]["class_path"] and arguments["loss"]["class_path"]
+    assert config["trainer"]["max_epochs"] == 5 and config["reduced"] and config["changes"]
+    assert config["data"]["init_args"]["preprocessing"]["size"] == 32
+    assert "root" not in config["data"]["init_args"]
+    record = json.loads((out / "cell.json").read_text())
+    for name in ("split_hash", "phantom", "device"):
+        assert config[name] == record[name], name
+    low, high = summary["test/lungs/dice_ci_low"], summary["test/lungs/dice_ci_high"]
+    assert low <= summary["test/lungs/dice"] <= high
+    for file in out.rglob("*"):
+        assert not file.is_file() or SECRET.encode() not in file.read_bytes(), file
     keys = {key for history in histories for key in history}
     for key in ("train/segmentation_loss", "train/critic_loss", "val/dice", "lr/generator"):
         assert key in keys, (key, keys)
     lungs = rows(out).query("structure == 'lungs'")
     assert summary["test/lungs/dice"] == pytest.approx(lungs["dice"].mean())
     (pictures,) = [h for h in histories if "test/overlays/filenames" in h]
-    assert pictures["test/overlays/captions"][0] in set(lungs["case_id"])
+    assert pictures["test/overlays/captions"][0] == "test 1"
     files = pictures["test/overlays/filenames"]
     assert len(files) == 4
     assert all((path.parent / "files" / name).is_file() for name in files)
