@@ -132,19 +132,16 @@ def planned(given: argparse.Namespace) -> tuple[Plan, Path]:
     Notices go to stderr, so that what is printed stays readable for scripts.
     """
     from benchmark.planning.design import read_design
-    from benchmark.planning.plan import make_plan
+    from benchmark.planning.plan import plan_design
     from benchmark.progress import shown
     from benchmark.running.run import data_root
 
-    changed, more = changes(given), given.extra_systems
-    # Before phantoms are written:
-    read_design(given.suite, changed, more, given.data_root, given.keep_going)
+    systems = getattr(given, "systems", ())  # not of score
+    design = read_design(  # before phantoms are written
+        given.suite, changes(given), given.extra_systems, given.data_root, given.keep_going, systems
+    )
     root = data_root(given.data_root, given.runs, given.suite)
-    plan = make_plan(
-        given.suite, given.runs, root, changed, more, shown,
-        getattr(given, "protocols", ()), getattr(given, "systems", ()),  # not of score
-        given.keep_going,
-    )  # fmt: skip
+    plan = plan_design(design, given.runs, root, shown, getattr(given, "protocols", ()), systems)
     for notice in (*plan.notices, *told_left_out(plan)):
         print(f"lungbench: {notice}", file=sys.stderr)
     return plan, root

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from benchmark.planning.library import (
     override,
 )
 from benchmark.planning.pairs import cross
-from benchmark.planning.system_check import check_system
+from benchmark.planning.system_check import check_system, require_adversarial
 from contract.errors import UserError
 from contract.names import require_name
 from contract.suggestions import did_you_mean
@@ -114,6 +114,7 @@ def read_design(
     extra_systems: Sequence[str] = (),
     root: Path | None = None,
     keep_going: bool = False,
+    wanted_systems: Collection[str] = (),
 ) -> Design:
     """Read and check everything that a suite names; no data is opened and nothing is written.
 
@@ -123,6 +124,8 @@ def read_design(
         extra_systems: YAML files of systems that join the suite.
         root: the data root, where descriptions of a user's own data may lie.
         keep_going: keep a system's fault, which concerns no other, in ``faults``.
+        wanted_systems: the systems that are meant, if not all; of others it is no fault that no
+            epoch is left to their critic.
 
     Raises:
         UserError: if the suite or a protocol is faulty, or a system and not ``keep_going``.
@@ -141,7 +144,7 @@ def read_design(
     _require_known(design)
     for name in design.systems:
         try:
-            _check(design, name)
+            _check(design, name, not wanted_systems or name in wanted_systems)
         except UserError as fault:
             design.faults[name] = fault
     if not keep_going:
@@ -228,7 +231,7 @@ def _check_dataset(where: str, name: str, folder: Path, root: Path | None) -> No
     open_source(str(file.resolve()), root or file.parent)
 
 
-def _check(design: Design, name: str) -> None:
+def _check(design: Design, name: str, wanted: bool) -> None:
     """Refuse a system that cannot be built as any protocol of the suite changes it.
 
     The message names whatever states the fault first: the file, or the changes to it.
@@ -243,6 +246,8 @@ def _check(design: Design, name: str) -> None:
                 check_system(final, file)
             except UserError as fault:
                 raise _first_stated(design, name, layers, fault) from None
+            if wanted:
+                require_adversarial(final)
         available = _available(design.protocols[protocol])
         if available:
             choose_structures(final, available)

@@ -13,13 +13,13 @@ from benchmark.planning.compose import (
     choose_structures,
     compose,
     description,
-    first_epochs_without_critic,
     place,
     without_description,
 )
 from benchmark.planning.design import Design, read_design
 from benchmark.planning.library import Settings, Suite
 from benchmark.planning.pairs import compared_pairs, completed, pair_names
+from benchmark.planning.system_check import require_adversarial
 from contract.cell_folder import CellFolder
 from contract.errors import DataError, UserError
 from contract.suggestions import did_you_mean
@@ -129,7 +129,31 @@ def make_plan(
         UserError: if a YAML file is wrong.
         DataError: if a data set is present but incomplete or damaged.
     """
-    design = read_design(suite_name, changes, extra_systems, root, keep_going)
+    design = read_design(suite_name, changes, extra_systems, root, keep_going, wanted_systems)
+    return plan_design(design, runs, root, progress, wanted, wanted_systems)
+
+
+def plan_design(
+    design: Design,
+    runs: Path,
+    root: Path,
+    progress: Progress = no_progress,
+    wanted: Collection[str] = (),
+    wanted_systems: Collection[str] = (),
+) -> Plan:
+    """Put a suite that is read and checked on the data of a root.
+
+    Args:
+        design: the suite's files.
+        runs: as for ``make_plan``, like the others.
+        root: the data root.
+        progress: shows the reading of data files.
+        wanted: the protocols that are meant, if not all.
+        wanted_systems: the systems that are meant, if not all.
+
+    Raises:
+        DataError: if a data set is present but incomplete or damaged.
+    """
     plan = Plan(design.suite, runs / design.suite.name, changes=design.changes)
     plan.left_out = {name: str(fault) for name, fault in design.faults.items()}
     plan.protocols = design.protocols
@@ -181,7 +205,7 @@ def _add_cells(
         if protocol.name in design.protocols_of(name):
             system = design.changed(name, protocol.name)
             try:
-                _require_adversarial(system)
+                require_adversarial(system)
             except UserError as error:
                 if not wanted_systems or name in wanted_systems:
                     raise
@@ -242,20 +266,3 @@ def _cell(
         split_hash=split_hash(splits),
         phantom=protocol.phantom,
     )
-
-
-def _require_adversarial(system: Settings) -> None:
-    """Refuse a training that ends before the epochs among which its weights are chosen.
-
-    Raises:
-        UserError: if it does.
-    """
-    epochs = system.get("trainer", {}).get("max_epochs")
-    before = first_epochs_without_critic(system) or 0
-    if isinstance(epochs, int) and 0 < epochs <= before:
-        raise UserError(
-            f"system {system['name']}, model.init_args.pretrain_epochs",
-            f"{before}, and trainer.max_epochs {epochs}: no epoch in which the critic plays",
-            f"less than {epochs}",
-            "train longer, or --set 'model.init_args.pretrain_epochs?=$half_epochs'",
-        )

@@ -12,6 +12,7 @@ from benchmark.planning.class_checks import ClassChecks
 from benchmark.planning.compose import (
     PLACEHOLDERS,
     fill_placeholders,
+    first_epochs_without_critic,
     own_values,
     without_description,
 )
@@ -57,6 +58,23 @@ def check_system(system: Settings, label: object) -> None:
     if "class_path" in model and isinstance(model.get("init_args", {}), dict | None):
         model["init_args"] = {"structures": list(choices[0]), **(model.get("init_args") or {})}
     checks.check_object(model, ("model",), MODULE)
+
+
+def require_adversarial(system: Settings) -> None:
+    """Refuse a training that ends before the epochs among which its weights are chosen.
+
+    Raises:
+        UserError: if it does.
+    """
+    epochs = system.get("trainer", {}).get("max_epochs")
+    before = first_epochs_without_critic(system) or 0
+    if isinstance(epochs, int) and 0 < epochs <= before:
+        raise UserError(
+            f"system {system['name']}, model.init_args.pretrain_epochs",
+            f"{before}, and trainer.max_epochs {epochs}: no epoch in which the critic plays",
+            f"less than {epochs}",
+            "train longer, or --set 'model.init_args.pretrain_epochs?=$half_epochs'",
+        )
 
 
 def _choices(system: Settings) -> list[list[str]]:

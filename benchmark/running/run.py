@@ -16,7 +16,7 @@ from benchmark.launchers.watch import Limits
 from benchmark.planning.changes import what_it_is
 from benchmark.planning.design import read_design
 from benchmark.planning.phantom_roots import phantom_root
-from benchmark.planning.plan import EVERYTHING, Plan, Selection, make_plan
+from benchmark.planning.plan import EVERYTHING, Plan, Selection, plan_design
 from benchmark.progress import duration, say, shown
 from contract.cell_record import CellRecord
 from contract.errors import UserError
@@ -83,19 +83,10 @@ def run(
         UserError: if a YAML file or the data is faulty; nothing has been trained then.
     """
     started = time.monotonic()
-    read_design(suite, changes, extra_systems, root, keep_going)  # before phantoms are written
-    root = data_root(root, runs, suite)
-    plan = make_plan(
-        suite,
-        runs,
-        root,
-        changes,
-        extra_systems,
-        shown,
-        selection.protocols,
-        selection.systems,
-        keep_going,
-    )
+    chosen = selection.systems
+    design = read_design(suite, changes, extra_systems, root, keep_going, chosen)
+    root = data_root(root, runs, suite)  # phantoms are written only now
+    plan = plan_design(design, runs, root, shown, selection.protocols, chosen)
     for notice in plan.notices:
         say(notice)
     selected = selection.of(plan)

@@ -25,7 +25,7 @@ from benchmark.launchers.slurm_queue import (
     tickets_of,
 )
 from benchmark.planning.design import read_design
-from benchmark.planning.plan import EVERYTHING, Plan, Selection, make_plan
+from benchmark.planning.plan import EVERYTHING, Plan, Selection, plan_design
 from benchmark.progress import say, shown
 from benchmark.running.run import (
     FINISHED,
@@ -192,13 +192,13 @@ def _is_lost(cell: Cell, made: Submission, queue: Queue) -> bool:
 
 
 def _plan(request: Request) -> tuple[Path, Plan]:
-    given = request.suite, request.changes, request.extra_systems, request.root
-    read_design(*given, request.keep_going)  # before phantoms are written
-    root = data_root(request.root, request.runs, request.suite).resolve()
-    plan = make_plan(
-        request.suite, request.runs, root, request.changes, request.extra_systems, shown,
-        request.selection.protocols, request.selection.systems, request.keep_going,
+    given, chosen = request, request.selection
+    design = read_design(
+        given.suite, given.changes, given.extra_systems, given.root, given.keep_going,
+        chosen.systems,
     )  # fmt: skip
+    root = data_root(given.root, given.runs, given.suite).resolve()  # after that: writes phantoms
+    plan = plan_design(design, given.runs, root, shown, chosen.protocols, chosen.systems)
     for notice in plan.notices:
         say(notice)
     for name, fault in plan.left_out.items():

@@ -344,3 +344,18 @@ def test_one_systems_fault_stops_no_other_where_that_is_asked_for(
     told = capsys.readouterr().out
     assert "1 done" in told and "mine: left out, its configuration is faulty" in told
     assert (tmp_path / "runs" / "my_suite" / "leaderboard" / "leaderboard.html").is_file()
+
+
+def test_a_critic_that_no_epoch_is_left_to_is_a_fault_of_the_systems_that_are_meant(
+    planning, tmp_path, phantom_root, capsys
+):
+    (tmp_path / "my_suite.yaml").write_text(
+        "systems: [adversarial_attention_unet, mean_shape]\nprotocols: [m_to_s]\n"
+    )
+    arguments = ["--suite", "my_suite.yaml", "--set", "model.init_args.pretrain_epochs?=2",
+                 "trainer.max_epochs=2"]  # fmt: skip
+    message = planning(*arguments)
+    assert_told(message, ("adversarial_attention_unet", "no epoch in which the critic", "$half"))
+    one = ["--systems", "mean_shape", "--runs", "runs", "--data-root", str(phantom_root)]
+    assert main(["plan", *arguments, *one]) == 0
+    assert "adversarial_attention_unet m_to_s is left out" in capsys.readouterr().err
