@@ -111,7 +111,7 @@ class CellCLI(LightningCLI):
                 save_config_callback=None,
                 run=False,
                 args=["--config", str(config), *extra],
-                parser_kwargs={"exit_on_error": False},
+                parser_kwargs={"exit_on_error": False, "allow_abbrev": False},
             )
         except ArgumentError as error:
             raise _explained(config, extra, error) from None

@@ -4,6 +4,7 @@ import pytest
 
 from benchmark.cell.cli import whole_numbers
 from benchmark.cell.fit import CellCLI
+from contract.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,9 @@ def test_a_limit_of_batches_reaches_the_trainer(tiny_cell, tmp_path, batches):
     trainer = CellCLI(config, tmp_path, []).trainer
     assert trainer.limit_train_batches == batches
     assert isinstance(trainer.limit_train_batches, int)
+
+
+def test_no_argument_is_guessed_from_its_beginning(tiny_cell, tmp_path):
+    config = tiny_cell(systems=["unet"], overrides={"preprocessing.size": 32})
+    with pytest.raises(UserError, match=r"--trainer\.max_epoch=3"):
+        CellCLI(config, tmp_path, ["--trainer.max_epoch=3"])
