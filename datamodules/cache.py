@@ -41,7 +41,7 @@ from datamodules.digests import Digests, Progress, combined, no_progress
 from datamodules.preprocessing import DEFAULT_HU_WINDOW, Preprocessing
 from datamodules.sources.base import Case, Source
 from datamodules.sources.ct.pseudo_masks import PSEUDO_MASK_FORMAT
-from datamodules.sources.ct.scan import Scan
+from datamodules.sources.ct.scan import ScanCase
 from datamodules.sources.own_data import OwnData
 
 __all__ = ["PLANES", "PreparedCase", "PreparedSet", "prepare"]
@@ -233,7 +233,7 @@ def _build(
         }
         if source.unit == "scan":
             record["slices"] = [slices_of(case) for case in cases]
-            scans = (case for case in cases if isinstance(case, Scan))
+            scans = (case for case in cases if isinstance(case, ScanCase))
             record["slice_mm"] = {scan.case_id: scan.series.slice_mm for scan in scans}
         (beside / ENTRIES).write_text(json.dumps(record))
         seal(beside)

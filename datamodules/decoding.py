@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from contract.arrays import Spacing
 from contract.words import STRUCTURES
 from datamodules.preprocessing import Preprocessing
-from datamodules.sources import CTSource
 from datamodules.sources.base import Case, Source
-from datamodules.sources.ct.scan import OpenScan, Scan
+from datamodules.sources.ct.scan import OpenScan, ScanCase, ScanSource
 
 PLANES = {structure: 1 << bit for bit, structure in enumerate(STRUCTURES)}
 """Each structure's bit in a mask's byte: structures may overlap (heart and lung do)."""
@@ -72,14 +71,14 @@ def decode_all(
 
 def slices_of(case: Case) -> int:
     """Return how many entries a case has: a scan's slices, or 1."""
-    return len(case.headers) if isinstance(case, Scan) else 1
+    return case.slice_count if isinstance(case, ScanCase) else 1
 
 
 def _tasks(
     source: Source, cases: Sequence[Case], preprocessing: Preprocessing
 ) -> Iterator[Callable[[], Decoded]]:
     for case in cases:
-        if isinstance(source, CTSource):
+        if isinstance(source, ScanSource):
             scan = source.open(case)
             yield from (
                 partial(_decode_slice, scan, index, preprocessing)

@@ -29,7 +29,7 @@ from datamodules.base import ProtocolDataModule
 from datamodules.datasets import CaseList
 from datamodules.preprocessing import Preprocessing, resize
 from datamodules.sources import Case, Source
-from datamodules.sources.ct.scan import Scan
+from datamodules.sources.ct.scan import ScanCase
 from lightning_modules.metrics.scoring import structure_masks, to_reference_grid
 from lightning_modules.segmenter import Segmenter
 
@@ -160,7 +160,7 @@ def _places(cases: CaseList) -> dict[tuple[str, str, int | None], int]:
 
 def _film(source: Source, case: Case, slice_index: int | None) -> NDArray[np.uint8]:
     """Return grey values ``(H, W)`` that no system's preprocessing has touched."""
-    if isinstance(case, Scan) and slice_index is not None:
+    if isinstance(case, ScanCase) and slice_index is not None:
         return Preprocessing().window(case.series.read_slice(slice_index))
     return source.read_image(case)
 

@@ -25,7 +25,7 @@ from datamodules.foreign.predicted_masks import (
     to_scored_grid,
 )
 from datamodules.preprocessing import Preprocessing
-from datamodules.sources.ct.scan import Scan
+from datamodules.sources.ct.scan import ScanCase
 from datamodules.sources.mask_levels import border_share
 from datamodules.sources.masks import Labels
 from datamodules.splits import Key
@@ -106,7 +106,7 @@ class ScoredCases:
         def one(number: int) -> _Read:
             group = self._cases.groups[number]
             path = reading.files[self.keys[number]]
-            if isinstance(self._cases.cases[group.start], Scan):
+            if isinstance(self._cases.cases[group.start], ScanCase):
                 return _Read(self._scan(path, group, reading))
             return self._film(path, group.start, reading)
 
@@ -140,7 +140,7 @@ class ScoredCases:
     def _scan(self, path: Path, group: range, reading: Reading) -> Rows:
         """Return a scan's rows: of each slice, and of the whole."""
         scan = self._cases.cases[group.start]
-        assert isinstance(scan, Scan)
+        assert isinstance(scan, ScanCase)
         volume = read_scan(path, scan.series, reading.labels)
         whole, rows = ScanRows(), []
         for mask, number in zip(volume, group, strict=True):

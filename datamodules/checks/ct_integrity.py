@@ -8,12 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
+import numpy as np
+
 from contract.errors import DataError, MissingDataError
 from contract.machine import cores
 from datamodules.checks.problems import Problem, Report
 from datamodules.digests import Progress, combined
 from datamodules.sources import Case, CTSource, Source
-from datamodules.sources.ct.scan import Scan
+from datamodules.sources.ct.scan import ScanCase, ScanSource
+from datamodules.sources.ct.volumes import VolumeSlices
 from datamodules.splits import Key
 
 Found = tuple[Report, list[Case], list[tuple[Key, str]]]
@@ -30,9 +33,10 @@ def check_scans(source: Source, progress: Progress) -> Found:
         source: the reader.
         progress: shows the reading of scans.
     """
-    assert isinstance(source, CTSource)
+    assert isinstance(source, ScanSource)
     report = Report(source.name, True, False, str(source.folder), source.download)
-    report.images_expected, report.masks_expected = source.released, source.released_masks
+    if isinstance(source, CTSource):
+        report.images_expected, report.masks_expected = source.released, source.released_masks
     try:
         report.phantom = source.phantom is not None
         scans, faults = source.survey_scans()
@@ -45,12 +49,15 @@ def check_scans(source: Source, progress: Progress) -> Found:
         return report, [], []
     report.problems += [Problem.of("unreadable", error) for error in faults]
     report.images, report.masks = len(scans), sum(bool(scan.masks) for scan in scans)
-    report.problems += _absent(source, scans, report)
+    if isinstance(source, CTSource):
+        report.problems += _absent(source, scans, report)
+    else:
+        report.images_expected = report.masks_expected = len(scans)
     digests: list[tuple[Key, str]] = []
     whole: list[Case] = []
     with ThreadPoolExecutor(cores()) as pool:
         shown = progress(scans, len(scans), f"checking {source.name}")
-        for scan in cast("Iterable[Scan]", shown):
+        for scan in cast("Iterable[ScanCase]", shown):
             problems, digest = _examine(source, scan, pool)
             report.problems += problems
             if digest is not None:
@@ -60,7 +67,7 @@ def check_scans(source: Source, progress: Progress) -> Found:
     return report, whole, digests
 
 
-def _absent(source: CTSource, scans: Sequence[Scan], report: Report) -> list[Problem]:
+def _absent(source: CTSource, scans: Sequence[ScanCase], report: Report) -> list[Problem]:
     """Tell what is not there: of a phantom every scan must be, of a release any part may be."""
     if source.phantom is None:
         problems = []
@@ -86,7 +93,7 @@ def _absent(source: CTSource, scans: Sequence[Scan], report: Report) -> list[Pro
 
 
 def _examine(
-    source: CTSource, scan: Scan, pool: ThreadPoolExecutor
+    source: ScanSource, scan: ScanCase, pool: ThreadPoolExecutor
 ) -> tuple[list[Problem], str | None]:
     needed = bool(scan.masks)
     try:
@@ -94,20 +101,24 @@ def _examine(
     except DataError as error:
         return [Problem.of("mismatched", error, needed)], None
     problems = []
+    volume = None
     try:
         if needed:
-            source.open(scan)
+            volume = source.open(scan).volume
         else:
-            source.nodules(scan)
+            source.require_readings(scan)
     except DataError as error:
         problems.append(Problem.of(_kind(error, scan), error, needed))
 
+    if volume is None and isinstance(series, VolumeSlices):  # it would be read whole a slice
+        return problems, None
+
     def digest(index: int) -> str | DataError:
         try:
-            values = series.read_slice(index)
+            values = series.read_slice(index) if volume is None else volume[index]
         except DataError as error:
             return error
-        return hashlib.blake2b(values.data, digest_size=16).hexdigest()
+        return hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=16).hexdigest()
 
     digests = list(pool.map(digest, range(len(series))))
     unreadable = [Problem.of("unreadable", e, needed) for e in digests if isinstance(e, DataError)]
@@ -117,7 +128,7 @@ def _examine(
     return problems, combined([*map(str, digests), str(series.shape)])
 
 
-def _kind(error: DataError, scan: Scan) -> str:
+def _kind(error: DataError, scan: ScanCase) -> str:
     """Tell which fault a reader met, by the file it names and what it says of it."""
     if "empty mask" in error.found:
         return "empty_mask"

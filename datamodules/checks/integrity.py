@@ -28,13 +28,13 @@ from datamodules.sources import (
     CT_SOURCES,
     SOURCES,
     Case,
-    CTSource,
     OfficialSource,
     OwnData,
     Source,
     open_source,
     require_own_name,
 )
+from datamodules.sources.ct.scan import ScanSource
 from datamodules.sources.files import list_files
 from datamodules.sources.films import Film
 from datamodules.sources.masks import read_mask
@@ -78,7 +78,7 @@ def check(
     for name in (*SOURCES, *CT_SOURCES) if datasets is None else datasets:
         source = open_source(name, root)
         require_own_name(source, name, asked)
-        examine = check_scans if isinstance(source, CTSource) else _check_source
+        examine = check_scans if isinstance(source, ScanSource) else _check_source
         reports[source.name], cases, seen = examine(source, progress)
         digests += seen
         if cases:

@@ -22,7 +22,7 @@ from datamodules.foreign.mask_files import VOLUMES
 from datamodules.preprocessing import resize_mask
 from datamodules.sources.base import check_sides
 from datamodules.sources.ct.lung_masks import read_volume_mask
-from datamodules.sources.ct.series import Series
+from datamodules.sources.ct.slices import ScanSlices
 from datamodules.sources.files import EIGHT_BITS, JPEGS, SIXTEEN_BITS, open_image
 from datamodules.sources.masks import (
     Labels,
@@ -161,7 +161,7 @@ def _read_lungs(path: Path) -> Mask:
     return cast("Mask", plane.values != 0)
 
 
-def read_scan(path: Path, series: Series, labels: Labels | None) -> Mask:
+def read_scan(path: Path, series: ScanSlices, labels: Labels | None) -> Mask:
     """Return the lungs on a CT scan's grid ``(slices, H, W)``, as a volume's header places it.
 
     Args:

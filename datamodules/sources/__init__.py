@@ -13,6 +13,8 @@ from datamodules.sources.lidc_idri import LIDCIDRISource
 from datamodules.sources.montgomery import MontgomerySource
 from datamodules.sources.official_source import OfficialSource
 from datamodules.sources.own_data import OwnData
+from datamodules.sources.own_description import read_description
+from datamodules.sources.own_scans import OwnScans
 from datamodules.sources.qin_lung_ct import QINLungCTSource
 from datamodules.sources.shenzhen import ShenzhenSource
 
@@ -33,6 +35,7 @@ __all__ = [
     "Case",
     "OfficialSource",
     "OwnData",
+    "OwnScans",
     "Source",
     "open_source",
     "open_sources",
@@ -68,7 +71,9 @@ def open_source(name: str, root: Path, cache: Path | None = None) -> Source:
         raise UserError(
             "data set", repr(name), f"that file in {root} or in {Path.cwd()}", "mend the path"
         )
-    source = OwnData(places[0].resolve(), root)
+    file = places[0].resolve()
+    kind = OwnScans if read_description(file, root).unit == "scan" else OwnData
+    source: Source = kind(file, root)
     if source.name in official:
         raise UserError(
             places[0], f"a data set called {source.name!r}", "another name than an official set's"

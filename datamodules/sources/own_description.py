@@ -53,6 +53,8 @@ class OwnDataKeys:
         table: a CSV file of patients, subgroups and spacing, by case id.
         spacing_mm: mm from one pixel to the next, or ``[down, along]``.
         bits: significant bits of 16-bit images, all 16 unless given.
+        unit: what a case is: a film (``image``), or a CT ``scan`` in a volume file; ``own_scans``
+            tells more of these.
     """
 
     name: Name = ""
@@ -67,6 +69,7 @@ class OwnDataKeys:
     table: str | None = None
     spacing_mm: Millimetres | tuple[Millimetres, Millimetres] | None = None
     bits: Annotated[int, Ge(8), Le(16)] | None = None
+    unit: Literal["image", "scan"] = "image"
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class Description:
         table: the CSV file, or None.
         spacing: mm from one pixel to the next, down and along, of all images, or None.
         bits: significant bits of 16-bit images, or None for all 16.
+        unit: what a case is, ``image`` or ``scan``.
         files: all files that were read to know this.
     """
 
@@ -97,6 +101,7 @@ class Description:
     table: Path | None
     spacing: Spacing | None
     bits: int | None
+    unit: Literal["image", "scan"]
     files: tuple[Path, ...]
 
 
@@ -156,6 +161,7 @@ class _Reader:
             table=table,
             spacing=self._spacing(),
             bits=self._bits(),
+            unit=self._keys.get("unit", "image"),
             files=(self._file, *labels_from, *([table] if table else [])),
         )
 

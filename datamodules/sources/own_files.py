@@ -16,15 +16,21 @@ NAMED_IDS = 5
 def files_by_id(folder: Path, pattern: str, endings: tuple[str, ...]) -> dict[str, Path]:
     """Return the files whose names fit a pattern, by the id that stands for ``{id}``.
 
+    Args:
+        folder: the folder.
+        pattern: a file name with one ``{id}``; ``.*`` in it is any of the endings.
+        endings: those of the files that count, in small letters with their dot.
+
     Raises:
         DataError: if two files are of one case, or a name is no UTF-8 or holds control characters.
     """
-    before, after = (re.escape(part).replace(r"\.\*", r"\.[^.]+") for part in pattern.split("{id}"))
+    any_ending = f"(?i:{'|'.join(map(re.escape, endings))})"
+    before, after = (re.escape(part).replace(r"\.\*", any_ending) for part in pattern.split("{id}"))
     named = re.compile(f"{before}(.+){after}", re.DOTALL)
     found: dict[str, Path] = {}
     for name, path in list_files(folder).items():
         match = named.fullmatch(name)
-        if match is None or name.startswith(".") or path.suffix.lower() not in endings:
+        if match is None or name.startswith(".") or not name.lower().endswith(endings):
             continue
         require_plain_name(path)
         other = found.setdefault(match[1], path)

@@ -52,3 +52,36 @@ def write_mask(path, series, mask):
 def copy_of(root, target):
     """Copy a data root so that a test may damage it."""
     return Path(shutil.copytree(root, target))
+
+
+def write_scan(path, series, values, order="LPS"):
+    """Write a volume on a series' own grid, its axes stored in another order and direction."""
+    affine = series.affine
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    image = SimpleITK.GetImageFromArray(values)
+    image.SetOrigin(affine[:3, 3])
+    image.SetSpacing(spacing)
+    image.SetDirection((affine[:3, :3] / spacing).ravel())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    SimpleITK.WriteImage(SimpleITK.DICOMOrient(image, order), str(path), useCompression=True)
+
+
+ORDERS = ("LPS", "RAS", "PIR", "SAL", "IPR")
+"""Axes of volumes in five of the 48 ways that they may lie."""
+
+
+def write_own_scans(home, scans, masks, endings=(".nii.gz",)):
+    """Write scans and their masks as a user's own data set, each in another order of axes."""
+    for number, scan in enumerate(scans):
+        series = scan.series
+        values = np.stack([series.read_slice(index) for index in range(len(series))])
+        orders = ORDERS[number % len(ORDERS)], ORDERS[(2 * number + 1) % len(ORDERS)]
+        ending = endings[number % len(endings)]
+        write_scan(home / "scans" / f"{scan.case_id}{ending}", series, values, orders[0])
+        mask = masks[scan.case_id].astype(np.uint8)
+        write_scan(home / "masks" / f"{scan.case_id}.nii.gz", series, mask, orders[1])
+    lines = [f"{scan.case_id},{scan.patient_id}" for scan in scans]
+    (home / "patients.csv").write_text("\n".join(["case_id,patient_id", *lines]) + "\n")
+    file = home / "our_ct.yaml"
+    file.write_text("unit: scan\nimages: scans\nmasks: masks\ntable: patients.csv\n")
+    return file

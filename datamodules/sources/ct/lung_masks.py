@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from contract.errors import DataError
 from datamodules.sources.ct.series import Series
+from datamodules.sources.ct.slices import ScanSlices
 from datamodules.sources.dicom.objects import open_dicom
 
 LUNA16_LUNGS = (3, 4)
@@ -59,7 +60,7 @@ def volume_files(path: Path) -> tuple[Path, ...]:
 
 
 def read_volume_mask(
-    path: Path, series: Series, labels: Collection[int] | None = None
+    path: Path, series: ScanSlices, labels: Collection[int] | None = None
 ) -> NDArray[np.bool_]:
     """Return a mask volume on the scan's grid ``(slices, H, W)``.
 
@@ -70,6 +71,17 @@ def read_volume_mask(
         path: a file that SimpleITK reads (MetaImage, NIfTI, NRRD).
         series: the scan.
         labels: the values that are lung; everything but 0 if not given.
+
+    Raises:
+        DataError: if the file is damaged, or its grid is not the scan's.
+    """
+    values = read_volume_labels(path, series)
+    wanted = values != 0 if labels is None else np.isin(values, list(labels))
+    return np.asarray(wanted, np.bool_)
+
+
+def read_volume_labels(path: Path, series: ScanSlices) -> NDArray[np.generic]:
+    """Return a mask volume's values on the scan's grid ``(slices, H, W)``; see above.
 
     Raises:
         DataError: if the file is damaged, or its grid is not the scan's.
@@ -91,13 +103,11 @@ def read_volume_mask(
     affine = np.eye(4)
     direction = np.reshape(image.GetDirection(), (3, 3))
     affine[:3, :3], affine[:3, 3] = direction * image.GetSpacing(), image.GetOrigin()
-    turned = _onto(path, values, affine, series)
-    wanted = turned != 0 if labels is None else np.isin(turned, list(labels))
-    return np.asarray(wanted, np.bool_)
+    return _onto(path, values, affine, series)
 
 
 def _onto(
-    path: Path, values: NDArray[np.generic], affine: NDArray[np.float64], series: Series
+    path: Path, values: NDArray[np.generic], affine: NDArray[np.float64], series: ScanSlices
 ) -> NDArray[np.generic]:
     """Return a volume ``(z, y, x)`` as a view in the scan's order of axes and directions."""
     turn = np.asarray(np.linalg.solve(affine, series.affine), np.float64)
@@ -119,7 +129,7 @@ def _onto(
 
 def _require_aligned(
     path: Path,
-    series: Series,
+    series: ScanSlices,
     turn: NDArray[np.float64],
     steps: NDArray[np.int_],
     sizes: tuple[int, ...],
@@ -154,7 +164,7 @@ def _require_aligned(
         raise _other_grid(path, series, found, "those of the scan")
 
 
-def _other_grid(path: Path, series: Series, found: str, expected: str) -> DataError:
+def _other_grid(path: Path, series: ScanSlices, found: str, expected: str) -> DataError:
     return DataError(
         path,
         f"a mask of series {series.uid} on another grid: {found}",

@@ -28,14 +28,29 @@ from datamodules.sources.ct.lung_masks import (
 )
 from datamodules.sources.ct.nodules import Nodule
 from datamodules.sources.ct.series import Series, assemble, require_one_series
+from datamodules.sources.ct.slices import ScanSlices
 
 OWN_MASKS = "lung-masks"
 """The folder inside of a data set's for masks of the user's own, called after the series."""
 
 
+class ScanCase(Case):
+    """A case that is a CT scan, whatever its files are."""
+
+    @property
+    @abstractmethod
+    def series(self) -> ScanSlices:
+        """Its slices in order."""
+
+    @property
+    @abstractmethod
+    def slice_count(self) -> int:
+        """How many slices it has."""
+
+
 @dataclass(frozen=True)
-class Scan(Case):
-    """A case that is a CT series.
+class Scan(ScanCase):
+    """A case that is a CT series in DICOM files.
 
     Attributes:
         headers: its slices' headers in no order; ``series`` puts them in one.
@@ -44,6 +59,11 @@ class Scan(Case):
 
     headers: tuple[SliceHeader, ...] = ()
     readings: Path | None = None
+
+    @property
+    def slice_count(self) -> int:
+        """How many slices it has."""
+        return len(self.headers)
 
     @cached_property
     def series(self) -> Series:
@@ -81,7 +101,7 @@ class OpenScan:
         volume: its HU values ``(slices, H, W)`` where they had to be read for the masks anyway.
     """
 
-    series: Series
+    series: ScanSlices
     lungs: NDArray[np.bool_]
     nodules: tuple[Nodule, ...] = ()
     volume: NDArray[np.int16] | None = None
@@ -95,21 +115,58 @@ class OpenScan:
         return self.series.read_slice(index) if self.volume is None else self.volume[index]
 
 
-class CTSource(Source):
+class ScanSource(Source):
+    """The reader of a CT data set, whose cases are scans."""
+
+    unit = "scan"
+    structures = ("lungs",)
+    where_masks: str
+    """Where a user gets lung masks, or puts them."""
+
+    @abstractmethod
+    def survey_scans(self) -> tuple[Sequence[ScanCase], list[DataError]]:
+        """Return every scan that could be told apart, and what was wrong with others.
+
+        Raises:
+            MissingDataError: if the data set is absent.
+            DataError: if a folder cannot be read.
+        """
+
+    @abstractmethod
+    def open(self, scan: Case) -> OpenScan:
+        """Read what a scan's slices need at hand; the slices themselves are read one by one.
+
+        Raises:
+            DataError: if a file is damaged, or the mask or the nodules are another scan's.
+        """
+
+    def require_readings(self, scan: ScanCase) -> None:
+        """Raise where what people said of a scan without a mask is damaged; most sets have none.
+
+        Raises:
+            DataError: if the readings are damaged or another scan's.
+        """
+
+    def read_image(self, case: Case) -> NDArray[np.uint8]:
+        """Refuse: a scan has slices, see ``open``."""
+        raise TypeError(f"{case.case_id} is a scan; open it and read its slices")
+
+    def spacing(self, shape: tuple[int, int]) -> Spacing | None:
+        """Return None: every scan states its own."""
+        return None
+
+
+class CTSource(ScanSource):
     """The reader of a public CT data set.
 
     Lung masks of the user's own, in the folder ``lung-masks``, are taken before all others.
     """
 
-    unit = "scan"
-    structures = ("lungs",)
     folder_name: ClassVar[str]
     released: ClassVar[int]
     """Scans of the official release."""
     released_masks: ClassVar[int]
     """Scans of it that have lung masks, public or computed."""
-    where_masks: ClassVar[str]
-    """Where a user gets lung masks, or puts them."""
     memory: Path | None = None
     """A folder in which headers are remembered, where one is given."""
 
@@ -299,6 +356,15 @@ class CTSource(Source):
         labels = LUNA16_LUNGS if scan.reference == "automatic" else None
         return read_volume_mask(files[0], scan.series, labels), None
 
+    def require_readings(self, scan: ScanCase) -> None:
+        """Raise where the readings of a scan's nodules are damaged or another scan's.
+
+        Raises:
+            DataError: as told.
+        """
+        assert isinstance(scan, Scan)
+        self.nodules(scan)
+
     def nodules(self, scan: Scan) -> tuple[Nodule, ...]:
         """Return the nodules that readers outlined in a scan; none where nobody looked.
 
@@ -306,14 +372,6 @@ class CTSource(Source):
             DataError: if the readings are damaged or another scan's.
         """
         return ()
-
-    def read_image(self, case: Case) -> NDArray[np.uint8]:
-        """Refuse: a scan has slices, see ``open``."""
-        raise TypeError(f"{case.case_id} is a scan; open it and read its slices")
-
-    def spacing(self, shape: tuple[int, int]) -> Spacing | None:
-        """Return None: every scan states its own."""
-        return None
 
 
 def _segmentation_without_scan(patient: str, headers: Iterable[SliceHeader]) -> list[DataError]:

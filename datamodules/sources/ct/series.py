@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 from contract.arrays import Spacing
 from contract.errors import DataError
 from datamodules.sources.ct.headers import SliceHeader, is_dicom_image, read_slice_header
+from datamodules.sources.ct.slices import AIR, ScanSlices
 from datamodules.sources.dicom.objects import open_dicom
 from datamodules.sources.files import MAX_PIXELS, list_files
-
-AIR = -1024
-"""The HU value of padding, and the lowest that is kept."""
 
 SAME_DIRECTION = 1e-3
 """Largest difference of direction cosines within a series; scanners write four digits or more."""
@@ -34,7 +32,7 @@ LEAVE_OUT = (
 
 
 @dataclass(frozen=True)
-class Series:
+class Series(ScanSlices):
     """One CT scan, its slices from the lowest to the highest.
 
     Attributes:
