@@ -73,7 +73,9 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     for name, (_, text) in EXAMPLES.items():
         (folder / name).write_text(text, encoding="utf-8")
-    for name in ("films", "lung_masks", "left", "right", "Dataset001_Lungs"):
+    for name in (
+        "films", "lung_masks", "left", "right", "Dataset001_Lungs", "scans", "scan_masks"
+    ):  # fmt: skip
         (folder / name).mkdir()
     (folder / "splits_final.json").write_text('[{"train": ["a", "b", "c"], "val": ["d"]}]')
     (folder / "patients.csv").write_text("case_id,patient_id\n")
