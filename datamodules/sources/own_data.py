@@ -56,8 +56,9 @@ from contract.arrays import Spacing
 from contract.errors import DataError
 from contract.words import STRUCTURES
 from datamodules.sources.base import Case, Source, read_marker
+from datamodules.sources.ct.lung_masks import VOLUME_SUFFIXES
 from datamodules.sources.dicom import FilmHeader, read_film_header
-from datamodules.sources.files import DICOM_ENDINGS, open_image, orientation_of
+from datamodules.sources.files import DICOM_ENDINGS, list_files, open_image, orientation_of
 from datamodules.sources.films import Film, is_dicom, read_film
 from datamodules.sources.masks import LabelValue
 from datamodules.sources.own_description import read_description
@@ -113,11 +114,14 @@ class OwnData(Source):
         if any(folder.resolve() == self.folder.resolve() for folder in self._about.masks.values()):
             images = without_masks(images, self._named_masks.values())
         if not images:
+            todo = f"mend image_name or the folder in {self._about.file}"
+            if any(name.lower().endswith(VOLUME_SUFFIXES) for name in list_files(self.folder)):
+                todo = "state `unit: scan` for CT volumes; save films in one of these formats"
             raise DataError(
                 self.folder,
                 f"no image called {self._about.image_name}",
                 "images in one of the formats PNG, JPEG, TIFF, BMP, DICOM",
-                f"mend image_name or the folder in {self._about.file}",
+                todo,
             )
         return images
 

@@ -199,3 +199,9 @@ def test_keys_that_mean_nothing_for_scans_are_refused(own, line, said):
     own.write_text(own.read_text() + line + "\n")
     with pytest.raises(UserError, match=said):
         open_source(str(own), own.parent)
+
+
+def test_volumes_without_their_unit_are_told_the_key(own):
+    own.write_text(own.read_text().replace("unit: scan\n", ""))
+    with pytest.raises(DataError, match="state `unit: scan` for CT volumes"):
+        open_source(str(own), own.parent).cases()
