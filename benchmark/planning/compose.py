@@ -27,7 +27,7 @@ def without_description(settings: Settings) -> Settings:
     return {key: value for key, value in settings.items() if key not in DESCRIPTIVE}
 
 
-def description(settings: Settings) -> Settings:
+def descriptive(settings: Settings) -> Settings:
     """Return what a YAML file tells readers: its title, its paper, what that left open."""
     return {key: settings[key] for key in _FOR_READERS if settings.get(key)}
 

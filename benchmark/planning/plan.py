@@ -12,7 +12,7 @@ from benchmark.planning.changes import changes_between
 from benchmark.planning.compose import (
     choose_structures,
     compose,
-    description,
+    descriptive,
     place,
     without_description,
 )
@@ -247,8 +247,8 @@ def _cell(
         "checkpoint_after": config.get("checkpoint_after"),
         "code_folders": [system["folder"]],
         "about": {
-            "system": description(system),
-            "protocol": description(plan.protocols[protocol.name]),
+            "system": descriptive(system),
+            "protocol": descriptive(plan.protocols[protocol.name]),
         },
     }
     splits = protocol.splits(seed)

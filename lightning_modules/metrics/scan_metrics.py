@@ -78,13 +78,13 @@ def hausdorff_rowvector(prediction: Mask, reference: Mask) -> float:
         reference: reference mask ``(H, W)``, boolean.
     """
     first, second = _distinct_rows(prediction), _distinct_rows(reference)
-    columns = (first.any(axis=0) | second.any(axis=0)).nonzero()[0]
+    columns = np.flatnonzero(np.logical_or(first.any(axis=0), second.any(axis=0)))
     if not columns.size:
         return 0.0
     part = slice(columns[0], columns[-1] + 1)
-    first, second = first[:, part].astype(np.float32), second[:, part].astype(np.float32)
+    one, other = first[:, part].astype(np.float32), second[:, part].astype(np.float32)
     # Counts of pixels: whole numbers, which 32 bits hold exactly.
-    differing = first.sum(axis=1)[:, None] + second.sum(axis=1)[None] - 2 * first @ second.T
+    differing = one.sum(axis=1)[:, None] + other.sum(axis=1)[None] - 2 * one @ other.T
     return math.sqrt(max(differing.min(axis=1).max(), differing.min(axis=0).max()))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import SimpleITK
 import yaml
@@ -19,23 +20,22 @@ from benchmark.foreign.external import Predictions, score
 from benchmark.planning.library import load_suite
 from benchmark.planning.plan import make_plan
 from benchmark.running.rebuild import home_of
+from contract.cell_folder import CellFolder
 from contract.errors import DataError, UserError
-from contract.rows import METRICS
+from contract.rows import CASE_SCHEMA, METRICS
 from datamodules.phantoms import write_jsrt
 from datamodules.sources import open_source
 from lightning_modules.metrics import scoring
 
 SMALL = {
     "title": "small",
-    "systems": ["adversarial_attention_unet"],
+    "systems": ["unet"],
     "protocols": ["m_to_s", "s_to_m"],
     "overrides": {
         "preprocessing.size": 32,
         "batch_size": 4,
-        "model.init_args.generator.init_args.widths": [4, 8],
-        "model.init_args.critic.init_args.widths": [4, 8],
-        "model.init_args.pretrain_epochs": 5,
-        "trainer.max_epochs": 6,
+        "model.init_args.generator.init_args.widths": [8, 16, 32],
+        "trainer.max_epochs": 20,
     },
 }
 NEEDS_MORE_THAN_MASKS = ("auc", "dice_netgrid", "iou_netgrid", "hausdorff_rowvector")
@@ -120,7 +120,7 @@ def layouts(folder, masks, layout):
 @pytest.mark.slow
 def test_the_same_masks_score_as_our_own_rows_in_every_layout(trained, phantom_root, capsys):
     folder, masks = trained
-    ours = pd.read_parquet(cell(folder, "adversarial_attention_unet") / "cases.parquet")
+    ours = pd.read_parquet(cell(folder, "unet") / "cases.parquet")
     ours = ours.query("structure == 'lungs'").set_index("case_id")
     plan = make_plan(str(folder / "small.yaml"), folder / "runs", phantom_root)
     for layout in ("png", "suffix", "labels", "nnunet png", "nnunet nii"):
@@ -148,7 +148,7 @@ def test_the_same_masks_score_as_our_own_rows_in_every_layout(trained, phantom_r
     assert len(means) == 6 and np.ptp(means) < 1e-6
     assert table["n_train"].notna().all()
     page = (folder / "runs/small/leaderboard/leaderboard.md").read_text()
-    assert "| nnunet_nii (external) |" in page and "| adversarial_attention_unet |" in page
+    assert "| nnunet_nii (external) |" in page and "| unet (reduced) † |" in page
 
 
 @pytest.mark.slow
@@ -178,7 +178,7 @@ def test_scoring_again_does_nothing_and_other_masks_replace(own_folder, trained,
     leaderboard = ["leaderboard", *given[1:7]]
     assert main(leaderboard) == 0
     table = pd.read_csv(own_folder / "runs/small/leaderboard/leaderboard.csv")
-    assert set(table["system"]) == {"adversarial_attention_unet", "theirs"}
+    assert set(table["system"]) == {"unet", "theirs"}
     film = next((phantom_root / "ChinaSet_AllFiles" / "CXR_png").glob("*.png"))
     other = own_folder / "data"
     shutil.copytree(phantom_root, other)
@@ -364,8 +364,8 @@ def test_a_faulty_mask_is_named_and_nothing_is_written(planned, tmp_path, spoil,
         ({"labels": ("lungs=0",)}, "--labels lungs=0: found '0'; expected whole numbers above 0"),
         ({"labels": ("liver=1",)}, "--labels liver=1: found 'liver'"),
         ({"labels": ()}, r"found 3 values: 0, 1, 2|found the values 0, 1, 2.*--labels left_lung=1"),
-        ({"system": "../x"}, "--system: found '../x'"),
-        ({"system": "adversarial_attention_unet"}, "the name of a system of suite small"),
+        ({"system": "../x"}, "--system: found the name '../x'"),
+        ({"system": "unet"}, "the name of a system of suite small"),
         ({"protocol": "jsrt"}, "--protocol: found 'jsrt'; expected of suite small: m_to_s"),
         ({"folder": Path("nowhere")}, "nowhere: found no such folder"),
     ],
@@ -437,10 +437,13 @@ def test_without_a_suite_the_rows_of_changed_cells_stay(own_folder, trained, pha
     (runs / "small").rename(runs / "smoke")  # cells that today's smoke would call outdated
     for path in runs.glob("smoke/cells/*/*/seed-0/cell.json"):
         path.write_text(path.read_text().replace('"small"', '"smoke"'))
+        rows = pd.read_parquet(path.with_name("cases.parquet")).assign(suite="smoke")
+        files = CellFolder(path.parent)
+        files.update(**files.write_rows(pa.Table.from_pandas(rows, CASE_SCHEMA)))
     layouts(masks, trained[1], "png")
     given = ["score", "--masks", str(masks), "--system", "theirs", "--protocol", "m_to_s"]
     assert main([*given, "--runs", str(runs)]) == 0
     assert "suite smoke" in capsys.readouterr().out
     table = pd.read_csv(runs / "smoke/leaderboard/leaderboard.csv")
-    assert set(table["system"]) == {"adversarial_attention_unet", "theirs"}
+    assert set(table["system"]) == {"unet", "theirs"}
     assert not (runs / "phantoms").exists()
