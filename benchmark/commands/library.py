@@ -51,7 +51,7 @@ def _table(kind: str, entries: Sequence[dict[str, Any]]) -> Table:
 
     table = Table(title=f"{len(entries)} {kind}", title_justify="left")
     for column in entries[0]:
-        right = column == "cells"
+        right = column in ("cells", "parameters")
         table.add_column(column, no_wrap=column == "name", justify="right" if right else "left")
     for entry in entries:
         table.add_row(*map(_cell, entry.values()))
@@ -59,7 +59,9 @@ def _table(kind: str, entries: Sequence[dict[str, Any]]) -> Table:
 
 
 def _cell(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _show(given: argparse.Namespace, extra: Sequence[str]) -> int:

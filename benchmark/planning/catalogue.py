@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from contract.suggestions import did_you_mean
 from contract.yaml_files import read_yaml
 from datamodules.sources import CT_SOURCES, SOURCES
 
+SIZES = HERE / "systems" / "parameters.csv"
+"""Parameters of each system's whole generator, the critic apart, as built for lungs alone."""
 _TELLING = {"systems": ("model", "structures"), "protocols": ("train", "test"),
             "suites": ("protocols", "systems", "base")}  # fmt: skip
 
@@ -44,7 +48,15 @@ def _system(name: str) -> dict[str, Any]:
         "name": name,
         "title": settings.get("title", ""),
         "paper": settings.get("paper", ""),
+        "parameters": _sizes()[name],
     }
+
+
+@cache
+def _sizes() -> dict[str, int]:
+    """Return the parameters of what predicts, by system; counting them anew would load torch."""
+    with SIZES.open(newline="", encoding="utf-8") as file:
+        return {row["system"]: int(row["parameters"]) for row in csv.DictReader(file)}
 
 
 def _protocol(name: str) -> dict[str, Any]:
