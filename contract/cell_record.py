@@ -44,7 +44,7 @@ class CellRecord:
             the digest of the files, …); None for a cell that was trained here.
         train_on: training sets, joined by ``+``.
         test_on: test sets, joined by ``+``.
-        n_validation: number of validation cases.
+        n_validation: number of validation cases that were looked at; 0 where none was.
         folds: how many folds were tested.
         tested_epochs: epochs that the tested weights had trained, of each fold.
         val_dice: their validation Dice, where it chose them.

@@ -75,6 +75,9 @@ CASE_SCHEMA = pa.schema(
 STATISTICS = ("mean", "ci_low", "ci_high", "median", "sd_cases", "sd_seeds", "mean_clean", "n")
 """What the leaderboard says of every metric, as columns ``<metric>_<statistic>``."""
 
+ALL_SLICES = ("dice", "iou", "hausdorff_rowvector")
+"""Metrics of which there is a mean and a median over all slices, as LGAN's paper may take them."""
+
 TABLE_KEYS = ("protocol", "structure", "reference", "unit", "phantom")
 """Rows of ``leaderboard.csv`` that agree in these are one table: only they are compared."""
 
@@ -103,8 +106,11 @@ LEADERBOARD_SCHEMA = pa.schema(
             for statistic in STATISTICS
         ),
         ("n_cases_clean", pa.int64()),
-        ("dice_mean_all_slices", pa.float64()),
-        ("iou_mean_all_slices", pa.float64()),
+        *(
+            (f"{metric}_{statistic}_all_slices", pa.float64())
+            for statistic in ("mean", "median")
+            for metric in ALL_SLICES
+        ),
         ("false_positive_slice_rate", pa.float64()),
         ("published_dice", pa.float64()),
         ("published_source", pa.string()),
@@ -112,6 +118,8 @@ LEADERBOARD_SCHEMA = pa.schema(
         ("tested_epoch_min", pa.int64()),
         ("tested_epoch_max", pa.int64()),
         ("n_train", pa.int64()),
+        ("n_validation", pa.int64()),
+        ("n_labelled", pa.int64()),
         ("split_hash", pa.string()),
         ("phantom", pa.bool_()),
     ]

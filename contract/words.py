@@ -8,6 +8,9 @@ BACKGROUND = "background"
 STRUCTURES = ("lungs", "left_lung", "right_lung", "heart")
 """Structures that are scored. ``left_lung`` is the patient's left, at the image's right."""
 
+CLASS_MEAN = "lungs_and_heart"
+"""Not a mask, but the mean of a case's scores of ``lungs`` and ``heart``: a row of leaderboards."""
+
 REFERENCES = ("plain", "dilated", "automatic", "pseudo")
 UNITS = ("image", "slice", "scan")
 STATES = ("pending", "queued", "running", "done", "failed", "no_data", "stale")

@@ -13,7 +13,7 @@ import pandas as pd
 from contract.cell_record import CellRecord
 from contract.rows import LOWER_IS_BETTER
 from leaderboards import wording
-from leaderboards.published import differences, reported
+from leaderboards.published import differences, quoted, reported
 from leaderboards.recipes import Recipe, told_of_systems
 from leaderboards.statistics import insights
 from leaderboards.statistics.comparisons import PRACTICALLY_EQUAL
@@ -192,14 +192,30 @@ def _protocol(rows: pd.DataFrame, protocol: str, meta: Meta) -> list[str]:
     notes = meta.protocol_notes(protocol)
     parts += ["\n".join(_notes(notes))] if notes else []
     first = rows.iloc[0]
-    split = [f"{first['n_train']} training cases"] if pd.notna(first["n_train"]) else []
+    told = wording.labelled(insights.records(rows))
+    split = [escape(told)] if told else []
     split += [f"split {escape(first['split_hash'])}"] if pd.notna(first["split_hash"]) else []
     if split:
         parts.append(", ".join(split) + ".")
     parts += _reduced(rows)
     for _, table in rows.groupby(["structure", "reference", "unit", "phantom"], sort=False):
         parts += _section(table, meta)
-    return parts
+    return parts if rows["phantom"].all() else parts + _quoted(protocol)
+
+
+def _quoted(protocol: str) -> list[str]:
+    found = quoted.quotations(protocol)
+    if not found:
+        return []
+    numbers: dict[str, int] = {}
+    lines = []
+    for one in found:
+        marks = ", ".join(str(numbers.setdefault(note, len(numbers) + 1)) for note in one.notes)
+        printed = escape(one.printed) + (f" ({marks})" if marks else "")
+        lines.append([escape(one.system), printed, escape(one.source)])
+    notes = "\n".join(f"{place}. {escape(note)}" for note, place in numbers.items())
+    table = grid(("system", "printed", "source"), lines, left=3)
+    return [f"### {quoted.TITLE}", quoted.ABOUT, table, *([notes] if notes else [])]
 
 
 def reduced_systems(rows: pd.DataFrame) -> dict[str, str]:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from contract.cell_record import CellRecord
 from contract.errors import DataError
 from contract.rows import (
+    ALL_SLICES,
     CASE_SCHEMA,
     LEADERBOARD_COLUMNS,
     LEADERBOARD_SCHEMA,
@@ -26,8 +27,12 @@ from contract.rows import (
 )
 from contract.words import STRUCTURES
 from leaderboards import wording
+from leaderboards.derived import class_means
 from leaderboards.published import reported
 from leaderboards.statistics import insights, intervals
+
+ALL_STATISTICS = ("mean", "median")
+FALSE_POSITIVES = "false_positive_slice_rate"
 
 SuspectCases = Collection[tuple[str, str]]
 """Pairs (data set, case id) whose reference mask an audit doubts."""
@@ -48,10 +53,12 @@ class CellFacts:
     Attributes:
         changes: what they do otherwise than the system's file says.
         epochs: epochs that the tested weights had trained, of every seed and fold.
+        n_validation: validation cases that they looked at; None where that is not known.
     """
 
     changes: str = ""
     epochs: tuple[int, ...] = ()
+    n_validation: int | None = None
 
 
 def cell_facts(cells: Iterable[CellRecord]) -> dict[tuple[str, str], CellFacts]:
@@ -62,7 +69,9 @@ def cell_facts(cells: Iterable[CellRecord]) -> dict[tuple[str, str], CellFacts]:
             known = told.get((cell.system, cell.protocol), CellFacts())
             texts = {known.changes, wording.changes_text(cell.changes)} - {""}
             told[cell.system, cell.protocol] = CellFacts(
-                " | ".join(sorted(texts)), known.epochs + tuple(cell.tested_epochs)
+                " | ".join(sorted(texts)),
+                known.epochs + tuple(cell.tested_epochs),
+                cell.n_validation,
             )
     return told
 
@@ -128,9 +137,12 @@ def build(
         a frame with the columns of ``contract.rows.LEADERBOARD_SCHEMA``, tables in the order of
         protocol and structure, ranked rows first. Ranked, by mean Dice, are rows with a plain
         or automatic reference, scored by image or scan, on every case of their table; other rows
-        have a null rank.
+        have a null rank. ``lungs_and_heart``, the mean of a case's two, is a table of its own, and
+        never ranked.
     """
     frame: pd.DataFrame = cases.to_pandas() if isinstance(cases, pa.Table) else cases
+    means = class_means(frame)
+    frame = pd.concat([frame, means], ignore_index=True) if len(means) else frame
     parts = [
         _one_table(dict(zip(TABLE_KEYS, keys, strict=True)), rows, suspects, draws)
         for keys, rows in frame.groupby(list(TABLE_KEYS), sort=True)
@@ -145,6 +157,9 @@ def build(
     told = cell_facts(cells)
     keys = zip(table["system"], table["protocol"], strict=True)
     of_rows = [told.get(key, CellFacts()) for key in keys]
+    validated = [facts.n_validation for facts in of_rows]
+    table["n_validation"] = pd.array(validated, dtype="Int64")
+    table["n_labelled"] = table["n_train"].astype("Int64") + table["n_validation"]
     table["changes"] = [facts.changes or None for facts in of_rows]
     table["tested_epoch_min"] = [min(facts.epochs, default=None) for facts in of_rows]
     table["tested_epoch_max"] = [max(facts.epochs, default=None) for facts in of_rows]
@@ -234,21 +249,22 @@ def _counts(scores: intervals.Scores, scored: pd.DataFrame, systems: pd.Index) -
 
 
 def _slice_columns(rows: pd.DataFrame, systems: pd.Index, unit: str) -> dict[str, Any]:
-    """Means over all slices, and the share of lung-free slices in which something was found."""
+    """What all slices say, lung-free ones too, and in what share of these something was found."""
     if unit != "slice":
-        names = ("dice_mean_all_slices", "iou_mean_all_slices", "false_positive_slice_rate")
-        return dict.fromkeys(names, np.nan)
-    everything = intervals.arrange(rows, ("dice", "iou"))
-    means = pd.DataFrame(
-        intervals.nan_mean(everything.case_values, axis=1), index=list(everything.systems)
-    )
+        names = [f"{metric}_{name}_all_slices" for metric in ALL_SLICES for name in ALL_STATISTICS]
+        return dict.fromkeys((*names, FALSE_POSITIVES), np.nan)
+    everything = intervals.arrange(rows, ALL_SLICES)
+    columns: dict[str, Any] = {}
+    for place, metric in enumerate(ALL_SLICES):
+        # A system a column, so that what is undefined is passed over without a warning.
+        values = pd.DataFrame(everything.case_values[..., place].T, columns=everything.systems)
+        for name in ALL_STATISTICS:
+            column = _per_system(values.agg(name), systems, np.nan)
+            columns[f"{metric}_{name}_all_slices"] = column
     free = rows[rows["empty_reference"]]
     found = (~free["empty_prediction"].astype(bool)).groupby(free["system"]).mean()
-    return {
-        "dice_mean_all_slices": _per_system(means[0], systems, np.nan),
-        "iou_mean_all_slices": _per_system(means[1], systems, np.nan),
-        "false_positive_slice_rate": _per_system(found, systems, np.nan),
-    }
+    columns[FALSE_POSITIVES] = _per_system(found, systems, np.nan)
+    return columns
 
 
 def _per_system(values: pd.Series, systems: pd.Index, absent: float) -> pd.Series:
@@ -257,7 +273,8 @@ def _per_system(values: pd.Series, systems: pd.Index, absent: float) -> pd.Serie
 
 def _ranks(table: pd.DataFrame, keys: dict[str, Any], n_cases: int) -> pd.Series:
     ranks = pd.Series(pd.NA, index=table.index, dtype="Int64")
-    if keys["reference"] in RANKED_REFERENCES and keys["unit"] in RANKED_UNITS:
+    ranked = keys["reference"] in RANKED_REFERENCES and keys["unit"] in RANKED_UNITS
+    if ranked and keys["structure"] in STRUCTURES:
         whole = table["n_cases"] == n_cases
         ranks[whole] = intervals.min_ranks(table.loc[whole, "dice_mean"].to_numpy())
     return ranks

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from contract.rows import RANKED_REFERENCES, RANKED_UNITS
+from contract.words import CLASS_MEAN
 
 _REFERENCES = {
     "dilated": "dilated reference masks",
@@ -35,6 +36,41 @@ SLICES = (
     "between masks, but what LGAN's paper seems to print as one: the root of the number of pixels "
     "in which two rows of the masks differ, at the network's size."
 )
+
+CLASSES = (
+    "The mean of a case's scores of lungs and heart, as papers on both print it; each has a table "
+    "of its own. Not ranked: it is no mask, and systems that learn the lungs alone have none."
+)
+
+
+def labelled(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Say how many labelled cases trained, and how many chose the checkpoint.
+
+    Args:
+        rows: rows of one protocol with ``system``, ``n_train`` and ``n_validation``.
+
+    Returns:
+        a clause without its full stop; empty where nothing is known.
+    """
+    systems: dict[tuple[int, int | None], list[str]] = {}
+    for row in rows:
+        if pd.isna(row["n_train"]):
+            continue
+        seen = None if pd.isna(row["n_validation"]) else int(row["n_validation"])
+        names = systems.setdefault((int(row["n_train"]), seen), [])
+        names += [row["system"]] if row["system"] not in names else []
+    told: list[str] = []
+    for counts, names in sorted(systems.items(), key=lambda item: -len(item[1])):
+        alone = f"{', '.join(names)}: " if told else ""
+        told.append(alone + _counted(*counts))
+    return "; ".join(told)
+
+
+def _counted(n_train: int, n_validation: int | None) -> str:
+    if n_validation is None:
+        return f"{n_train} training cases"
+    said = f"{n_train} training and {n_validation or 'no'} validation cases"
+    return f"{said}, {n_train + n_validation} labelled ones in all"
 
 
 REDUCED = (
@@ -96,7 +132,9 @@ def remarks(table: Mapping[str, Any]) -> list[str]:
     """
     said = {"pseudo": [PSEUDO], "automatic": [AUTOMATIC]}.get(table["reference"], [])
     said += {"scan": [SCANS], "slice": [SLICES]}.get(table["unit"], [])
-    if table["reference"] not in RANKED_REFERENCES:
+    if table["structure"] == CLASS_MEAN:
+        said.append(CLASSES)
+    elif table["reference"] not in RANKED_REFERENCES:
         said.append(f"Not ranked: {_REFERENCES[table['reference']]} compare with no others.")
     elif table["unit"] not in RANKED_UNITS:
         said.append("Not ranked: the ranking is by whole scans.")

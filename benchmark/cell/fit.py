@@ -292,7 +292,7 @@ def _train_and_test(
         "tested_epoch": tested.get("epochs"),
         "val_dice": tested.get("val_dice"),
         "n_train": len(data.split.train),
-        "n_validation": len(data.split.validation),
+        "n_validation": len(data.split.validation) if trainer.limit_val_batches else 0,
         "n_test": len(data.split.test),
         "split_hash": data.split.digest,
         "phantom": data.phantom,

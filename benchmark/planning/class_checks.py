@@ -34,7 +34,7 @@ RANGES: Mapping[str, Mapping[str, Sequence[Any]]] = {
     },
     "pytorch_lightning.trainer.trainer.Trainer": {
         "max_epochs": (Ge(1),), "min_epochs": (Ge(0),), "num_nodes": (Ge(1),), "devices": (Ge(1),),
-        "limit_train_batches": (Gt(0),), "limit_val_batches": (Gt(0),),
+        "limit_train_batches": (Gt(0),), "limit_val_batches": (Ge(0),),
         "limit_test_batches": (Gt(0),), "check_val_every_n_epoch": (Ge(1),),
         "log_every_n_steps": (Ge(0),), "gradient_clip_val": (Ge(0),), "max_steps": (Ge(-1),),
         "accumulate_grad_batches": (Ge(1), Le(1)),  # manual optimisation has micro_batches

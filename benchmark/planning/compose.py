@@ -70,6 +70,9 @@ def compose(
         seed: the training seed.
         structures: the output channels.
         fingerprint: the digest of the data's contents.
+
+    Raises:
+        UserError: if validation is switched off, but is to choose the checkpoint.
     """
     values = {
         "$classes": len(structures),
@@ -101,6 +104,12 @@ def compose(
     after = first_epochs_without_critic(settings)
     if config["checkpoint"] == "best" and after is not None:
         config["checkpoint_after"] = after
+    if config["checkpoint"] == "best" and config["trainer"].get("limit_val_batches") == 0:
+        raise UserError(
+            f"system {system['name']}: trainer.limit_val_batches",
+            "0 with the checkpoint of the best validation Dice",
+            "validation, or `checkpoint: last`",
+        )
     identity = json.dumps([IDENTITY_FORMAT, config, fingerprint], sort_keys=True)
     return config, hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
 

@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from contract.words import CLASS_MEAN
 from leaderboards.page.figures import ROW, names, scale
-from leaderboards.page.parts import interval_text, signed_text
+from leaderboards.page.parts import interval_text, signed_text, words
 from leaderboards.page.svg import Axis, circle, drawing, gutter, line, rectangle, spread, text
 from leaderboards.statistics.comparisons import PRACTICALLY_EQUAL
 from leaderboards.statistics.insights import records
@@ -109,6 +110,10 @@ def published_plot(rows: Sequence[Mapping[str, Any]]) -> Markup | None:
     """Measured Dice (dot, interval) and the paper's (ring), with the difference."""
     rows = sorted(rows, key=lambda row: row["difference"])[:MOST]
     labels = [f"{row['system']} · {row['protocol']}" for row in rows]
+    labels = [
+        f"{label} · {words(row['structure'])}" if row["structure"] == CLASS_MEAN else label
+        for row, label in zip(rows, labels, strict=True)
+    ]
     left, width = gutter(labels, 44), 760.0
     right = width - 70
     values = [row[name] for row in rows for name in ("measured", "low", "high", "published")]
@@ -116,7 +121,7 @@ def published_plot(rows: Sequence[Mapping[str, Any]]) -> Markup | None:
     if axis is None:
         return None
     bottom = TOP + ROW * len(rows)
-    parts = scale(axis, TOP, bottom, "Dice of the lungs")
+    parts = scale(axis, TOP, bottom, "Dice of the lungs, or of what is named")
     parts.append(text(width - 6, 14, "measured − paper", "tick", "end"))
     for place, (row, label) in enumerate(zip(rows, labels, strict=True)):
         y = TOP + ROW * (place + 0.5)

@@ -22,6 +22,7 @@ from leaderboards.page.parts import (
     words,
 )
 from leaderboards.published import reported
+from leaderboards.published.quoted import TITLE, quotations
 from leaderboards.statistics import insights
 
 _TAG = Markup(' <span class="tag">PHANTOM DATA</span>')
@@ -100,6 +101,25 @@ def published(
             ]
         )
     return Grid("Published against measured", columns, rows)
+
+
+def quoted(table: pd.DataFrame) -> Grid:
+    """What was printed under the protocols of real rows and stands beside none of them."""
+    columns = [
+        *_names("Protocol", "System"), Column("Printed", _RISING, left=True),
+        Column("Source", _RISING, left=True), Column("To know", _RISING, left=True),
+    ]  # fmt: skip
+    rows = [
+        [
+            Value(words, words.lower(), "source" if place > 1 else "")
+            for place, words in enumerate(
+                (protocol, one.system, one.printed, one.source, " ".join(one.notes))
+            )
+        ]
+        for protocol in dict.fromkeys(table.loc[~table["phantom"].astype(bool), "protocol"])
+        for one in quotations(protocol)
+    ]
+    return Grid(TITLE, columns, rows, tall=True)
 
 
 def published_rows(table: pd.DataFrame) -> list[dict[str, Any]]:

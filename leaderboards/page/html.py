@@ -20,6 +20,7 @@ from leaderboards.markdown import FLOOR, Meta
 from leaderboards.page import board_tables, figure_list, grids
 from leaderboards.page.galleries import KINDS, Album, CellGallery, Tile, within_budget
 from leaderboards.page.parts import Grid, Panel, Table, words
+from leaderboards.published import quoted
 from leaderboards.recipes import told_of_systems
 from leaderboards.statistics.findings import Findings
 from leaderboards.statistics.insights import TableKey, records
@@ -98,6 +99,7 @@ def prepare_page(
         published=figure_list.published_panels(published),
         grids={
             "published": grids.published(published, footnotes, meta),
+            "quoted": grids.quoted(table),
             "subgroups": grids.subgroups(findings.served, meta),
             "endpoints": grids.endpoints(findings.agreed, meta),
             "quality": grids.quality(findings.flagged, meta),
@@ -205,6 +207,7 @@ def render(page: Page) -> str:
         share=PAGE_TO_SHARE,
         reduced_words=wording.REDUCED,
         critics_words=wording.CRITICS,
+        quoted_words=quoted.ABOUT,
     )
     return _CONTROL.sub("", text)
 
@@ -231,11 +234,12 @@ def _identity(key: TableKey) -> str:
 
 def _table(key: TableKey, rows: pd.DataFrame, meta: Meta, findings: Findings) -> Table:
     keys = dict(zip(TABLE_KEYS, key, strict=True))
-    identity, insight = _identity(key), findings.insights[key]
+    # A mean over classes has no cases of its own to draw or to compare.
+    identity, insight = _identity(key), findings.insights.get(key)
     notes = wording.remarks(keys)
     first = rows.iloc[0]
-    if pd.notna(first["n_train"]):
-        notes.append(f"{first['n_train']} training cases.")
+    if told := wording.labelled(records(rows)):
+        notes.append(f"{told[:1].upper()}{told[1:]}.")
     if pd.notna(first["split_hash"]):
         notes.append(f"Split {first['split_hash']}.")
     notes += [f"{text}." for text in meta.protocol_notes(keys["protocol"]).values()]
@@ -255,7 +259,9 @@ def _table(key: TableKey, rows: pd.DataFrame, meta: Meta, findings: Findings) ->
         reduced=markdown.reduced_systems(rows),
         columns=columns,
         rows=list(zip(systems, values, strict=True)),
-        distributions=figure_list.distribution_panels(identity, insight, systems, called),
-        comparisons=figure_list.comparison_panels(identity, insight, called),
+        distributions=(
+            figure_list.distribution_panels(identity, insight, systems, called) if insight else []
+        ),
+        comparisons=figure_list.comparison_panels(identity, insight, called) if insight else [],
         costs=figure_list.cost_panels(identity, keys, rows, meta),
     )

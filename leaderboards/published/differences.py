@@ -9,7 +9,7 @@ import pandas as pd
 
 from contract.rows import METRICS
 from leaderboards.published import reported
-from leaderboards.published.reported import DILATED_SUFFIX, PublishedValue
+from leaderboards.published.reported import PublishedValue
 from leaderboards.statistics import insights
 
 MEASURED_AS = {"hausdorff_as_printed": "hausdorff_rowvector"}
@@ -33,8 +33,8 @@ def from_papers(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         one row a number, in ``DIFFERENCE_COLUMNS``: ``metric`` is ours, ``measured_all_slices``
-        the mean over all slices, lung-free ones too, where there is one; ``source`` names the
-        paper's table and what is unlike a measured row; ``notes`` are joined by
+        its mean or median over all slices, lung-free ones too, where there is one; ``source`` names
+        the paper's table and what is unlike a measured row; ``notes`` are joined by
         ``BETWEEN_NOTES``. What a paper prints under a name that no metric of ours answers is left
         out.
     """
@@ -47,7 +47,7 @@ def _lines(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         metric = MEASURED_AS.get(value.metric, value.metric)
         if metric not in METRICS:
             continue
-        whole = f"{metric}_mean_all_slices" if value.statistic == "mean" else ""
+        whole = f"{metric}_{value.statistic}_all_slices"
         yield {
             **{key: record[key] for key in _KEYS},
             "metric": metric,
@@ -63,16 +63,10 @@ def _lines(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _values(record: Mapping[str, Any]) -> list[PublishedValue]:
-    """The papers' test values of a row, each metric and statistic once.
-
-    Values of the same structure come before means over classes, the own paper's before quoted ones.
-    """
-    system = record["system"].removesuffix(DILATED_SUFFIX)
-    wanted = (system, record["protocol"], record["structure"], record["unit"], "test")
+    """The papers' test values of a row, each metric and statistic once, its own paper's first."""
+    wanted = (*(record[key] for key in ("system", "protocol", "structure", "unit")), "test")
     found: dict[tuple[str, str], PublishedValue] = {}
-    for value in sorted(
-        reported.published_values(), key=lambda v: (v.structure != v.beside, v.quoted)
-    ):
-        if (value.system, value.protocol, value.beside, value.unit, value.split) == wanted:
+    for value in sorted(reported.published_values(), key=lambda v: v.quoted):
+        if (value.system, value.protocol, value.structure, value.unit, value.split) == wanted:
             found.setdefault((value.metric, value.statistic), value)
     return list(found.values())

@@ -13,19 +13,17 @@ import yaml
 
 from contract.errors import UserError
 from contract.rows import LOWER_IS_BETTER, METRICS
-from contract.words import REFERENCES, STRUCTURES, UNITS
+from contract.words import CLASS_MEAN, REFERENCES, STRUCTURES, UNITS
 
 OWN_METRICS = ("iou_keras_pixelwise", "hausdorff_as_printed", "f1", "f1_pooled")
 """Names for what papers print under a metric's name, or a name of theirs, that is not ours."""
 
-OWN_STRUCTURES = ("lungs_and_heart",)
 SPLITS = ("train", "validation", "test")
 PRINTED_STATISTICS = ("mean", "median")
-DILATED_SUFFIX = "_dilated"
 _NUMBER = re.compile(r"\d*\.?\d+")
 _FIELDS = frozenset(
-    {"protocol", "structure", "beside", "metric", "statistic", "split", "reference", "unit"}
-    | {"percent", "quoted", "notes"}
+    {"protocol", "structure", "metric", "statistic", "split", "reference", "unit"}
+    | {"percent", "quoted", "elsewhere", "notes"}
 )
 
 
@@ -40,7 +38,7 @@ class PublishedValue:
         system: the project's name of the system.
         protocol: the project's name of a protocol that it answers.
         nearest: that protocol is the nearest of them.
-        structure: what was segmented; ``lungs_and_heart`` is a mean over classes.
+        structure: what was segmented; ``lungs_and_heart`` is the mean of both.
         metric: the project's name where it is comparable, else one of ``OWN_METRICS``.
         statistic: ``mean`` or ``median``.
         split: ``train``, ``validation`` or ``test``.
@@ -49,7 +47,7 @@ class PublishedValue:
         value: a fraction in [0, 1]; a distance as printed.
         printed: the cell verbatim.
         quoted: the paper quotes it from another one.
-        beside: the structure whose measured rows it may stand beside, with its notes.
+        elsewhere: its system is not built here.
         notes: footnotes: contradictions and what keeps it from being comparable.
         peer: it comes from a peer's page, not a paper.
     """
@@ -69,15 +67,14 @@ class PublishedValue:
     value: float
     printed: str
     quoted: bool
-    beside: str
+    elsewhere: bool
     notes: tuple[str, ...]
     peer: bool
 
     @property
     def unlike(self) -> list[str]:
-        """What sets it apart from a measured row: classes, masks, another paper."""
-        unlike = [self.structure.replace("_", " ")] if self.structure != self.beside else []
-        unlike += [f"{self.reference} masks"] if self.reference != "plain" else []
+        """What a reader must know of it in a word or two: other masks, another paper."""
+        unlike = [f"{self.reference} masks"] if self.reference != "plain" else []
         return unlike + (["quoted"] if self.quoted else [])
 
     @property
@@ -122,16 +119,8 @@ def published_value(
 
 
 def beside(system: str, protocol: str, structure: str, unit: str) -> PublishedValue | None:
-    """The mean Dice to print beside a measured row: of the same structure, or of a class mean.
-
-    ``X_dilated`` is system ``X`` scored on dilated masks, and stands beside X's paper.
-    """
-    name = system.removesuffix(DILATED_SUFFIX)
-    for candidate in (structure, *OWN_STRUCTURES):
-        value = published_value(name, protocol, candidate, "dice", unit=unit)
-        if value is not None and value.beside == structure:
-            return value
-    return None
+    """The mean Dice to print beside a measured row."""
+    return published_value(system, protocol, structure, "dice", unit=unit)
 
 
 def beside_row(row: Mapping[str, Any]) -> PublishedValue | None:
@@ -234,7 +223,7 @@ def _value(
         value=round(float(number.group()) / (100 if fields.get("percent") else 1), 6),
         printed=printed,
         quoted=fields.get("quoted", False),
-        beside=fields.get("beside", structure),
+        elsewhere=fields.get("elsewhere", False),
         notes=fields["notes"],
         peer=paper.get("peer", False),
     )
@@ -244,8 +233,7 @@ def _value(
 
 def _check(where: str, value: PublishedValue) -> None:
     words = {
-        "structure": (*STRUCTURES, *OWN_STRUCTURES),
-        "beside": STRUCTURES,
+        "structure": (*STRUCTURES, CLASS_MEAN),
         "metric": (*METRICS, *OWN_METRICS),
         "statistic": PRINTED_STATISTICS,
         "split": SPLITS,

@@ -37,6 +37,7 @@ def test_end_to_end(make_rows: RowMaker, write_cell: CellWriter) -> None:
     write_cell(make_rows("mean_shape", {"c1": 0.5, "c2": 0.6}))
     write_cell(make_rows("scan", {"c1": 0.5, "c2": 0.6}), state="failed", reason="out of\nmemory")
     suite = write_cell(make_rows("defu_net", {"c1": 0.8, "c2": 0.9}), parameters=45_600_000)
+    write_cell(make_rows("defu_net_dilated", {"c1": 0.8, "c2": 0.9}, reference="dilated"))
     described = {"m_to_s": "Trains on Montgomery, tests on Shenzhen."}
     folder = build_leaderboard(suite, protocols=described, draws=200)
     assert folder == suite / "leaderboard"
@@ -51,10 +52,11 @@ def test_end_to_end(make_rows: RowMaker, write_cell: CellWriter) -> None:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == LEADERBOARD_COLUMNS
     assert [(r["rank"], r["system"]) for r in rows] == [
-        ("1", "unet"), ("2", "defu_net"), ("3", "mean_shape"),
+        ("", "defu_net_dilated"), ("1", "unet"), ("2", "defu_net"), ("3", "mean_shape"),
     ]  # fmt: skip
-    assert float(rows[0]["dice_mean"]) == pytest.approx(0.93)
-    assert (rows[1]["published_dice"], rows[1]["n_train"]) == ("0.9154", "80")
+    assert float(rows[1]["dice_mean"]) == pytest.approx(0.93)
+    assert (rows[0]["published_dice"], rows[0]["n_train"]) == ("0.9154", "80")
+    assert rows[2]["published_dice"] == ""
     text = (folder / "leaderboard.md").read_text("utf-8")
     assert "Trains on Montgomery, tests on Shenzhen." in text
     assert "0.9300 [" in line_of(text, "| 1 | unet")
@@ -78,7 +80,8 @@ def test_a_second_build_writes_the_same_bytes(make_rows: RowMaker, write_cell: C
 
 def test_phantom_banner_is_on_the_page_and_on_every_table(make_rows: RowMaker) -> None:
     parts = [make_rows("a", {"c1": 0.5}, phantom=True, structure=s) for s in ("lungs", "heart")]
-    assert page_of(pd.concat(parts)).count(PHANTOM_BANNER) == 3
+    tables = ("lungs", "heart", "the mean of both")
+    assert page_of(pd.concat(parts)).count(PHANTOM_BANNER) == 1 + len(tables)
 
 
 def test_no_finished_cell_still_gives_a_page(make_rows: RowMaker, write_cell: CellWriter) -> None:
@@ -130,6 +133,23 @@ def test_splits_must_agree_between_systems_but_may_follow_the_seed(tmp_path: Pat
     assert protocol_splits(tmp_path, cells)["jsrt_train10"].split_hash == "x+y"
     with pytest.raises(DataError, match="different splits"):
         protocol_splits(tmp_path, [*cells, cell("b", 1, "z")])
+
+
+def test_a_few_shot_row_says_how_many_labelled_films_it_used_in_all(
+    make_rows: RowMaker, write_cell: CellWriter
+) -> None:
+    for system, validated in (("a", 19), ("b", 19), ("a_last", 0)):
+        rows = make_rows(system, {"c1": 0.9, "c2": 0.8}, protocol="jsrt_train10")
+        suite = write_cell(rows, n_train=10, n_validation=validated)
+    folder = build_leaderboard(suite, draws=50)
+    with (folder / "leaderboard.csv").open() as file:
+        counts = {r["system"]: (r["n_validation"], r["n_labelled"]) for r in csv.DictReader(file)}
+    assert counts == {"a": ("19", "29"), "b": ("19", "29"), "a_last": ("0", "10")}
+    told = "10 training and 19 validation cases, 29 labelled ones in all; "
+    alone = "10 training and no validation cases, 10 labelled ones in all"
+    for page_name in ("leaderboard.md", "leaderboard.html"):
+        text = (folder / page_name).read_text("utf-8").replace("\\", "")
+        assert f"{told}a_last: {alone}" in text
 
 
 def test_the_room_imports_no_torch() -> None:

@@ -75,6 +75,8 @@ def test_slices_are_averaged_with_and_without_those_that_hold_no_lung(
     assert row["dice_mean_all_slices"] == pytest.approx((0.8 + 0.6 + 0.4 + 0) / 4)
     ious = [d / (2 - d) for d in (0.8, 0.6, 0.4, 0)]
     assert row["iou_mean_all_slices"] == pytest.approx(np.mean(ious))
+    assert row["dice_median_all_slices"] == pytest.approx((0.6 + 0.4) / 2)
+    assert row["iou_median_all_slices"] == pytest.approx(np.median(ious))
     assert row["false_positive_slice_rate"] == 1
     assert (row["hausdorff_rowvector_mean"], row["hausdorff_rowvector_median"]) == (4, 3)
 
@@ -132,7 +134,11 @@ def test_lgans_tables_stand_beside_ours_cell_for_cell(make_scans: MakeScans) -> 
     line = found.loc["lgan_basic", "lidc", "slice"]
     assert line.loc[("hausdorff_rowvector", "median"), "measured"] == 3
     assert line.loc[("hausdorff_rowvector", "mean"), "measured"] == 4
-    assert pd.isna(line.loc[("hausdorff_rowvector", "mean"), "measured_all_slices"])
+    assert pd.notna(line["measured_all_slices"]).all()
+    assert (
+        line.loc[("iou", "median"), "measured_all_slices"]
+        < (line.loc[("iou", "median"), "measured"])
+    )
     assert line.loc[("iou", "mean"), "measured_all_slices"] < line.loc[("iou", "mean"), "measured"]
     scan = found.loc["lgan_regression", "lidc", "scan"]
     assert scan.loc[("dice", "median"), "measured"] == pytest.approx(0.8)
@@ -142,9 +148,9 @@ def test_lgans_tables_stand_beside_ours_cell_for_cell(make_scans: MakeScans) -> 
 def test_the_page_prints_them_with_their_sources(make_scans: MakeScans) -> None:
     text = page(build(make_scans("lgan_regression", {"x": 0.9}), draws=50), Meta("lgan"))
     scans, slices = text.split("per slice\n")
-    assert "| Dice, median | 0.9000 | 0.9864 (1) | LGAN, Tan et al. 2021, Table 4 |" in scans
-    assert "| rows HD, median | 3.000 | – | 3.162 (1, 2, 3) | LGAN" in slices
-    assert "| IoU, mean | " in slices and "| 0.923 (1, 2) |" in slices
+    assert "| Dice, median | 0.9000 | 0.9864 (1, 2) | LGAN, Tan et al. 2021, Table 4 |" in scans
+    assert "| rows HD, median | 3.000 | 5.000 | 3.162 (1, 2, 3, 4) | LGAN" in slices
+    assert "| IoU, mean | " in slices and "| 0.923 (1, 2, 3) |" in slices
     assert slices.count("EF has the lowest mean") == 1
 
 

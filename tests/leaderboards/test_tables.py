@@ -11,6 +11,7 @@ import pytest
 
 from contract.errors import DataError
 from contract.rows import CASE_SCHEMA, LEADERBOARD_COLUMNS, LEADERBOARD_SCHEMA
+from contract.words import CLASS_MEAN, STRUCTURES
 from leaderboards.tables import SplitFacts, build
 
 RowMaker = Callable[..., pd.DataFrame]
@@ -149,4 +150,4 @@ def test_takes_an_arrow_table_and_keeps_the_schema(make_rows: RowMaker) -> None:
 def test_structures_come_in_the_projects_order(make_rows: RowMaker) -> None:
     names = ("heart", "right_lung", "lungs", "left_lung")
     table = table_of(*(make_rows("a", {"c1": 0.5}, structure=name) for name in names))
-    assert table["structure"].tolist() == ["lungs", "left_lung", "right_lung", "heart"]
+    assert table["structure"].tolist() == [*STRUCTURES, CLASS_MEAN]
