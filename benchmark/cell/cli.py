@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import warnings
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-warnings.filterwarnings("ignore", message=".*torch.jit.*")
-warnings.filterwarnings("ignore", message=".*srun. command is available.*")
+from benchmark.cell.quiet import keep_quiet
+
+keep_quiet()
 
 import pytorch_lightning as pl  # noqa: E402
 import torch  # noqa: E402
@@ -96,6 +96,7 @@ class CellCLI(LightningCLI):
         checkpoints: Path | None = None,
         peers: Peers | None = None,
     ) -> None:
+        keep_quiet()
         self._config, self._out = config, out
         self._checkpoint_every_s = checkpoint_every_s
         self._tracker, self._peers = tracker, peers

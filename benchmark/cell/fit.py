@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -200,9 +199,7 @@ def _run_folds(
     while fold < folds:
         place = CellFolder(out).checkpoints(fold).path
         more = [*flags, f"--data.init_args.fold={fold}"] if fold else flags
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*args parameter is intended.*")
-            cli = CellCLI(config, out, more, checkpoint_every_s, tracker, place, peers)
+        cli = CellCLI(config, out, more, checkpoint_every_s, tracker, place, peers)
         if tracker is not None and not fold:
             tracker.describe(cli.config_dump)
         found, told = _train_and_test(cli, out, identity, checkpoint)

@@ -1,6 +1,7 @@
 """The contract, through the real command line."""
 
 import json
+import re
 import shutil
 import time
 from pathlib import Path
@@ -53,6 +54,17 @@ def test_run_leaves_the_folders_and_columns_of_the_contract(finished):
     assert set(table["system"]) == {"mean_shape", "unet"} and table["phantom"].all()
     assert "PHANTOM DATA" in (board / "leaderboard.md").read_text()
     assert len(pd.read_parquet(board / "cases.parquet")) == 40
+
+
+@pytest.mark.parametrize("system", ["mean_shape", "unet"])
+def test_a_log_says_what_the_cell_does_and_nothing_of_libraries(finished, system):
+    log = finished[1] / "cells" / system / "m_to_s" / "seed-0" / "log.txt"
+    told = (
+        r"Seed set to 0|GPU available: .*|LOCAL_RANK: .*|epoch 1/1  .*|`Trainer\.fit` stopped: .*"
+    )
+    lines = log.read_text().splitlines()
+    assert [line for line in lines if not re.fullmatch(told, line)] == []
+    assert any(line.startswith("epoch 1/1") for line in lines)
 
 
 def test_a_second_run_does_nothing_and_says_so(finished, capsys):
