@@ -114,7 +114,7 @@ def published_plot(rows: Sequence[Mapping[str, Any]]) -> Markup | None:
         f"{label} · {words(row['structure'])}" if row["structure"] == CLASS_MEAN else label
         for row, label in zip(rows, labels, strict=True)
     ]
-    left, width = gutter(labels, 44), 760.0
+    left, width = gutter(labels, 60), 760.0
     right = width - 70
     values = [row[name] for row in rows for name in ("measured", "low", "high", "published")]
     axis = spread(values, left, right)
@@ -126,7 +126,7 @@ def published_plot(rows: Sequence[Mapping[str, Any]]) -> Markup | None:
     for place, (row, label) in enumerate(zip(rows, labels, strict=True)):
         y = TOP + ROW * (place + 0.5)
         parts.append(
-            text(left - 8, y + 4, label if len(label) <= 44 else f"{label[:43]}…", "", "end")
+            text(left - 8, y + 4, label if len(label) <= 60 else f"{label[:59]}…", "", "end")
         )
         parts.append(line(axis(row["measured"]), y, axis(row["published"]), y, "link"))
         parts += _interval(axis, row["low"], row["high"], y, "whisker wide")

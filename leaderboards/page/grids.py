@@ -106,20 +106,20 @@ def published(
 def quoted(table: pd.DataFrame) -> Grid:
     """What was printed under the protocols of real rows and stands beside none of them."""
     columns = [
-        *_names("Protocol", "System"), Column("Printed", _RISING, left=True),
-        Column("Source", _RISING, left=True), Column("To know", _RISING, left=True),
+        *_names("Protocol"), Column("Printed", _RISING, left=True),
+        Column("Source, and what to know of it", _RISING, left=True),
     ]  # fmt: skip
     rows = [
         [
-            Value(words, words.lower(), "source" if place > 1 else "")
-            for place, words in enumerate(
-                (protocol, one.system, one.printed, one.source, " ".join(one.notes))
+            Value(told, told.lower(), ("system", "words", "source", "source")[place])
+            for place, told in enumerate(
+                (one.system, protocol, one.printed, ". ".join((one.source, " ".join(one.notes))))
             )
         ]
         for protocol in dict.fromkeys(table.loc[~table["phantom"].astype(bool), "protocol"])
         for one in quotations(protocol)
     ]
-    return Grid(TITLE, columns, rows, tall=True)
+    return Grid(TITLE, columns, rows)
 
 
 def published_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
