@@ -1,4 +1,4 @@
-"""The commands ``data check``, ``data audit``, ``data splits`` and ``data phantoms``."""
+"""The command ``data``: ``check``, ``fetch``, ``audit``, ``splits`` and ``phantoms``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.commands.arguments import Commands, add_command, plain_path
+from benchmark.commands.fetching import add_fetch, run_fetch
 from contract.errors import MissingDataError, UserError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ SHOWN_PROBLEMS = 20
 
 
 def add(commands: Commands) -> None:
-    """Add ``data`` with ``check``, ``audit``, ``splits`` and ``phantoms``."""
+    """Add ``data`` with ``check``, ``fetch``, ``audit``, ``splits`` and ``phantoms``."""
     data = add_command(commands, "data", "look after data sets", run_data_command)
     subparsers = data.add_subparsers(dest="data_command", required=True, metavar="what")
     text = "read every file and report what would make a benchmark wrong (exit code 1 then)"
@@ -41,6 +42,7 @@ def add(commands: Commands) -> None:
         "--runs", type=plain_path, default=Path("runs"), help="the runs folder, for --cache [runs]"
     )
     parser.add_argument("--json", action="store_true", help="print a list of objects")
+    add_fetch(subparsers, DATA_ROOT)
     text = "list suspect reference masks as a table and as contact sheets"
     parser = subparsers.add_parser("audit", help=text, description=text)
     parser.add_argument("--data-root", type=plain_path, required=True, help=DATA_ROOT)
@@ -83,6 +85,8 @@ def run_data_command(given: argparse.Namespace, extra: Sequence[str] = ()) -> in
         write_phantoms(given.out)
         write_ct_phantoms(given.out)
         return 0
+    if given.data_command == "fetch":
+        return run_fetch(given, _check)
     if given.data_command == "check" and given.cache:
         if given.datasets:
             raise UserError("--dataset", "it beside --cache", "one of both", "leave it out")

@@ -25,6 +25,7 @@ ONLY_TAKEN = {
     "serve": "serves until it is stopped; test_serve",
     "publish": "sends to a server; test_publish",
     "cancel": "needs a cluster; test_slurm_cluster",
+    "data fetch": "asks data providers' servers; test_data_fetch",
     "perf": "times the machine for a minute; test_speed",
 }
 """Commands that are not run here, and why."""
@@ -73,7 +74,7 @@ def help_of(arguments: list[str]) -> str:
 
 def is_run(command) -> bool:
     arguments = command.arguments
-    if not arguments or arguments[0] in ONLY_TAKEN:
+    if not arguments or {arguments[0], " ".join(arguments[:2])} & set(ONLY_TAKEN):
         return False
     dry = arguments[0] != "submit" or "--dry-run" in arguments
     return dry and take(arguments, command.whole) is not None
