@@ -54,7 +54,9 @@ def take(arguments: list[str], whole: bool = True):
     try:
         with contextlib.redirect_stderr(said):
             given, extra = build_parser().parse_known_args(arguments)
-    except SystemExit:
+    except SystemExit as ended:
+        if not ended.code:
+            return None  # it told its version or its help
         missing = ("arguments are required", "is required")  # all of several, or one of them
         assert any(words in said.getvalue() for words in missing), said.getvalue()
         assert not whole, said.getvalue()
