@@ -106,7 +106,8 @@ def _wanted(archive: Path, members: Sequence[zipfile.ZipInfo], inside: str) -> l
         path = _safe(archive, member)
         parts = path.parts
         passed_over = parts[:1] == ("__MACOSX",) or path.name.startswith("._")
-        if member.is_dir() or passed_over or (inside and inside not in parts[:-1]):
+        folder = member.orig_filename.endswith(("/", "\\"))
+        if folder or passed_over or (inside and inside not in parts[:-1]):
             continue
         name = PurePosixPath(*parts[parts.index(inside) + 1 :]) if inside else path
         other = wanted.setdefault(str(name).casefold(), (member, name))[0]
@@ -121,8 +122,8 @@ def _wanted(archive: Path, members: Sequence[zipfile.ZipInfo], inside: str) -> l
 def _safe(archive: Path, member: zipfile.ZipInfo) -> PurePosixPath:
     """Return a member's path, which leads nowhere but down."""
     name = member.orig_filename
-    path = PurePosixPath(name)
-    outside = path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name
+    path = PurePosixPath(name.replace("\\", "/"))  # as some programs of Windows write folders
+    outside = path.is_absolute() or ".." in path.parts or ":" in name
     if outside or "\0" in name:
         found = f"a file {name!r}, which would be written outside its folder"
         raise UserError(archive, found, "paths within the archive", "do not use this archive")

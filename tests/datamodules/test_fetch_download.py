@@ -55,6 +55,12 @@ def test_what_came_before_a_download_gave_up_is_kept_for_the_next_call(served, t
     assert served.asked[-1] == "bytes=327680-"
 
 
+def test_a_file_of_unknown_length_and_version_begins_anew_when_it_breaks_off(served, tmp_path):
+    served.chunked, served.breaks = True, [1 << 20]
+    assert fetched(served, tmp_path) == DIGEST
+    assert served.asked == [None, None]
+
+
 def test_a_part_that_is_the_whole_file_is_taken(served, tmp_path):
     (tmp_path / "set.zip.part").write_bytes(CONTENT)
     (tmp_path / "set.zip.version").write_text(served.version)
@@ -171,13 +177,19 @@ def test_the_folder_that_is_wanted_is_unpacked_from_any_depth(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../evil", "Set/../../evil", "/evil", "Set/..\\evil", "C:/evil", "Set/a\\b"]
+    "name", ["../evil", "Set/../../evil", "/evil", "Set\\..\\evil", "\\evil", "C:/evil"]
 )
 def test_a_path_that_leads_outside_is_refused_before_anything_is_written(tmp_path, name):
     archive = zipped(tmp_path / "x.zip", {"Set/good": b"1", name: b"2"})
     with pytest.raises(UserError, match="would be written outside its folder"):
         unpack(archive, "Set", tmp_path / "in" / "Set", 100, no_progress)
     assert not (tmp_path / "in").exists()
+
+
+def test_an_archive_with_the_separators_of_windows_is_unpacked(tmp_path):
+    archive = zipped(tmp_path / "x.zip", {"Set\\a\\": b"", "Set\\a\\1.png": b"1"})
+    assert unpack(archive, "Set", tmp_path / "Set", 100, no_progress) == 1
+    assert (tmp_path / "Set/a/1.png").read_bytes() == b"1"
 
 
 def test_a_link_is_refused(tmp_path):

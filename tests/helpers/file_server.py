@@ -21,6 +21,7 @@ class Served:
         breaks: lengths after which the next answers break off, one an answer.
         status: answer every request so.
         silent_s: seconds to wait in the middle of an answer.
+        chunked: state neither length nor version, as a service that packs files when asked.
         claims: the length that answers state, in place of the true one.
         version: the files' ETag.
         ranges: whether parts are handed out.
@@ -31,6 +32,7 @@ class Served:
     breaks: list[int] = field(default_factory=list)
     status: int = 200
     silent_s: float = 0
+    chunked: bool = False
     claims: int | None = None
     version: str = '"one"'
     ranges: bool = True
@@ -43,8 +45,20 @@ def serving(served: Served):
     """Serve on a free port of this machine; ``served.url`` is its address."""
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def log_message(self, *_):
             pass
+
+        def send_chunks(self, content):
+            self.close_connection = True
+            most = served.breaks.pop(0) if served.breaks else None
+            for start in range(0, len(content), 1 << 16):
+                if most is not None and start >= most:
+                    return  # without the last chunk, which ends the answer
+                piece = content[start : start + (1 << 16)]
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            self.wfile.write(b"0\r\n\r\n")
 
         def do_GET(self):
             asked = self.headers.get("Range")
@@ -68,6 +82,11 @@ def serving(served: Served):
                 self.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
             else:
                 self.send_response(200)
+            if served.chunked:
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                self.send_chunks(content)
+                return
             self.send_header("ETag", served.version)
             self.send_header("Content-Length", str(served.claims or whole - start))
             self.end_headers()
