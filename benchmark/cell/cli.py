@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,11 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI  # noqa:
 from pytorch_lightning.loggers import Logger  # noqa: E402
 
 from benchmark.cell.callbacks import DieAtOnce, Meter, Reporter  # noqa: E402
-from benchmark.cell.checkpoints import AtomicCheckpointIO, CheckpointChoice, EpochCheckpoint  # noqa: E402
+from benchmark.cell.checkpoints import AtomicCheckpointIO, EpochCheckpoint  # noqa: E402
+from benchmark.cell.config_check import check_classes  # noqa: E402
+from benchmark.cell.identity import Identity  # noqa: E402
 from benchmark.cell.launching import WatchedDDPStrategy  # noqa: E402
 from benchmark.cell.peers import Peers  # noqa: E402
-from benchmark.planning.class_checks import ClassChecks  # noqa: E402
 from benchmark.progress import console  # noqa: E402
 from benchmark.tracking import wandb_place  # noqa: E402
 from benchmark.tracking.tracker import Overlays  # noqa: E402
@@ -35,42 +35,6 @@ from contract.yaml_files import read_yaml  # noqa: E402
 from datamodules.base import ProtocolDataModule  # noqa: E402
 from lightning_modules.case_rows import CaseRows  # noqa: E402
 from lightning_modules.segmenter import Segmenter  # noqa: E402
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What a cell is, as its config states it.
-
-    Attributes:
-        suite: the suite's name.
-        system: the system's name.
-        protocol: the protocol's name.
-        seed: the training seed.
-        train_on: the data sets that train.
-        test_on: the data sets that test.
-        config_hash: the hash of what was composed.
-        checkpoint: which weights are tested: ``best`` validation Dice, or the ``last`` epoch.
-        code_folders: folders of the user's own Python files.
-        checkpoint_after: number of first epochs that ``best`` passes over, since no critic plays
-            in them; None where no critic is in the game.
-        about: titles, papers and notes of ``system`` and ``protocol``, for readers.
-        changes: what the cell does otherwise than its system's file says.
-        baseline: the system without a critic that it is compared with, of a pair.
-    """
-
-    suite: str
-    system: str
-    protocol: str
-    seed: int
-    train_on: str = ""
-    test_on: str = ""
-    config_hash: str = ""
-    checkpoint: CheckpointChoice = "best"
-    code_folders: list[str] = field(default_factory=list)
-    checkpoint_after: int | None = None
-    about: dict[str, Any] = field(default_factory=dict)
-    changes: list[dict[str, Any]] = field(default_factory=list)
-    baseline: str = ""
 
 
 class CellCLI(LightningCLI):
@@ -102,6 +66,7 @@ class CellCLI(LightningCLI):
         self._tracker, self._peers = tracker, peers
         self.checkpoints = checkpoints or CellFolder(out).checkpoints().path
         self.meter, self.case_rows = Meter(), CaseRows()
+        check_classes(config, read_yaml(config))
         try:
             super().__init__(
                 Segmenter,
@@ -114,8 +79,11 @@ class CellCLI(LightningCLI):
                 args=["--config", str(config), *extra],
                 parser_kwargs={"exit_on_error": False, "allow_abbrev": False},
             )
-        except ArgumentError as error:
-            raise _explained(config, extra, error) from None
+        except (ArgumentError, ValueError) as error:
+            fault = _explained(config, extra, error)
+            if fault is None:
+                raise
+            raise fault from None
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the cell's identity."""
@@ -171,21 +139,22 @@ class CellCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
 
-def _explained(config: Path, extra: Sequence[str], error: ArgumentError) -> UserError:
-    """Return in the project's words what the parser refused.
+def _explained(config: Path, extra: Sequence[str], error: Exception) -> UserError | None:
+    """Return in the project's words what the parser refused; None where it refused nothing.
 
-    The parser's own text names class after class before it comes to the point; where the sources
-    tell what is wrong, that is said instead.
+    The parser's own text names class after class before it comes to the point, which is the error
+    that a class raised, where one did.
     """
-    settings = read_yaml(config)
-    try:
-        checks = ClassChecks(config, [Path(f) for f in settings["cell"].get("code_folders", ())])
-        checks.trainer(settings["trainer"])
-        checks.check_object(settings["model"], ("model",))
-    except UserError as fault:
-        return fault
-    told = " ".join(str(error).partition("Given value type")[0].split())
-    where = f"{config} with {' '.join(extra)}" if extra else config
+    cause = error.__cause__ or error.__context__
+    refused = str(error).startswith("Does not validate against any")
+    if isinstance(error, ArgumentError):
+        told = " ".join(str(error).partition("Given value type")[0].split())
+    elif refused and cause is not None:
+        told = str(cause)
+    else:
+        return None
+    flags = [flag for flag in extra if not flag.startswith("--cell.")]  # the others are a user's
+    where = f"{config} with {' '.join(flags)}" if flags else config
     return UserError(where, told, "arguments that the named classes take")
 
 

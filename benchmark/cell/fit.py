@@ -17,8 +17,10 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from benchmark.cell.cell import INTERRUPTED
 from benchmark.cell.checkpoints import EpochCheckpoint, find_resumable, load_weights, weights_fault
-from benchmark.cell.cli import CellCLI, Identity, under_srun
+from benchmark.cell.cli import CellCLI, under_srun
+from benchmark.cell.config_check import check_keys
 from benchmark.cell.gallery import Tested, keep_gallery
+from benchmark.cell.identity import Identity
 from benchmark.cell.ownership import Owner, clear_leftovers
 from benchmark.cell.peers import Peers
 from benchmark.cell.results import commit, in_order, versions, write_rows
@@ -166,12 +168,8 @@ def _record_end(files: CellFolder, error: BaseException, **facts: Any) -> None:
 def _read_identity(config: Path, extra: Sequence[str]) -> dict[str, Any]:
     """Return the config's ``cell`` section; overrides that change results change its hash."""
     settings = read_yaml(config)
-    try:
-        identity = asdict(Identity(**settings["cell"]))
-    except (TypeError, KeyError) as error:
-        raise UserError(
-            config, f"no cell's config ({error})", "a config.yaml that `run` wrote"
-        ) from None
+    check_keys(config, settings)
+    identity = asdict(Identity(**settings["cell"]))
     flags = [flag for flag in extra if not is_hardware(flag)]
     if flags:
         text = json.dumps([identity["config_hash"], flags])

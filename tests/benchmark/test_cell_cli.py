@@ -1,8 +1,13 @@
-"""The config's own word decides what the Trainer gets."""
+"""The config's own word decides what the Trainer gets, and a faulty one is named by its key."""
+
+import re
 
 import pytest
+import yaml
 
+from benchmark.__main__ import main
 from benchmark.cell.cli import whole_numbers
+from benchmark.cell.config_check import check_classes, check_keys
 from benchmark.cell.fit import CellCLI
 from contract.errors import UserError
 
@@ -41,3 +46,61 @@ def test_no_argument_is_guessed_from_its_beginning(tiny_cell, tmp_path):
     config = tiny_cell(systems=["unet"], overrides={"preprocessing.size": 32})
     with pytest.raises(UserError, match=r"--trainer\.max_epoch=3"):
         CellCLI(config, tmp_path, ["--trainer.max_epoch=3"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("data.init_args.preprocessing.size", -64, "found -64; expected at least 8"),
+        ("data.init_args.preprocessing.sise", 64, "did you mean 'size'"),
+        ("data.init_args.batch_size", "four", "found 'four'; expected a whole number"),
+        ("data.init_args.protocol", "m_to_s", "expected a mapping"),
+        ("data.class_path", "datamodules.nowhere.Films", "no 'nowhere' in datamodules"),
+        ("trainer.max_epochs", "many", "found 'many'; expected a whole number"),
+        ("trainer.max_epochs", -3, "expected at least 1"),
+        ("trainer.max_epoch", 3, "did you mean 'max_epochs'"),
+        ("model.init_args.structures", ["lungs"], "softmax needs a background channel"),
+        ("model.init_args.generator.init_args.widths", [0], "at least two levels, found (0,)"),
+        ("model.init_args.generator_optimizer.init_args.lr", -1, "expected at least 0"),
+        ("cell.checkpoint", "worst", "expected one of best, last"),
+        ("seed_everythin", 1, "did you mean 'seed_everything'"),
+    ],
+)
+def test_a_fault_of_a_config_edited_by_hand_is_told_in_a_line(
+    key, value, told, tiny_cell, tmp_path, capfd
+):
+    file = tiny_cell(systems=["unet"], overrides={"preprocessing.size": 32})
+    settings = yaml.safe_load(file.read_text())
+    *above, last = key.split(".")
+    section = settings
+    for part in above:
+        section = section[part]
+    section[last] = value
+    file.write_text(yaml.safe_dump(settings))
+    assert main(["fit", "--config", str(file), "--out", str(tmp_path / "out")]) == 2
+    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("lungbench:")]
+    assert len(said) == 1 and told in said[0] and "Union" not in said[0]
+    named = ".".join(above) if "an unknown key" in said[0] else key
+    assert re.match(rf"lungbench: {re.escape(str(file))}(: {re.escape(named)})?", said[0])
+    assert named in said[0] or "levels" in told
+
+
+def test_a_config_that_a_cell_wrote_in_full_has_no_fault(tiny_cell, tmp_path):
+    file = tiny_cell()
+    cli = CellCLI(file, tmp_path / "out", [])
+    whole = yaml.safe_load(cli.parser.dump(cli.config, skip_none=False))
+    assert len(whole["trainer"]) > len(yaml.safe_load(file.read_text())["trainer"])
+    check_keys(file, whole)
+    check_classes(file, whole)
+
+
+def test_another_data_module_answers_for_its_own_arguments(tiny_cell):
+    file = tiny_cell()
+    settings = yaml.safe_load(file.read_text())
+    arguments = {"root": "films", "preprocessing": {"size": 64}, "structures": ["lungs"]}
+    settings["data"] = {"class_path": "datamodules.jsrt.JSRT", "init_args": arguments}
+    check_keys(file, settings)
+    check_classes(file, settings)
+    settings["data"]["class_path"] = "datamodules.jsrt.JSTR"
+    with pytest.raises(UserError, match=r"data\.class_path.*'JSTR'"):
+        check_classes(file, settings)
