@@ -80,7 +80,7 @@ class Sources:
     """Python's modules as source files.
 
     Args:
-        folders: a user's own folders, which come before installed packages.
+        folders: a user's own folders, which come after installed packages.
     """
 
     def __init__(self, folders: Sequence[Path] = ()) -> None:
@@ -260,12 +260,12 @@ def _passes_up(init: griffe.Function, rest: str) -> bool:
 def _module_file(module: str, folders: tuple[str, ...]) -> str | None:
     """Return a module's file without importing anything; ``built-in`` where it has none."""
     top, *below = module.split(".")
-    spec = PathFinder.find_spec(top, list(folders)) if folders else None
-    if spec is None or spec.origin is None:
-        try:
-            spec = importlib.util.find_spec(top) or spec
-        except (ImportError, ValueError):
-            return None
+    try:  # installed packages first: a cell's process appends a user's folders to its path
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        spec = None
+    if (spec is None or spec.origin is None) and folders:
+        spec = PathFinder.find_spec(top, list(folders)) or spec
     name = top
     for part in below:
         if spec is None or spec.submodule_search_locations is None:
