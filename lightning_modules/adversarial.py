@@ -18,6 +18,13 @@ from contract.batch import TrainingBatch
 from contract.errors import UserError
 from lightning_modules.activations import Activation, activate
 from lightning_modules.objectives import AdversarialObjective
+from lightning_modules.own_networks import (
+    channels_wanted,
+    in_channels,
+    mask_logits,
+    trained_parameters,
+    try_network,
+)
 from lightning_modules.segmenter import Segmenter
 
 
@@ -30,7 +37,8 @@ class AdversarialSegmenter(Segmenter):
 
     Args:
         structures: names of the output channels in order.
-        generator: images ``(N, 1, H, W)`` to logits ``(N, C, H, W)``.
+        generator: images ``(N, 1, H, W)`` to logits ``(N, C, H, W)``; also one that wants three
+            channels or returns further outputs, as ``own_networks`` tells.
         loss: called with ``logits, probabilities, target``; a scalar averaged over images.
         activation: the output's kind.
         generator_optimizer: builds the generator's optimiser from its parameters; AdamW with
@@ -90,11 +98,18 @@ class AdversarialSegmenter(Segmenter):
         self.clip_norm, self.micro_batches, self.seed = clip_norm, micro_batches, seed
         self.adversarial_steps_done = 0
         """Generator steps since the adversarial phase began; kept in the checkpoint."""
+        self._channels: int | None = None
+        self._tried = False
 
     def logits(self, image: Tensor) -> Tensor:
-        """Return the generator's logits ``(N, C, H, W)``."""
-        logits: Tensor = self.generator(image)
-        return logits
+        """Return the generator's logits ``(N, C, H, W)``.
+
+        Raises:
+            UserError: if they are not among what it returns.
+        """
+        if self._channels is None:
+            self._channels = channels_wanted(self.generator, image)
+        return mask_logits(self.generator(in_channels(image, self._channels)), self.generator)
 
     def segmentation_loss(self, logits: Tensor, probabilities: Tensor, target: Tensor) -> Tensor:
         """Return the configured loss, a scalar averaged over images."""
@@ -113,7 +128,7 @@ class AdversarialSegmenter(Segmenter):
             pairs.append((self.critic, *self._critic_parts))
         configured = []
         for network, build_optimizer, build_scheduler in pairs:
-            optimizer = build_optimizer(p for p in network.parameters() if p.requires_grad)
+            optimizer = build_optimizer(trained_parameters(network))
             parts: dict[str, Any] = {"optimizer": optimizer}
             if build_scheduler is not None:
                 parts["lr_scheduler"] = {"scheduler": build_scheduler(optimizer)}
@@ -121,11 +136,12 @@ class AdversarialSegmenter(Segmenter):
         return tuple(configured)
 
     def on_train_start(self) -> None:
-        """Refuse a strategy that waits for both networks' gradients in every step.
+        """Have the generator tried; refuse a strategy that waits for both networks' gradients.
 
         Raises:
             UserError: if processes are joined so, and there is a critic.
         """
+        self._tried = False
         joined = self.trainer.strategy.model
         if (
             self.critic is not None
@@ -141,11 +157,13 @@ class AdversarialSegmenter(Segmenter):
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> None:
         """Take one generator step, and the critic's turn where it is due."""
+        count = min(self.micro_batches, len(batch["image"]))
+        images, targets = batch["image"].tensor_split(count), batch["target"].tensor_split(count)
+        if not self._tried:
+            self._try(images[-1][:2])  # the last part is the smallest
         self._seed_step(batch_idx)
         optimizers = self.optimizers()
         optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
-        count = min(self.micro_batches, len(batch["image"]))
-        images, targets = batch["image"].tensor_split(count), batch["target"].tensor_split(count)
         parts = list(zip(images, targets, strict=True))
         adversarial = self.adversarial
         fakes = self._generator_step(optimizers[0], parts, adversarial)
@@ -155,6 +173,12 @@ class AdversarialSegmenter(Segmenter):
         if self.adversarial_steps_done % self.generator_steps == 0:
             for _ in range(self.critic_steps):
                 self._critic_step(optimizers[1], parts, fakes)
+
+    def _try(self, image: Tensor) -> None:
+        """Try the generator on images of the first batch, before anything moves."""
+        self._channels = channels_wanted(self.generator, image)
+        try_network(self.generator, image, len(self.structures), self._channels)
+        self._tried = True
 
     def _generator_step(
         self,

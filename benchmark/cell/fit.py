@@ -235,11 +235,16 @@ def _train(cli: CellCLI, resume: Path | None) -> None:
     """Train to the end, from a checkpoint if there is one.
 
     Raises:
-        UserError: if the checkpoint cannot be resumed from after all.
+        UserError: if the checkpoint cannot be resumed from after all, or the network does not fit.
         KeyboardInterrupt: on Ctrl-C.
     """
     try:
         cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resume, weights_only=True)
+    except UserError as error:
+        cause = error.__cause__
+        if cause is not None and is_of_machine(cause):
+            raise cause from None  # a network that ran out of memory is not at fault
+        raise
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         if resume is None or _has_begun(cli.trainer) or is_of_machine(error):
             raise

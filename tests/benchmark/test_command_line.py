@@ -184,17 +184,30 @@ def test_wrong_use_is_explained(arguments, message, capsys, tmp_path):
 
 @pytest.mark.slow
 def test_networks_that_are_not_ours_join_by_one_yaml_file(tmp_path, phantom_root):
-    """One by a class path of segmentation_models_pytorch, one from a user's own file."""
+    """By class paths of segmentation_models_pytorch and torchvision, and of a user's own file.
+
+    One of these does not fit: it fails, by its name and what it returned; the others go on.
+    """
     (tmp_path / "my_network.py").write_text(
         "from torch import nn\n\n\n"
         "class Mine(nn.Sequential):\n"
         "    def __init__(self, width: int, classes: int) -> None:\n"
         "        super().__init__(nn.Conv2d(1, width, 3, padding=1), nn.ReLU(),\n"
         "                         nn.Conv2d(width, classes, 1))\n"
+        "\n\n"
+        "class Blind(Mine):\n"
+        "    def forward(self, image):\n"
+        "        return {'masks': super().forward(image)}\n"
     )
     files = []
     for name, class_path, arguments in (
         ("mine", "my_network.Mine", {"width": 4, "classes": "$classes"}),
+        ("blind", "my_network.Blind", {"width": 4, "classes": "$classes"}),
+        (
+            "torchvision",
+            "torchvision.models.segmentation.lraspp_mobilenet_v3_large",
+            {"weights": None, "weights_backbone": None, "num_classes": "$classes"},
+        ),
         (
             "theirs",
             "segmentation_models_pytorch.Unet",
@@ -203,7 +216,6 @@ def test_networks_that_are_not_ours_join_by_one_yaml_file(tmp_path, phantom_root
                 "encoder_weights": None,
                 "encoder_depth": 3,
                 "decoder_channels": [16, 8, 4],
-                "in_channels": 1,
                 "classes": "$classes",
             },
         ),
@@ -223,9 +235,14 @@ def test_networks_that_are_not_ours_join_by_one_yaml_file(tmp_path, phantom_root
          str(phantom_root), "--with", *map(str, files)]
     )  # fmt: skip
     logs = "".join(log.read_text() for log in tmp_path.rglob("log.txt"))
-    assert code == 0, logs
+    assert code == 1, logs
     table = pd.read_csv(tmp_path / "runs" / "small" / "leaderboard" / "leaderboard.csv")
-    assert set(table["system"]) == {"mine", "theirs"}
+    assert set(table["system"]) == {"mine", "theirs", "torchvision"}
+    (record,) = tmp_path.glob("runs/small/cells/blind/*/*/cell.json")
+    reason = json.loads(record.read_text())["reason"]
+    assert reason.startswith("the network my_network.Blind: found an output of dict {'masks': (")
+    assert "Traceback" not in record.with_name("log.txt").read_text()
+    assert logs.count("wants 3 channels: grey is repeated in each") == 2
 
 
 @pytest.mark.slow
