@@ -19,7 +19,7 @@ from leaderboards import markdown, wording
 from leaderboards.markdown import FLOOR, Meta
 from leaderboards.page import board_tables, figure_list, grids
 from leaderboards.page.galleries import KINDS, Album, CellGallery, Tile, within_budget
-from leaderboards.page.parts import Grid, Panel, Table, words
+from leaderboards.page.parts import Grid, Panel, Table, breakable, words
 from leaderboards.published import quoted
 from leaderboards.recipes import told_of_systems
 from leaderboards.statistics.findings import Findings
@@ -190,7 +190,7 @@ def render(page: Page) -> str:
         loader=jinja2.PackageLoader("leaderboards", "page"),
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters["words"] = words
+    environment.filters |= {"words": words, "breakable": breakable}
     environment.globals["banner"] = _plain(markdown.PHANTOM_BANNER)
     style, script = read["page.css"] + read["figures.css"], read["page.js"]
     text: str = environment.get_template("page.html.j2").render(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -250,6 +251,12 @@ def test_holds_all_that_it_shows(page: Path) -> None:
     assert "PHANTOM DATA" not in text
     for name in ("Without a result", "0123abcd", "torch 2.15.0", "NVIDIA H200", "5f3a9c1d"):
         assert name in text
+
+
+def test_a_long_name_on_a_card_breaks_after_its_underscores(tmp_path: Path) -> None:
+    text = make_page(tmp_path, ["adversarial_attention_unet"], 6).read_text("utf-8")
+    cards = re.findall(r'<p class="who">(.*?)</p>', text)
+    assert cards and all("adversarial_<wbr>attention_<wbr>unet" in card for card in cards)
 
 
 def test_published_beside_measured(page: Path) -> None:
