@@ -37,6 +37,7 @@ def test_no_bar_is_drawn_over_the_last_word(how):
     if child == 0:
         os.chdir(ROOT)
         os.environ["TERM"] = "xterm"
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job inherits it ignored
         os.execv(sys.executable, [sys.executable, "-c", SLOW])
     said, sent, until = b"", False, time.monotonic() + 60
     while time.monotonic() < until:
@@ -50,6 +51,8 @@ def test_no_bar_is_drawn_over_the_last_word(how):
         if said.count(b"auditing films") > 3 and not sent:
             sent = True
             os.write(terminal, b"\x03") if how == "ctrl-c" else os.kill(child, signal.SIGTERM)
+    if time.monotonic() >= until:
+        os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     os.close(terminal)
     text = said.decode()
