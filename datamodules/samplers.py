@@ -82,6 +82,8 @@ class ShardSampler(DistributedSampler[int]):
     def __init__(self, groups: Sequence[range], rank: int, processes: int) -> None:
         super().__init__(groups, processes, rank, shuffle=False)  # type: ignore[arg-type]
         self._indices = [index for group in groups[rank::processes] for index in group]
+        self.leaves_some_idle = len(groups) < processes
+        """Whether some process gets no item, so that Lightning skips its loop."""
 
     def __len__(self) -> int:
         return len(self._indices)

@@ -101,10 +101,11 @@ def leaderboard(
     missing = [name for name in CASE_SCHEMA.names if name not in frame.columns]
     if missing:
         raise DataError("rows", f"no column {', '.join(missing)}", "the columns of CASE_SCHEMA")
-    for name in ("system", "protocol", "seed", "phantom", "reduced"):
+    for name in ("system", "protocol", "seed", "phantom"):
         if frame[name].isna().any():
             raise DataError(f"rows, column {name}", "an empty value", "a value in every row")
-    return build(frame, draws=draws)
+    told = frame["reduced"].eq(True)  # rows of a plain Trainer tell nothing of it
+    return build(frame.assign(reduced=told), draws=draws)
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -61,9 +61,13 @@ class CaseRows(pl.Callback):
         """Keep a batch's rows, which ``test_step`` returned."""
         self.rows += batch[0]["rows"]
 
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Bring the rows of all processes together."""
-        self.rows = from_all_processes(self.rows)
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Bring the rows of all processes together, of those without any case too.
+
+        Lightning leaves out the hooks of a test where a process has nothing to test, but this one.
+        """
+        if stage == "test":
+            self.rows = from_all_processes(self.rows)
 
     def table(self, **columns: Any) -> pa.Table:
         """Return the rows as ``cases.parquet`` holds them.

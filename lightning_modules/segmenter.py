@@ -176,14 +176,19 @@ class Segmenter(pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         """Log the means over all cases of all processes, by structure and metric.
 
+        With fewer cases than processes each tells the means of its own: those without any skip
+        this hook, and nobody may wait for them.
+
         Raises:
             RuntimeError: if a scan lacks slices.
         """
         self._scans.finish()
-        rows, self._scored = from_all_processes(self._scored), []
+        loader = self.trainer.test_dataloaders
+        alone = bool(getattr(getattr(loader, "sampler", None), "leaves_some_idle", False))
+        rows, self._scored = self._scored if alone else from_all_processes(self._scored), []
         for name, mean in case_means(rows).items():
             # Equal everywhere, so that the largest is the mean, and its sum is not rounded again.
-            self.log(f"test/{name}", mean, sync_dist=True, reduce_fx="max")
+            self.log(f"test/{name}", mean, sync_dist=not alone, reduce_fx="max")
 
     def test_step(self, batch: ReferenceBatch, batch_idx: int) -> TestedRows:
         """Score each case of the batch on its reference's own grid; callbacks get the rows."""

@@ -117,14 +117,18 @@ def _rebuild(given: argparse.Namespace, extra: Sequence[str]) -> int:
         for named in ("data_root", "changes", "extra_systems", "systems", "protocols", "seeds"):
             if getattr(given, named):
                 raise UserError("leaderboard", "arguments of one suite", "--suite", "name it")
-        faulty = 0
+        faulty: list[str] = []
+
+        def tell(text: str) -> None:
+            faulty.append(text)
+            print(f"lungbench: {text}", file=sys.stderr)
+
         for name in suites_below(given.runs):
             say(f"suite {name}: its rows as they lie; --suite {name} looks for outdated cells")
             try:
-                folder = rebuild(given.runs / name, given.runs, gallery)
+                folder = rebuild(given.runs / name, given.runs, gallery, tell)
             except UserError as error:  # the other suites' tables do not depend on it
-                print(f"lungbench: {error}", file=sys.stderr)
-                faulty += 1
+                tell(str(error))
             else:
                 say(f"leaderboard: {folder / 'leaderboard.html'}")
         return 2 if faulty else 0

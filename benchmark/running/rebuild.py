@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +87,16 @@ def home_of(protocol: str, runs: Path) -> str:
     raise UserError("--protocol", repr(protocol), f"one of {known}", "or name --suite")
 
 
-def rebuild(folder: Path, runs: Path, gallery: bool = True) -> Path:
+def rebuild(
+    folder: Path, runs: Path, gallery: bool = True, tell: Callable[[str], None] = say
+) -> Path:
     """Build a suite's leaderboard from the rows that its cells left, whatever the suite is today.
 
     Args:
         folder: ``<runs>/<suite>``.
         runs: the runs folder, whose cache remembers the audit of reference masks.
         gallery: whether the page shows films.
+        tell: is told of each cell, and gallery, whose files are faulty, in words.
 
     Returns:
         The leaderboard's folder.
@@ -109,7 +112,7 @@ def rebuild(folder: Path, runs: Path, gallery: bool = True) -> Path:
         name: load_settings("protocols", name).get("title", name) for name in sorted(ran & own)
     }
     doubted = _suspects(folder, runs)
-    return build_leaderboard(folder, protocols=titles, suspects=doubted, gallery=gallery, tell=say)
+    return build_leaderboard(folder, protocols=titles, suspects=doubted, gallery=gallery, tell=tell)
 
 
 def _suspects(folder: Path, runs: Path) -> set[tuple[str, str]] | None:

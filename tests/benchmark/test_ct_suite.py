@@ -52,8 +52,7 @@ def test_smoke_ct_ends_with_scans_ranked_slices_beside_and_pseudo_masks_apart(ra
     scans = lungs[(lungs["protocol"] == "lidc") & (lungs["unit"] == "scan")]
     assert (scans["n_cases"] == 2).all()
     assert scans["nodule_coverage_n"].gt(0).all()
-    published = scans.set_index("system")["published_dice"]
-    assert published["lgan_baseline"] == 0.97 and pd.isna(published["mean_shape"])
+    assert scans["published_dice"].isna().all() and scans["reduced"].all()  # made smaller
     text = (ran / "leaderboard" / "leaderboard.md").read_text()
     assert text.count("PSEUDO-MASKS: no lung masks") == 2
     assert "| 0.625 (" in text and "Tan et al. 2021, Table 2" in text

@@ -85,7 +85,11 @@ def test_so_many_at_once_and_the_next_is_told_to_wait(port):
 
 
 def test_ctrl_c_says_good_bye(trained_runs, capsys):
-    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
-    serve(trained_runs, 0)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
+    try:
+        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+        serve(trained_runs, 0)
+    finally:
+        signal.signal(signal.SIGINT, before)
     lines = capsys.readouterr().out.splitlines()
     assert "open http://127.0.0.1:" in lines[0] and lines[-1] == "stopped; good-bye"

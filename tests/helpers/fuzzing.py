@@ -188,7 +188,7 @@ def main():
         path = scratch / f"film{suffix}"
         path.write_bytes(content)
         reader = raw if suffix == ".IMG" else pictures[index % len(pictures)]
-        started = time.perf_counter()
+        started = time.process_time()  # others share the clock
         try:
             pixels = reader(path)
             told = "array"
@@ -202,7 +202,7 @@ def main():
             told = "crash"
             faults.append(f"{index}: {traceback.format_exc(limit=-3)}")
         outcomes[f"{suffix} {told}"] += 1
-        slowest = max(slowest, time.perf_counter() - started)
+        slowest = max(slowest, time.process_time() - started)
         pixels = None
     report = {
         "outcomes": outcomes,

@@ -50,7 +50,7 @@ def configs(phantom_root, tmp_path_factory):
                 "preprocessing.size": size,
                 "batch_size": 4,
                 "augmentation": None,
-                "model.init_args.generator_scheduler": None,
+                "model.init_args.generator_scheduler?": None,
                 "model.init_args.pretrain_epochs?": 1,
                 NETWORK + "num_downs?": 5,
             }
