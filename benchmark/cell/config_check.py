@@ -77,7 +77,7 @@ class DataArguments:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnData:
+class UnknownDataModule:
     """The data module that plans write.
 
     Attributes:
@@ -97,7 +97,7 @@ class CellConfig(AnyCellConfig):
         data: the data module and its arguments.
     """
 
-    data: OwnData  # type: ignore[assignment]
+    data: UnknownDataModule  # type: ignore[assignment]
 
 
 def check_keys(config: Path, settings: Any) -> None:
