@@ -233,6 +233,8 @@ def _arguments(function: griffe.Function) -> tuple[dict[str, Argument], str | No
         elif parameter.kind is not griffe.ParameterKind.var_positional:
             text = None if parameter.annotation is None else str(parameter.annotation)
             required = parameter.default is None
+            if text is not None and not required and str(parameter.default) == "None":
+                text = f"{text} | None"  # some sources leave that out
             found[parameter.name] = Argument(parameter.name, text, required, function)
     if function.parent is not None and function.parent.is_class:
         found.pop(next(iter(found), ""), None)  # self
