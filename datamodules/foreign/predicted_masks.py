@@ -24,16 +24,18 @@ from datamodules.sources.base import check_sides
 from datamodules.sources.ct.lung_masks import read_volume_mask
 from datamodules.sources.ct.slices import ScanSlices
 from datamodules.sources.files import EIGHT_BITS, JPEGS, SIXTEEN_BITS, open_image
+from datamodules.sources.mask_labels import (
+    as_arguments,
+    parse_label_value,
+    read_labelled,
+    require_one_kind,
+)
 from datamodules.sources.masks import (
     Labels,
     LabelValue,
     UnclearMaskError,
-    as_arguments,
     binary_of,
-    parse_label_value,
-    read_labelled,
     read_plane,
-    require_one_kind,
     require_one_page,
 )
 from datamodules.sources.own_description import nnunet_labels, read_dataset_json

@@ -55,21 +55,21 @@ from numpy.typing import NDArray
 from contract.arrays import Spacing
 from contract.errors import DataError
 from contract.words import STRUCTURES
-from datamodules.sources.base import Case, Source, read_marker
+from datamodules.sources.base import Case
 from datamodules.sources.ct.lung_masks import VOLUME_SUFFIXES
 from datamodules.sources.dicom import FilmHeader, read_film_header
 from datamodules.sources.files import DICOM_ENDINGS, list_files, open_image, orientation_of
 from datamodules.sources.films import Film, is_dicom, read_film
 from datamodules.sources.masks import LabelValue
-from datamodules.sources.own_description import read_description
 from datamodules.sources.own_files import files_by_id, some, without_masks
 from datamodules.sources.own_masks import SIDEWAYS, OwnMasks
+from datamodules.sources.own_source import OwnSource
 from datamodules.sources.own_table import CaseEntry, explain_ids, read_case_table
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
-class OwnData(Source):
+class OwnData(OwnSource):
     """The reader of a data set that a YAML file describes.
 
     Args:
@@ -81,26 +81,11 @@ class OwnData(Source):
         DataError: if a folder or file that it names does not exist.
     """
 
-    download = "the user's own data"
-
     def __init__(self, file: Path, root: Path) -> None:
-        super().__init__(root)
-        self._about = read_description(file, self.root)
-        self.name = self._about.name
+        super().__init__(file, root)
         self._reader = OwnMasks(self._about)
         known = set(self._about.labels or self._about.masks) - {""}
         self.structures = tuple(name for name in STRUCTURES if name in known | {"lungs"})
-
-    @property
-    def folder(self) -> Path:
-        """The folder of images."""
-        return self._about.images
-
-    @cached_property
-    def phantom(self) -> Mapping[str, object] | None:
-        """The marker of a synthetic set in, above or beside the images, or None."""
-        homes = (self.folder, self.folder.parent, self._about.file.parent)
-        return next((marker for marker in map(read_marker, homes) if marker is not None), None)
 
     @cached_property
     def official_ids(self) -> tuple[str, ...]:

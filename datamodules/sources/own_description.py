@@ -18,12 +18,8 @@ from contract.language import Name, check_settings
 from contract.names import require_name
 from contract.words import LABEL_PATTERN, STRUCTURES
 from contract.yaml_files import read_mapping
-from datamodules.sources.masks import (
-    Labels,
-    LabelValue,
-    parse_label_value,
-    require_one_kind,
-)
+from datamodules.sources.mask_labels import parse_label_value, require_one_kind
+from datamodules.sources.masks import Labels, LabelValue
 
 NNUNET_CHANNEL = "_0000"
 

@@ -12,16 +12,9 @@ from contract.arrays import Mask
 from contract.errors import DataError
 from datamodules.sources.base import Case, check_sides
 from datamodules.sources.files import open_image, orientation_of
+from datamodules.sources.mask_labels import as_yaml, label_kind, read_labelled
 from datamodules.sources.mask_levels import part_centres
-from datamodules.sources.masks import (
-    LabelValue,
-    UnclearMaskError,
-    as_yaml,
-    label_kind,
-    read_binary,
-    read_labelled,
-    require_background,
-)
+from datamodules.sources.masks import LabelValue, UnclearMaskError, read_binary, require_background
 from datamodules.sources.own_description import Description
 
 SIDEWAYS = 5

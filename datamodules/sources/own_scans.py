@@ -35,12 +35,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import DataError, UserError
-from datamodules.sources.base import Case, read_marker
+from datamodules.sources.base import Case
 from datamodules.sources.ct.lung_masks import VOLUME_SUFFIXES, read_volume_labels, volume_files
 from datamodules.sources.ct.scan import OpenScan, ScanCase, ScanSource
 from datamodules.sources.ct.volumes import VolumeSlices
-from datamodules.sources.own_description import read_description
 from datamodules.sources.own_files import NAMED_IDS, files_by_id
+from datamodules.sources.own_source import OwnSource
 from datamodules.sources.own_table import CaseEntry, read_case_table
 
 FILMS_ALONE = ("spacing_mm", "bits")
@@ -68,7 +68,7 @@ class VolumeScan(ScanCase):
         return tuple(dict.fromkeys(volumes))
 
 
-class OwnScans(ScanSource):
+class OwnScans(OwnSource, ScanSource):
     """The reader of a CT data set that a YAML file describes.
 
     Args:
@@ -80,13 +80,11 @@ class OwnScans(ScanSource):
         DataError: if a folder or file that it names does not exist.
     """
 
-    download = "the user's own data"
     where_masks = "draw its lungs, or mend the mask"
 
     def __init__(self, file: Path, root: Path) -> None:
-        super().__init__(root)
-        self._about = about = read_description(file, self.root)
-        self.name = about.name
+        super().__init__(file, root)
+        about = self._about
         if "" not in about.masks:
             raise UserError(
                 f"{file}: masks", "a folder for each structure", "one folder of lung masks",
@@ -95,17 +93,6 @@ class OwnScans(ScanSource):
         for key in FILMS_ALONE:
             if getattr(about, key.removesuffix("_mm")) is not None:
                 raise UserError(f"{file}: {key}", "it beside unit: scan", "none", "remove the key")
-
-    @property
-    def folder(self) -> Path:
-        """The folder of scans."""
-        return self._about.images
-
-    @cached_property
-    def phantom(self) -> Mapping[str, object] | None:
-        """The marker of a synthetic set in, above or beside the scans, or None."""
-        homes = (self.folder, self.folder.parent, self._about.file.parent)
-        return next((marker for marker in map(read_marker, homes) if marker is not None), None)
 
     @cached_property
     def official_ids(self) -> tuple[str, ...]:

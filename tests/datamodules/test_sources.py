@@ -18,7 +18,7 @@ from datamodules.sources.clinical import (
     years,
 )
 from datamodules.sources.files import read_deep_pixels, read_pixels
-from datamodules.sources.masks import read_labels
+from datamodules.sources.mask_labels import read_labels
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ from datamodules.sources.files import (
     read_deep_pixels,
     read_pixels,
 )
-from datamodules.sources.masks import read_labels, read_mask
+from datamodules.sources.mask_labels import read_labels
+from datamodules.sources.masks import read_mask
 
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 EXTREMES = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\xff\xff", b"\x80\0\0\0")
