@@ -61,10 +61,10 @@ from datamodules.sources.dicom import FilmHeader, read_film_header
 from datamodules.sources.files import DICOM_ENDINGS, list_files, open_image, orientation_of
 from datamodules.sources.films import Film, is_dicom, read_film
 from datamodules.sources.masks import LabelValue
-from datamodules.sources.own_files import files_by_id, some, without_masks
+from datamodules.sources.own_files import files_by_id, without_masks
 from datamodules.sources.own_masks import SIDEWAYS, OwnMasks
 from datamodules.sources.own_source import OwnSource
-from datamodules.sources.own_table import CaseEntry, explain_ids, read_case_table
+from datamodules.sources.own_table import CaseEntry, read_case_table
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
@@ -133,11 +133,11 @@ class OwnData(OwnSource):
         """
         masks = self._masks
         for structure, folder in self._about.masks.items():
-            self._require_same(folder, set(masks[structure]), "mask")
+            self._require_ids(folder, set(masks[structure]), "mask")
         rows: Mapping[str, CaseEntry] = {}
         if self._about.table is not None:
             rows = read_case_table(self._about.table)
-            self._require_same(self._about.table, set(rows), "line")
+            self._require_ids(self._about.table, set(rows), "line")
         return [
             self._case(
                 case_id,
@@ -146,28 +146,6 @@ class OwnData(OwnSource):
             )
             for case_id in self.official_ids
         ]
-
-    def _require_same(self, where: Path, found: set[str], what: str) -> None:
-        wanted = set(self.official_ids)
-        lacking, extra = wanted - found, found - wanted
-        if not lacking and not extra:
-            return
-        lacks = [
-            f"{lack} {len(ids)} cases: {some(ids)}"
-            for ids, lack in ((lacking, f"no {what} for"), (extra, "no image for"))
-            if ids
-        ]
-        ids_of = "the table's ids" if what == "line" else "the masks' ids"
-        todo = f"complete the data, or mend the patterns in {self._about.file}"
-        if lacking and extra:
-            todo = explain_ids(wanted, found, what == "line") or todo
-        raise DataError(
-            where,
-            f"{'; '.join(lacks)} ({ids_of}, such as {some(found) or 'none'}; the images', such as "
-            f"{some(wanted)})",
-            f"an image and a {what} for each case",
-            todo,
-        )
 
     def _case(self, case_id: str, masks: Mapping[str, Path], row: CaseEntry) -> Case:
         image = self._images[case_id]

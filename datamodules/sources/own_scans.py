@@ -39,7 +39,7 @@ from datamodules.sources.base import Case
 from datamodules.sources.ct.lung_masks import VOLUME_SUFFIXES, read_volume_labels, volume_files
 from datamodules.sources.ct.scan import OpenScan, ScanCase, ScanSource
 from datamodules.sources.ct.volumes import VolumeSlices
-from datamodules.sources.own_files import NAMED_IDS, files_by_id
+from datamodules.sources.own_files import files_by_id
 from datamodules.sources.own_source import OwnSource
 from datamodules.sources.own_table import CaseEntry, read_case_table
 
@@ -80,6 +80,7 @@ class OwnScans(OwnSource, ScanSource):
         DataError: if a folder or file that it names does not exist.
     """
 
+    item = "scan"
     where_masks = "draw its lungs, or mend the mask"
 
     def __init__(self, file: Path, root: Path) -> None:
@@ -128,11 +129,11 @@ class OwnScans(OwnSource, ScanSource):
     def _cases(self) -> list[VolumeScan]:
         about = self._about
         masks = files_by_id(about.masks[""], about.mask_names[""], VOLUME_SUFFIXES)
-        self._require_same(about.masks[""], set(masks), "mask")
+        self._require_ids(about.masks[""], set(masks), "mask")
         rows: Mapping[str, CaseEntry] = {}
         if about.table is not None:
             rows = read_case_table(about.table)
-            self._require_same(about.table, set(rows), "line")
+            self._require_ids(about.table, set(rows), "line")
         scans = []
         for case_id in self.official_ids:
             row = rows.get(case_id, CaseEntry())
@@ -154,19 +155,6 @@ class OwnScans(OwnSource, ScanSource):
             len(scan.series)  # reads the header
             scans.append(scan)
         return scans
-
-    def _require_same(self, where: Path, found: set[str], what: str) -> None:
-        wanted = set(self.official_ids)
-        for ids, lack in ((wanted - found, f"no {what} for"), (found - wanted, "no scan for")):
-            if ids:
-                shown = ", ".join(sorted(ids)[:NAMED_IDS]) + " …" * (len(ids) > NAMED_IDS)
-                raise DataError(
-                    where,
-                    f"{lack} {len(ids)} cases: {shown}",
-                    f"a scan and a {what} for each case; the scans' ids are "
-                    f"{', '.join(self.official_ids[:NAMED_IDS])} …",
-                    f"complete the data, or mend the patterns in {self._about.file}",
-                )
 
     def open(self, scan: Case) -> OpenScan:
         """Read a scan and its mask.
