@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from leaderboards.markdown import grid
+from leaderboards.texts import grid
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +16,7 @@ from leaderboards.published import differences, quoted, reported
 from leaderboards.recipes import Recipe, told_of_systems
 from leaderboards.statistics import insights
 from leaderboards.statistics.comparisons import PRACTICALLY_EQUAL
+from leaderboards.texts import count_of, epoch_text, escape, grid, mean_text, number, rank_text
 
 FLOOR = "mean_shape"
 CHOSEN = "†"
@@ -122,15 +122,6 @@ class Meta:
         ]
 
 
-def escape(text: object) -> str:
-    """Make any text harmless in a Markdown table: no markup, no HTML, one line."""
-    line = " ".join(str(text).split())
-    line = "".join(character for character in line if character.isprintable())
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
-        line = line.replace(character, entity)
-    return re.sub(r"([\\`*\[\]|]|^[#+=~-])", r"\\\1", line)
-
-
 def page(table: pd.DataFrame, meta: Meta, added: pd.DataFrame | None = None) -> str:
     """The whole page.
 
@@ -174,15 +165,6 @@ def _critics(added: pd.DataFrame | None, meta: Meta) -> list[str]:
     ]
     header = ("pair", "against", "protocol", "structure", "Dice [95 % CI]", "n", "seeds")
     return ["## What each critic adds", wording.CRITICS, grid(header, rows, left=4)]
-
-
-def grid(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 2) -> str:
-    """A Markdown table of cells that are escaped already; columns past ``left`` align right.
-
-    Two lines, where pandas needs another package and pads a table of long footnotes to its widest.
-    """
-    rules = ["---" if place < left else "---:" for place in range(len(header))]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rules, *rows))
 
 
 def _protocol(rows: pd.DataFrame, protocol: str, meta: Meta) -> list[str]:
@@ -328,42 +310,9 @@ def shown_metrics(rows: pd.DataFrame) -> list[tuple[str, str, int]]:
     return shown + [entry for entry in _NODULES if rows[f"{entry[1]}_n"].any()]
 
 
-def number(value: float, digits: int) -> str:
-    """Fixed digits; a dash where undefined."""
-    return "–" if pd.isna(value) else f"{value:.{digits}f}"
-
-
 def _interval(row: Mapping[str, Any]) -> str:
     low, high = number(row["dice_ci_low"], 4), number(row["dice_ci_high"], 4)
     return f"{number(row['dice_mean'], 4)} [{low}, {high}]"
-
-
-def mean_text(row: Mapping[str, Any], metric: str, digits: int) -> str:
-    """A mean, and its own n where that is less than the row's."""
-    cases = row[f"{metric}_n"]
-    fewer = f" (n = {cases})" if 0 < cases < row["n_cases"] else ""
-    return number(row[f"{metric}_mean"], digits) + fewer
-
-
-def epoch_text(row: Mapping[str, Any]) -> str:
-    """The epochs behind the tested weights, over seeds and folds; a dash where not known."""
-    low, high = row["tested_epoch_min"], row["tested_epoch_max"]
-    if pd.isna(low):
-        return "–"
-    return str(low) if low == high else f"{low}–{high}"
-
-
-def count_of(count: int, most: int) -> str:
-    """A count, and what it falls short of."""
-    return str(count) if count == most else f"{count} of {most}"
-
-
-def rank_text(row: Mapping[str, Any], best: float) -> str:
-    """A rank, with ≈ where practically equal to the best mean; a dash outside the ranking."""
-    if pd.isna(row["rank"]):
-        return "–"
-    near = row["rank"] > 1 and best - row["dice_mean"] < PRACTICALLY_EQUAL
-    return f"{row['rank']} ≈" if near else str(row["rank"])
 
 
 def _published(records: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[str]]:

@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 
 from contract.rows import LOWER_IS_BETTER, TABLE_KEYS
-from leaderboards import markdown, wording
+from leaderboards import markdown, texts, wording
 from leaderboards.manuscript import bibliography
-from leaderboards.markdown import Meta, number
+from leaderboards.markdown import Meta
 from leaderboards.statistics import insights
 from leaderboards.statistics.comparisons import PRACTICALLY_EQUAL
+from leaderboards.texts import number
 
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
@@ -97,5 +98,5 @@ def _latex_row(
         str(row["rank"]) if ranked else "--",
         latex_escape(meta.called(row["system"], row["protocol"])) + cited,
         latex_escape(dice) if not ranked else f"{dice} [{limits}]",
-        *(latex_escape(markdown.mean_text(row, metric, digits)) for _, metric, digits in shown),
+        *(latex_escape(texts.mean_text(row, metric, digits)) for _, metric, digits in shown),
     ]

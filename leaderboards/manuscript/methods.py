@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from contract.rows import TABLE_KEYS
-from leaderboards import markdown, wording
+from leaderboards import markdown, texts, wording
 from leaderboards.manuscript import bibliography
 from leaderboards.manuscript.references import DataSets
 from leaderboards.markdown import FLOOR, Meta
@@ -35,7 +35,7 @@ def methods(table: pd.DataFrame, meta: Meta, data: DataSets, agreement: bool = F
     parts += [_system(name, told.get(name), meta) for name in _systems(table)]
     parts += _reduced(table)
     parts += [_scores(table), _statistics(table, meta, agreement)]
-    facts = {name: markdown.escape(text) for name, text in markdown.facts(meta).items() if text}
+    facts = {name: texts.escape(text) for name, text in markdown.facts(meta).items() if text}
     parts.append(
         "Provenance: "
         + "; ".join(f"{name}: {text}" for name, text in facts.items() if name != "bootstrap")
@@ -96,7 +96,7 @@ def _protocols(table: pd.DataFrame, meta: Meta) -> list[str]:
     for protocol in dict.fromkeys(table["protocol"]):
         cells = [c for c in meta.cells if c.protocol == protocol and c.is_done and not c.external]
         counted = [cell for cell in cells if cell.n_validation is not None]
-        title = markdown.escape(meta.protocols.get(protocol, ""))
+        title = texts.escape(meta.protocols.get(protocol, ""))
         line = f"`{protocol}`" + (f" ({title})" if title and title != protocol else "")
         if counted:
             first = counted[0]
@@ -104,7 +104,7 @@ def _protocols(table: pd.DataFrame, meta: Meta) -> list[str]:
             line += f" {first.n_test} test cases"
             line += f" in {first.folds} folds" if (first.folds or 1) > 1 else ""
         notes = meta.protocol_notes(protocol).values()
-        said += [f"{line}." + "".join(f" {markdown.escape(text)}." for text in notes)]
+        said += [f"{line}." + "".join(f" {texts.escape(text)}." for text in notes)]
     return [" ".join(said)]
 
 
@@ -113,7 +113,7 @@ def _system(name: str, told: Told | None, meta: Meta) -> str:
     head = f"**{_cited(meta.called(name), bibliography.of_system(name))}**"
     if told is None:
         return f"{head}. How it was trained is not recorded here."
-    parts = [f"{head}: {markdown.escape(told.title)}."]
+    parts = [f"{head}: {texts.escape(told.title)}."]
     for protocols, stages in told.stages.items():
         where = f"Under {_codes(protocols)}: " if len(told.stages) > 1 else ""
         parts.append(where + "; ".join(_stage(stage) for stage in stages) + ".")
@@ -123,7 +123,7 @@ def _system(name: str, told: Told | None, meta: Meta) -> str:
         parts.append(f"The tested weights had trained {_span(epochs)} epochs.")
     if told.notes:
         notes = "; ".join(
-            f"{markdown.escape(key.replace('_', ' '))}: {markdown.escape(text)}"
+            f"{texts.escape(key.replace('_', ' '))}: {texts.escape(text)}"
             for key, text in told.notes.items()
         )
         parts.append(f"Notes: {notes}.")
@@ -132,7 +132,7 @@ def _system(name: str, told: Told | None, meta: Meta) -> str:
 
 def _stage(stage: Stage) -> str:
     keys = list(dict.fromkeys(key for part in stage.parts for key in bibliography.of_part(part)))
-    return f"{stage.name} {markdown.escape(stage.text)}" + (f" {_bracket(keys)}" if keys else "")
+    return f"{stage.name} {texts.escape(stage.text)}" + (f" {_bracket(keys)}" if keys else "")
 
 
 def _scores(table: pd.DataFrame) -> str:
@@ -176,7 +176,7 @@ def _reduced(table: pd.DataFrame) -> list[str]:
     for _, rows in table.groupby("protocol", sort=False):
         for name, changes in markdown.reduced_systems(rows).items():
             told[name] = list(dict.fromkeys([*told.get(name, []), changes]))
-    lines = [f"- {markdown.escape(name)}: {markdown.escape(' | '.join(text))}"
+    lines = [f"- {texts.escape(name)}: {texts.escape(' | '.join(text))}"
              for name, text in sorted(told.items())]  # fmt: skip
     return [f"{wording.REDUCED}\n\n" + "\n".join(lines)] if lines else []
 
@@ -202,7 +202,7 @@ def _bracket(keys: Iterable[str]) -> str:
 
 
 def _cited(name: str, keys: tuple[str, ...] | None) -> str:
-    said = markdown.escape(name)
+    said = texts.escape(name)
     return f"{said} {_bracket(keys)}" if keys else said
 
 

@@ -9,8 +9,8 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from contract.rows import LOWER_IS_BETTER
-from leaderboards import markdown
-from leaderboards.markdown import FLOOR, Meta, number
+from leaderboards import markdown, texts
+from leaderboards.markdown import FLOOR, Meta
 from leaderboards.page import figures
 from leaderboards.page.parts import (
     Column,
@@ -26,6 +26,7 @@ from leaderboards.published import reported
 from leaderboards.statistics import insights
 from leaderboards.statistics.comparisons import PRACTICALLY_EQUAL
 from leaderboards.statistics.generalisation import BETWEEN_NAMES
+from leaderboards.texts import number
 
 _SLICE_COLUMNS = [
     Column("Dice, all slices", title="As papers average it; slices without lungs count too"),
@@ -81,7 +82,7 @@ def columns(rows: pd.DataFrame, meta: Meta) -> tuple[list[Column], list[list[Val
     values = []
     for record in insights.records(rows):
         cells = [
-            Value(markdown.rank_text(record, best), known(record["rank"]), "rank"),
+            Value(texts.rank_text(record, best), known(record["rank"]), "rank"),
             Value(
                 breakable(meta.called(record["system"], record["protocol"])),
                 record["system"].lower(),
@@ -91,7 +92,7 @@ def columns(rows: pd.DataFrame, meta: Meta) -> tuple[list[Column], list[list[Val
             _interval(record, axis),
         ]
         cells += [
-            Value(markdown.mean_text(record, metric, digits), known(record[f"{metric}_mean"]))
+            Value(texts.mean_text(record, metric, digits), known(record[f"{metric}_mean"]))
             for _, metric, digits in shown
         ]
         if clean:
@@ -105,7 +106,7 @@ def columns(rows: pd.DataFrame, meta: Meta) -> tuple[list[Column], list[list[Val
         ]
         counts = ("n_cases", "n_seeds", "n_failed", "n_below_90", "n_below_80")
         counted = [Value(str(record[name]), known(record[name])) for name in counts]
-        epoch = Value(markdown.epoch_text(record), known(record["tested_epoch_max"]))
+        epoch = Value(texts.epoch_text(record), known(record["tested_epoch_max"]))
         cells += [*counted[:2], epoch, *counted[2:]]
         values.append(cells)
     return columns, values

@@ -9,7 +9,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from leaderboards import wording
-from leaderboards.markdown import Meta, number
+from leaderboards.markdown import Meta
 from leaderboards.page.parts import (
     Column,
     Grid,
@@ -24,6 +24,7 @@ from leaderboards.page.parts import (
 from leaderboards.published import reported
 from leaderboards.published.quoted import TITLE, quotations
 from leaderboards.statistics import insights
+from leaderboards.texts import number
 
 _TAG = Markup(' <span class="tag">PHANTOM DATA</span>')
 _RISING = "ascending"

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from leaderboards.markdown import number
 from leaderboards.page.galleries import CellGallery
+from leaderboards.texts import number
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from contract.cell_record import CellRecord
 from contract.errors import DataError
 from contract.rows import CASE_SCHEMA, LEADERBOARD_COLUMNS
 from leaderboards.board import build_leaderboard, protocol_splits
-from leaderboards.markdown import PHANTOM_BANNER, Meta, escape, page
+from leaderboards.markdown import PHANTOM_BANNER, Meta, page
 from leaderboards.tables import build
+from leaderboards.texts import escape
 
 RowMaker = Callable[..., pd.DataFrame]
 CellWriter = Callable[..., Path]

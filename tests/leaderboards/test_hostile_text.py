@@ -14,7 +14,7 @@ import pytest
 from leaderboards.board import build_leaderboard
 from leaderboards.collect import collect
 from leaderboards.manuscript.latex import latex_escape
-from leaderboards.markdown import escape
+from leaderboards.texts import escape
 from leaderboards.writers import as_csv
 
 RowMaker = Callable[..., pd.DataFrame]
