@@ -208,7 +208,10 @@ def test_the_page_does_not_scroll_sideways(opened: webdriver.Chrome, width: int)
         )
         wide = opened.execute_script("return document.documentElement.scrollWidth")
         assert wide <= width
+        over = "box => box.scrollWidth - box.clientWidth"
         boxes = opened.find_elements(By.CSS_SELECTOR, ".board .scroll:has(table)")
+        script = f"return arguments[0].map({over})"
+        assert width < 1400 or set(opened.execute_script(script, boxes)) == {0}
         assert all(box.get_attribute("tabindex") == "0" for box in boxes)
     finally:
         opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
