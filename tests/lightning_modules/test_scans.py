@@ -5,7 +5,9 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from pytorch_lightning import Callback, Trainer
 from scipy.ndimage import gaussian_filter
+from torch.utils.data import DataLoader
 
 from lightning_modules.metrics.case_metrics import surface_metrics
 from lightning_modules.metrics.scan_metrics import hausdorff_rowvector, volume_metrics
@@ -59,18 +61,31 @@ def slices_of(scan_id, prediction, reference, nodules=()):
     return items
 
 
+class Rows(Callback):
+    """Keeps the rows of all batches, as the product's own callback does."""
+
+    def __init__(self):
+        self.rows = []
+
+    def on_test_batch_end(self, trainer, module, outputs, batch, batch_idx, dataloader_idx=0):
+        self.rows += outputs["rows"]
+
+
+def collate(part):
+    batch = {key: [item[key] for item in part] for key in part[0]}
+    return batch | {key: torch.stack(batch[key]) for key in ("image", "target")}
+
+
 def rows_of_test(items, batch_size, module=None):
     """The rows of a test in batches of that size."""
-    module = module or Seen()
-    module.on_test_epoch_start()
-    rows = []
-    for start in range(0, len(items), batch_size):
-        part = items[start : start + batch_size]
-        batch = {key: [item[key] for item in part] for key in part[0]}
-        batch |= {key: torch.stack(batch[key]) for key in ("image", "target")}
-        rows += module.test_step(batch, 0)["rows"]
-    module.on_test_epoch_end()
-    return rows
+    kept = Rows()
+    trainer = Trainer(
+        accelerator="cpu", callbacks=[kept], logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    loader = DataLoader(items, batch_size, collate_fn=collate)
+    trainer.test(module or Seen(), loader, verbose=False)
+    return kept.rows
 
 
 def of_unit(rows, unit):
