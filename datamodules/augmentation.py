@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from datamodules.cache import PLANES
 
+CURVE_STEPS = 6
+"""Straight pieces of a random tone curve."""
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -28,6 +31,10 @@ class Augmentation:
         brightness: largest shift of grey values as a share of the range.
         contrast: largest relative change of contrast about the mean.
         gamma: largest absolute logarithm of the gamma exponent.
+        curve: how far a random rising tone curve may leave the straight line, as a share of the
+            most that keeps it rising: each vendor's processing of films has a curve of its own.
+        shade: largest change of grey values, as a share of the range, by a smooth field that is
+            linear across the film: uneven exposure.
         blur: largest standard deviation of a Gaussian blur in pixels.
         noise: largest standard deviation of Gaussian noise as a share of the range.
         fill: ``nearest`` repeats the edge outside the film, ``black`` fills with 0.
@@ -42,6 +49,8 @@ class Augmentation:
     brightness: Annotated[float, Ge(0), Le(1)] = 0.0
     contrast: Annotated[float, Ge(0)] = 0.0
     gamma: Annotated[float, Ge(0)] = 0.0
+    curve: Annotated[float, Ge(0), Le(1)] = 0.0
+    shade: Annotated[float, Ge(0), Le(1)] = 0.0
     blur: Annotated[float, Ge(0)] = 0.0
     noise: Annotated[float, Ge(0), Le(1)] = 0.0
     fill: Literal["nearest", "black"] = "nearest"
@@ -90,9 +99,12 @@ class Augmentation:
         return cast("NDArray[np.uint8]", moved), cast("NDArray[np.uint8]", masks)
 
     def _tone(self, image: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-        if not any((self.brightness, self.contrast, self.gamma, self.blur, self.noise)):
+        tones = self.brightness, self.contrast, self.gamma, self.curve, self.shade
+        if not any((*tones, self.blur, self.noise)):
             return image
         pixels = image.astype(np.float32) / np.float32(255)
+        if self.curve:
+            pixels = self._curve(random)[image]
         if self.gamma:
             pixels **= np.float32(np.exp(random.uniform(-self.gamma, self.gamma)))
         if self.contrast:
@@ -102,6 +114,11 @@ class Augmentation:
             )
         if self.brightness:
             pixels += np.float32(random.uniform(-self.brightness, self.brightness))
+        if self.shade:
+            across, down = random.uniform(-self.shade, self.shade, 2) / 2
+            height, width = pixels.shape
+            pixels += np.linspace(-down, down, height, dtype=np.float32)[:, None]
+            pixels += np.linspace(-across, across, width, dtype=np.float32)
         if self.blur and (sigma := random.uniform(0, self.blur)) > 0.1:
             pixels = cv2.GaussianBlur(pixels, (0, 0), sigma)  # type: ignore[assignment]
         if self.noise:
@@ -109,6 +126,18 @@ class Augmentation:
             pixels += spread * random.standard_normal(pixels.shape, np.float32)
         grey: NDArray[np.uint8] = (np.clip(pixels, 0, 1) * 255).round().astype(np.uint8)
         return grey
+
+    def _curve(self, random: np.random.Generator) -> NDArray[np.float32]:
+        """Return the new tone, 0 to 1, of each grey value: a rising line through random knots.
+
+        The steps between knots are drawn from a flat Dirichlet distribution (all rising curves
+        alike) and mixed with equal steps.
+        """
+        steps = self.curve * random.dirichlet(np.ones(CURVE_STEPS))
+        knots = np.cumsum(steps + (1 - self.curve) / CURVE_STEPS)
+        places = np.linspace(0, 1, CURVE_STEPS + 1)
+        tones = np.interp(np.linspace(0, 1, 256), places, [0, *knots])
+        return tones.astype(np.float32)
 
 
 def _swap_sides(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -59,6 +59,8 @@ class AdversarialSegmenter(Segmenter):
         micro_batches: parts that a batch is divided into, one forward and backward pass each,
             to save memory; the step is the same.
         seed: fixes dropout and other draws, with epoch, batch and process.
+        mirror: whether a prediction is the mean of those for the image and for its mirror image
+            (test-time augmentation); training and validation see the image alone.
     """
 
     def __init__(
@@ -80,8 +82,9 @@ class AdversarialSegmenter(Segmenter):
         clip_norm: float | None = None,
         micro_batches: int = 1,
         seed: int = 0,
+        mirror: bool = False,
     ) -> None:
-        super().__init__(structures, activation)
+        super().__init__(structures, activation, mirror)
         if (critic is None) != (objective is None):
             raise ValueError("critic and objective belong together: give both or neither")
         if min(generator_steps, critic_steps, micro_batches) < 1:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from itertools import repeat
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import MeanMetric
 
@@ -50,6 +48,8 @@ from lightning_modules.metrics.scoring import (
     to_reference_grid,
 )
 
+OPPOSITE = {"left_lung": "right_lung", "right_lung": "left_lung"}
+
 
 class Segmenter(pl.LightningModule):
     """Predicts, validates and tests; subclasses say how to train.
@@ -61,13 +61,19 @@ class Segmenter(pl.LightningModule):
     Args:
         structures: names of the output channels in order, ``background`` among them for softmax.
         activation: the output's kind.
+        mirror: whether a prediction is the mean of those for the image and for its mirror image.
     """
 
-    def __init__(self, structures: Sequence[str], activation: Activation) -> None:
+    def __init__(
+        self, structures: Sequence[str], activation: Activation, mirror: bool = False
+    ) -> None:
         super().__init__()
         self.hparams.update(plain_arguments(type(self), inspect.currentframe()))
         check_structures(structures, activation)
         self.structures, self.activation = tuple(structures), activation
+        if mirror and len({"left_lung", "right_lung"} & set(structures)) == 1:
+            raise ValueError(f"mirror needs both lungs or their union, not {list(structures)}")
+        self.mirror = mirror
         self.validation_dice, self.validation_loss = MeanMetric(), MeanMetric()
         self._scans = ScanRows()
         self._scored: list[CaseRow] = []
@@ -150,7 +156,33 @@ class Segmenter(pl.LightningModule):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return probabilities ``(N, C, H, W)`` in [0, 1]."""
+        return self.views(image)[0] if self.mirror else self._seen(image)
+
+    def views(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the prediction, and what the mirror image gives, mirrored back.
+
+        How far the second is from the first tells how sure the prediction is. Left and right
+        lung change places in a mirror, and so do their channels here.
+
+        Args:
+            image: ``(N, 1, H, W)``.
+
+        Returns:
+            Probabilities ``(N, C, H, W)`` in [0, 1], twice.
+        """
+        if not self.mirror:
+            return self(image), self._unmirrored(self(image.flip(-1)))
+        mirrored = self._unmirrored(self._seen(image.flip(-1)))
+        return (self._seen(image) + mirrored) / 2, mirrored
+
+    def _seen(self, image: Tensor) -> Tensor:
         return activate(self.logits(image), self.activation)
+
+    def _unmirrored(self, probabilities: Tensor) -> Tensor:
+        both = set(OPPOSITE) <= set(self.structures)
+        names = [OPPOSITE.get(name, name) if both else name for name in self.structures]
+        places = [self.structures.index(name) for name in names]
+        return probabilities.flip(-1)[:, places]
 
     def validation_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
         """Accumulate the loss and the lungs' Dice per image, at the network's size."""
@@ -192,10 +224,13 @@ class Segmenter(pl.LightningModule):
 
     def test_step(self, batch: ReferenceBatch, batch_idx: int) -> TestedRows:
         """Score each case of the batch on its reference's own grid; callbacks get the rows."""
-        probabilities = self(batch["image"])
+        mirrored: Iterable[Mask | None] = repeat(None)
         # The flag's rule is for films: slices of a scan may hold as little lung as they like.
-        films = all(cell["unit"] == "image" for cell in batch["identity"])
-        mirrored = self.mirrored_lungs(batch["image"]) if films else repeat(None)
+        if all(cell["unit"] == "image" for cell in batch["identity"]):
+            probabilities, opinion = self.views(batch["image"])
+            mirrored = lung_masks(opinion, self.structures, self.activation)
+        else:
+            probabilities = self(batch["image"])
         columns = batch["target"], batch["references"], batch["box"], batch["spacing"]
         rows: list[CaseRow] = []
         with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
@@ -244,14 +279,6 @@ class Segmenter(pl.LightningModule):
             masks = {name: mask.cpu().numpy() for name, (mask, _) in found.items()}
             predictions.append({"identity": identity, "masks": masks})
         return predictions
-
-    def mirrored_lungs(self, image: Tensor) -> NDArray[np.bool_]:
-        """Return the lungs ``(N, H, W)`` predicted for the mirrored images, mirrored back.
-
-        Left and right change places in a mirrored film, so that only their union compares.
-        """
-        probabilities = self(image.flip(-1)).flip(-1)
-        return lung_masks(probabilities, self.structures, self.activation)
 
     def _score(
         self,

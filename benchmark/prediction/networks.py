@@ -140,21 +140,24 @@ class Networks:
     def __len__(self) -> int:
         return len(self._modules)
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return each network's probabilities ``(M, N, C, H, W)`` for ``(N, 1, H, W)``.
+
+        The second are those for the mirror images, mirrored back.
 
         Raises:
             UserError: if an output is not finite.
         """
         with self._one_at_a_time, torch.inference_mode():
             images = images.to(self._device)
-            probabilities = torch.stack([module(images) for module in self._modules])
-        if not probabilities.isfinite().all():
+            views = [module.views(images) for module in self._modules]
+            own, mirrored = (torch.stack(view) for view in zip(*views, strict=True))
+        if not (own.isfinite().all() and mirrored.isfinite().all()):
             raise UserError(
                 "the trained network", "an output that is not finite", "probabilities",
                 "its training diverged; choose another cell",
             )  # fmt: skip
-        return probabilities
+        return own, mirrored
 
 
 def load_networks(cells: Trained, device: str = "auto") -> Networks:

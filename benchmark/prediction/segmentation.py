@@ -61,8 +61,8 @@ def segment(networks: Networks, film: Film) -> Segmentation:
     """
     preprocessing = networks.preprocessing
     image = preprocessing.to_range(preprocessing.prepare_image(film.pixels))
-    both = torch.from_numpy(np.stack([image, image[:, ::-1]])[:, None])
-    own, mirrored = networks(both).unbind(dim=1)  # (M, C, H, W) each
+    views = networks(torch.from_numpy(image)[None, None])
+    own, mirrored = (view[:, 0] for view in views)  # (M, C, H, W) each
     mean = own.mean(dim=0)
     inside = preprocessing.box(film.shape)
     box = (inside.top, inside.left, inside.height, inside.width)
@@ -71,7 +71,7 @@ def segment(networks: Networks, film: Film) -> Segmentation:
     def lungs(probabilities: Tensor) -> Mask:
         return lung_masks(probabilities, networks.structures, networks.activation)[part]
 
-    differs = disagreement(lungs(mean[None])[0], lungs(mirrored.mean(dim=0)[None].flip(-1))[0])
+    differs = disagreement(lungs(mean[None])[0], lungs(mirrored.mean(dim=0)[None])[0])
     pairs = [disagreement(one, other) for one, other in combinations(lungs(own), 2)]
     between = float(np.mean(pairs)) if pairs else None
     masks = _masks(networks, mean, box, film.shape)

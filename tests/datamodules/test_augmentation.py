@@ -54,12 +54,37 @@ def test_stretching_keeps_the_area(film):
 
 @pytest.mark.parametrize(
     "change",
-    [{"brightness": 0.3}, {"contrast": 0.5}, {"gamma": 0.5}, {"blur": 2.0}, {"noise": 0.1}],
+    [
+        {"brightness": 0.3},
+        {"contrast": 0.5},
+        {"gamma": 0.5},
+        {"curve": 0.8},
+        {"shade": 0.4},
+        {"blur": 2.0},
+        {"noise": 0.1},
+    ],
 )
 def test_tones_change_but_masks_do_not(film, change):
     image, planes = Augmentation(**change)(*film, np.random.default_rng(4))
     assert image.dtype == np.uint8 and not np.array_equal(image, film[0])
     assert np.array_equal(planes, film[1])
+
+
+def test_a_tone_curve_keeps_the_order_of_grey_values_and_both_ends():
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    for seed in range(5):
+        random = np.random.default_rng(seed)
+        bent, _ = Augmentation(curve=1.0)(ramp, np.zeros_like(ramp), random)
+        assert (np.diff(bent.ravel().astype(int)) >= 0).all()
+        assert bent.ravel()[0] == 0 and bent.ravel()[-1] == 255
+
+
+def test_shade_is_linear_across_the_film():
+    grey, planes = np.full((33, 33), 128, np.uint8), np.zeros((33, 33), np.uint8)
+    shaded, _ = Augmentation(shade=0.4)(grey, planes, np.random.default_rng(3))
+    along = np.diff(shaded[16].astype(int))
+    assert shaded[16, 16] == 128 and np.ptp(along) <= 1 and along.any()
+    assert np.abs(shaded.astype(int) - 128).max() <= 0.4 * 255 + 1
 
 
 def test_the_same_draw_gives_the_same_film(film):
