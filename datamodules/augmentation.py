@@ -137,7 +137,8 @@ class Augmentation:
         knots = np.cumsum(steps + (1 - self.curve) / CURVE_STEPS)
         places = np.linspace(0, 1, CURVE_STEPS + 1)
         tones = np.interp(np.linspace(0, 1, 256), places, [0, *knots])
-        return tones.astype(np.float32)
+        curve: NDArray[np.float32] = tones.astype(np.float32)
+        return curve
 
 
 def _swap_sides(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
