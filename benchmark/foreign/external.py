@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -101,15 +102,19 @@ def score(plan: Plan, given: Predictions, cache: Path) -> bool:
             return False
         say(f"{cell_name(*key)}: {doubt}; scored again")
     started = time.time()
+    from benchmark.cell.case_pictures import keep_pictures
     from benchmark.foreign.external_rows import Reading, ScoredCases
 
     cases = ScoredCases(protocol, keys, _preprocessing(plan, protocol), cache)
     reading = Reading(given.folder, files.of, labels, given.resize)
-    rows = _rows(protocol, given.seed, cases.score(reading))
+    by_case = cases.score(reading)
+    rows = _rows(protocol, given.seed, by_case)
     with Owner(folder.path):
         if record.is_done:
             say(f"{folder.path}: scores of other masks or settings are replaced")
+        shutil.rmtree(folder.gallery, ignore_errors=True)
         _write(folder, plan, protocol, given, rows, identity, about, started)
+        keep_pictures(folder.gallery, lambda: cases.gallery(reading, by_case))
     return True
 
 

@@ -10,7 +10,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from benchmark.cell.case_pictures import STRUCTURE, Gallery, GalleryMaker, Masks, choose_cases
 from benchmark.progress import say, shown
+from contract.arrays import Mask
 from contract.machine import cores
 from contract.words import BACKGROUND
 from datamodules.cache import prepare
@@ -92,6 +94,7 @@ class ScoredCases:
         }
         by_id = {name: {c.case_id: c for c in data.cases} for name, data in opened.items()}
         self.keys = list(keys)
+        self._sources = {name: data.source for name, data in opened.items()}
         self._cases = CaseList(keys, prepared, by_id)
         structures = (BACKGROUND, "lungs")
         self._items = EvaluationSet(self._cases, preprocessing, structures, references=True)
@@ -125,14 +128,46 @@ class ScoredCases:
             )
         return dict(zip(self.keys, (one.rows for one in found), strict=True))
 
-    def _film(self, path: Path, number: int, reading: Reading) -> _Read:
-        item = self._items[number]
+    def gallery(self, reading: Reading, by_case: Mapping[Key, Rows]) -> Gallery:
+        """Return the pictures and outlines of the best, median and worst cases.
+
+        Args:
+            reading: what ``score`` read.
+            by_case: what it returned.
+        """
+        rows = [row for key in self.keys for row in by_case[key]]
+        group_of = {place: k for k, group in enumerate(self._cases.groups) for place in group}
+        volumes: dict[int, Mask] = {}
+
+        def masks_at(place: int) -> Masks:
+            number = group_of[place]
+            path = reading.files[self.keys[number]]
+            item, case = self._items[place], self._cases.cases[place]
+            reference = item["references"][STRUCTURE]
+            if not isinstance(case, ScanCase):
+                return reference, self._film_masks(path, place, reading)[STRUCTURE]
+            if number not in volumes:
+                volumes.clear()  # one scan at a time
+                volumes[number] = read_scan(path, case.series, reading.labels)
+            mask = volumes[number][place - self._cases.groups[number].start]
+            return reference, _slice_mask(path, mask, reference)
+
+        drawn = GalleryMaker(choose_cases(rows))
+        drawn.add(self._cases, self._sources, masks_at)
+        return drawn.gallery()
+
+    def _film_masks(self, path: Path, number: int, reading: Reading) -> dict[str, Mask]:
+        """Return a film's masks on the grid that is scored."""
         prepared, place = self._cases.place(number)
         film = prepared.entries[place].film_shape
-        height, width = next(iter(item["references"].values())).shape
-        masks = to_scored_grid(
+        height, width = next(iter(self._items[number]["references"].values())).shape
+        return to_scored_grid(
             path, read_structures(path, reading.labels), film, (height, width), reading.resize
         )
+
+    def _film(self, path: Path, number: int, reading: Reading) -> _Read:
+        item = self._items[number]
+        masks = self._film_masks(path, number, reading)
         rows = score_masks(masks, item["references"], item["spacing"])
         bordering = border_share(masks["lungs"]) > 0.5
         return _Read([{**item["identity"], **row} for row in rows], sides(masks), bordering)
@@ -146,8 +181,7 @@ class ScoredCases:
         for mask, number in zip(volume, group, strict=True):
             item = self._items[number]
             reference = item["references"]["lungs"]
-            shape = mask.shape[0], mask.shape[1]
-            lungs = to_scored_grid(path, {"lungs": mask}, shape, reference.shape, False)["lungs"]
+            lungs = _slice_mask(path, mask, reference)
             of_slice = score_masks({"lungs": lungs}, item["references"], item["spacing"])
             rows += [{**item["identity"], **row} for row in of_slice]
             masks = {"lungs": SliceMasks(*map(np.asarray, (lungs, reference) * 2))}
@@ -158,3 +192,10 @@ class ScoredCases:
             rows += [{**row, "dice_netgrid": None, "iou_netgrid": None} for row in of_scan]
         whole.finish()
         return rows
+
+
+def _slice_mask(path: Path, mask: Mask, reference: Mask) -> Mask:
+    """Return a slice's mask on the grid of its reference."""
+    shape = mask.shape[0], mask.shape[1]
+    height, width = reference.shape
+    return to_scored_grid(path, {"lungs": mask}, shape, (height, width), False)["lungs"]

@@ -24,6 +24,7 @@ from benchmark.launchers.slots import Slot, Slots, share_out, visible_gpus
 from benchmark.launchers.watch import Limits, Pulse
 from benchmark.progress import duration, say
 from benchmark.start import command
+from benchmark.tracking import wandb_place
 from contract.files import write_atomically
 from contract.machine import cores
 
@@ -146,7 +147,9 @@ def _hold_and_run(cell: Cell, slot: Slot, limits: Limits, stop: threading.Event)
         words = ["fit", "--config", str(config), "--out", str(cell.folder)]
         if "devices" not in cell.config["trainer"]:
             words.append(f"--trainer.devices={slot.devices}")
-        environment = {**os.environ, **slot.environment(), **owner.hand_over()}
+        # Each cell is a run of its own, also where an agent of a sweep started all of them.
+        common = {k: v for k, v in os.environ.items() if k not in wandb_place.OF_AN_AGENT}
+        environment = {**common, **slot.environment(), **owner.hand_over()}
         code, given_up = _attend(cell, command("benchmark", *words), environment, limits, stop)
         if code != 0 and (given_up or not stop.is_set()):
             return _record_death(cell, owner, given_up, code)

@@ -187,12 +187,8 @@ def _open(
         tags=["leaderboard", suite.name[:MAX_LENGTH]],
         notes=suite.title,
         config={"suite": suite.name, "title": suite.title, **facts},
-        settings=wandb.Settings(
-            silent=True, console="off", init_timeout=60, disable_git=True, disable_code=True,
-            x_disable_stats=True, x_disable_meta=True, x_disable_machine_info=True,
-            x_save_requirements=False,
-        ),
-    )  # fmt: skip
+        settings=wandb_place.quiet_settings(init_timeout=60, x_disable_stats=True),
+    )
 
 
 @contextmanager

@@ -31,6 +31,8 @@ from lightning_modules.segmenter import Segmenter
 
 MAX_TAG = 64
 """W&B takes no longer tags."""
+STEP = "trainer/global_step"
+"""Lightning's name of what curves run along."""
 PICTURES_A_BATCH = 4
 REFERENCE_COLOUR, PREDICTION_COLOUR = (0, 158, 115), (213, 94, 0)
 """Bluish green and vermilion of Okabe and Ito's palette, apart for colour-blind readers too."""
@@ -45,7 +47,8 @@ def make_tracker(out: Path, identity: Mapping[str, Any]) -> Tracker | None:
     """
     if wandb_place.is_disabled():
         return None
-    run_id = CellFolder(out).record.wandb_id or uuid.uuid4().hex[:12]
+    recorded = CellFolder(out).record.wandb_id
+    run_id = recorded or wandb_place.run_of_sweep() or uuid.uuid4().hex[:12]
     return Tracker(out, run_id, identity)
 
 
@@ -96,31 +99,26 @@ class Tracker(Logger):
             import wandb
 
             CellFolder(self._out).update(wandb_id=self.run_id)
-            self._logger = WandbLogger(
+            offline = wandb_place.is_offline()
+            run = wandb.init(
                 name=self.name,
-                save_dir=self._out,
+                reinit="finish_previous",
+                dir=str(self._out),
                 id=self.run_id,
-                resume="allow",
+                resume=None if offline else "allow",
+                mode="offline" if offline else "online",
                 group=f"{self._identity['system']} × {self._identity['protocol']}",
                 job_type="cell",
                 project=wandb_place.project(),
                 entity=wandb_place.entity(),
-                offline=wandb_place.is_offline(),
-                log_model=False,
                 tags=self._tags(),
                 config=self._config,
-                settings=wandb.Settings(
-                    silent=True,
-                    console="off",
-                    init_timeout=30,
-                    disable_git=True,
-                    disable_code=True,
-                    x_disable_meta=True,
-                    x_disable_machine_info=True,
-                    x_save_requirements=False,
-                ),
+                settings=wandb_place.quiet_settings(init_timeout=30),
             )
-            self._logger.experiment  # noqa: B018  (starts the run)
+            run.define_metric(STEP)
+            run.define_metric("*", step_metric=STEP, step_sync=True)
+            # Lightning's own call of `init` hands on an argument that W&B warns of.
+            self._logger = WandbLogger(experiment=run)
         return self._logger
 
     def _tags(self) -> list[str]:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import wandb
 
 DEFAULT_PROJECT = "lungbench"
 
@@ -44,6 +48,16 @@ def with_case_ids() -> bool:
     return os.environ.get(PICTURES) == "named"
 
 
+SWEEP, RUN = "WANDB_SWEEP_ID", "WANDB_RUN_ID"
+OF_AN_AGENT = (SWEEP, RUN, "WANDB_SWEEP_PARAM_PATH")
+"""What an agent of a sweep sets for the one run of the command that it starts."""
+
+
+def run_of_sweep() -> str | None:
+    """Return the id that a sweep's agent gave to the run that is to come; None without an agent."""
+    return os.environ.get(RUN) if os.environ.get(SWEEP) else None
+
+
 def project() -> str:
     """Return the project's name from ``WANDB_PROJECT``."""
     return os.environ.get("WANDB_PROJECT") or DEFAULT_PROJECT
@@ -52,3 +66,17 @@ def project() -> str:
 def entity() -> str | None:
     """Return the user's or team's name from ``WANDB_ENTITY``, or None for the key's own."""
     return os.environ.get("WANDB_ENTITY") or None
+
+
+def quiet_settings(**own: Any) -> wandb.Settings:
+    """Return settings of a run that prints nothing and tells nothing of this machine.
+
+    Args:
+        own: further settings.
+    """
+    import wandb
+
+    return wandb.Settings(
+        silent=True, console="off", disable_git=True, disable_code=True, x_disable_meta=True,
+        x_disable_machine_info=True, x_save_requirements=False, **own,
+    )  # fmt: skip

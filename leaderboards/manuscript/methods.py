@@ -6,6 +6,7 @@ Every number is one of the cells' configs or records, or of the leaderboard's ta
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
 import pandas as pd
 
@@ -99,10 +100,9 @@ def _protocols(table: pd.DataFrame, meta: Meta) -> list[str]:
         title = texts.escape(meta.protocols.get(protocol, ""))
         line = f"`{protocol}`" + (f" ({title})" if title and title != protocol else "")
         if counted:
-            first = counted[0]
-            line += f": {first.n_train} training, {first.n_validation} validation and"
-            line += f" {first.n_test} test cases"
-            line += f" in {first.folds} folds" if (first.folds or 1) > 1 else ""
+            told = wording.labelled(asdict(cell) for cell in counted)
+            line += f": {texts.escape(told)}; {counted[0].n_test} test cases"
+            line += f" in {counted[0].folds} folds" if (counted[0].folds or 1) > 1 else ""
         notes = meta.protocol_notes(protocol).values()
         said += [f"{line}." + "".join(f" {texts.escape(text)}." for text in notes)]
     return [" ".join(said)]
@@ -115,7 +115,7 @@ def _system(name: str, told: Told | None, meta: Meta) -> str:
         return f"{head}. How it was trained is not recorded here."
     parts = [f"{head}: {texts.escape(told.title)}."]
     for protocols, stages in told.stages.items():
-        where = f"Under {_codes(protocols)}: " if len(told.stages) > 1 else ""
+        where = f"Under {_codes(protocols)}: " if len(told.stages) > 1 else "As run: "
         parts.append(where + "; ".join(_stage(stage) for stage in stages) + ".")
     cells = [cell for cell in meta.cells if cell.system == name and cell.is_done]
     epochs = [epoch for cell in cells for epoch in cell.tested_epochs]

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from benchmark.cell import gallery
+from benchmark.cell import case_pictures
 from benchmark.cell.fit import fit
 from benchmark.planning.plan import Selection, make_plan
 from datamodules.phantoms import write_jsrt, write_lidc
@@ -128,7 +128,7 @@ def rows_of(dices: list[float], **given: object) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("n", range(1, 20))
 def test_no_case_is_chosen_twice(n):
-    chosen = gallery.choose_cases(rows_of(list(np.linspace(0.5, 1, n))))
+    chosen = case_pictures.choose_cases(rows_of(list(np.linspace(0.5, 1, n))))
     cases = [row["case_id"] for _, row in chosen]
     assert len(set(cases)) == len(cases) <= n
     assert len(cases) == 15 or n < 15
@@ -141,15 +141,15 @@ def test_slices_without_lungs_and_other_structures_are_left_out():
     rows += rows_of([1.0], unit="slice", empty_reference=True, case_id="empty")
     rows += rows_of([0.1], unit="scan", case_id="scan")
     rows += rows_of([0.2], structure="heart", case_id="heart")
-    chosen = gallery.choose_cases(rows)
+    chosen = case_pictures.choose_cases(rows)
     assert [(kind, row["dice"]) for kind, row in chosen] == [
         ("worst", 0.5), ("median", 0.6), ("best", 0.7),
     ]  # fmt: skip
 
 
 def test_a_rewritten_gallery_leaves_no_old_picture(tmp_path):
-    gallery.write_gallery(tmp_path, ({"cases": []}, {"old.webp": b"old"}))
-    gallery.write_gallery(tmp_path, ({"cases": [1]}, {"new.webp": b"new"}))
+    case_pictures.write_gallery(tmp_path, ({"cases": []}, {"old.webp": b"old"}))
+    case_pictures.write_gallery(tmp_path, ({"cases": [1]}, {"new.webp": b"new"}))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["gallery.json", "new.webp"]
     assert json.loads((tmp_path / "gallery.json").read_text()) == {"cases": [1]}
 
@@ -158,11 +158,11 @@ def test_holes_are_outlined_and_specks_beyond_the_most_are_counted():
     mask = np.zeros((200, 100), bool)
     mask[20:180, 10:90] = True
     mask[60:120, 30:60] = False
-    polygons, left = gallery.contours(mask, (100, 50))
+    polygons, left = case_pictures.contours(mask, (100, 50))
     assert len(polygons) == 2 and left == 0
     outer = np.array(polygons[0]).reshape(-1, 2)
     np.testing.assert_allclose(outer.min(axis=0), [5.0, 10.0], atol=0.5)
     np.testing.assert_allclose(outer.max(axis=0), [45.0, 90.0], atol=0.5)
     specks = np.zeros((200, 100), bool)
     specks[::10, ::10] = True
-    assert gallery.contours(specks, (200, 100))[1] == 200 - gallery.MOST_CONTOURS
+    assert case_pictures.contours(specks, (200, 100))[1] == 200 - case_pictures.MOST_CONTOURS

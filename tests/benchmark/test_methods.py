@@ -77,6 +77,7 @@ def test_every_number_of_the_methods_is_one_of_the_configs(told) -> None:
     cells, folder = told
     systems, protocols = ({getattr(c, name) for c in cells} for name in ("system", "protocol"))
     known = numbers(recorded(cells)) | FIXED
+    known |= {float(cell.counts[0] + cell.counts[1]) for cell in cells}  # labelled ones in all
     known |= {float(len(protocols)), float(len(systems - {"mean_shape"})), 1.0}
     for paragraph in paragraphs(folder):
         if paragraph.startswith("Provenance"):

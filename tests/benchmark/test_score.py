@@ -54,6 +54,16 @@ def cell(folder, system, protocol="m_to_s", seed=0) -> Path:
     return folder / "runs" / "small" / "cells" / system / protocol / f"seed-{seed}"
 
 
+def gallery(folder) -> list[dict]:
+    """The cases that a cell's pictures show, with their outlines, and the pictures' content."""
+    shown = json.loads((folder / "gallery" / "gallery.json").read_text())["cases"]
+    assert shown
+    for case in shown:
+        case["content"] = (folder / "gallery" / case["picture"]).read_bytes()
+        case["dice"] = round(case["dice"], 6)
+    return shown
+
+
 def write_nifti(path, values):
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values.astype(np.uint8)[None]), str(path))
 
@@ -141,6 +151,7 @@ def test_the_same_masks_score_as_our_own_rows_in_every_layout(trained, phantom_r
                     theirs[metric].astype(float), ours[metric].astype(float), atol=1e-6,
                     err_msg=f"{layout} {metric}",
                 )  # fmt: skip
+        assert gallery(cell(folder, name)) == gallery(cell(folder, "unet")), layout
         for column in ("patient_id", "finding", "height", "width", "reference", "unit", "phantom"):
             assert (theirs[column] == ours[column]).all(), column
     table = pd.read_csv(folder / "runs/small/leaderboard/leaderboard.csv")
@@ -221,8 +232,14 @@ def test_left_and_right_join_a_suite_in_which_nothing_is_trained(untrained, phan
         "left_lung": 1, "lungs": 1, "right_lung": 1,
     }  # fmt: skip
     assert len(rows) == 3 * 16 and rows["train_on"].isna().all()
-    page = untrained / "runs/small/leaderboard/leaderboard.md"
-    assert "perfect" in page.read_text()
+    board = untrained / "runs/small/leaderboard"
+    assert "perfect" in (board / "leaderboard.md").read_text()
+    page = (board / "leaderboard.html").read_text()
+    failures = page[page.index('<section id="failures"') :].split("</section>")[0]
+    shown = [case for case in gallery(cell(untrained, "perfect", "s_to_m"))
+             if case["kind"] == "worst"]  # fmt: skip
+    assert "perfect" in failures and "kept no pictures" not in page
+    assert all(f'aria-label="{case["case_id"]}: Dice 1.000' in failures for case in shown[:3])
     assert main([*given, "--labels", "left_lung=2", "right_lung=1"]) == 2
     assert "exchange the labels" in capsys.readouterr().err
 

@@ -1,5 +1,6 @@
 """Volumes from elsewhere score as our own predictions do: each slice, and the scan as a whole."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,13 @@ def test_the_same_volumes_score_as_our_own_rows(ours, tmp_path):
                 theirs[metric].astype(float), rows[metric].astype(float), atol=1e-6, err_msg=metric
             )
     assert set(theirs["reference"]) == {"automatic"}
+    drawn = [
+        json.loads((plan.folder / f"cells/{name}/lidc/seed-0/gallery/gallery.json").read_text())
+        for name in ("mean_shape", "theirs")
+    ]
+    kept = ("kind", "scan_id", "slice_index", "reference_contours", "prediction_contours")
+    one, other = ([[case[key] for key in kept] for case in own["cases"]] for own in drawn)
+    assert one and one == other
 
 
 @pytest.mark.slow

@@ -5,8 +5,7 @@ import json
 import numpy as np
 import pytest
 import yaml
-from wandb.proto import wandb_internal_pb2
-from wandb.sdk.internal.datastore import DataStore
+from wandb_files import read_run
 
 from benchmark.cell.fit import fit
 from benchmark.tracking.tracker import draw_comparison
@@ -14,47 +13,18 @@ from benchmark.tracking.tracker import draw_comparison
 SECRET = "0123456789abcdef" * 2 + "01234567"
 
 
-def read_run(path):
-    """Return a run's ids, histories and summary by wandb's own reader of its files."""
-    store = DataStore()
-    store.open_for_scan(str(path))
-    ids, histories, summary, groups = set(), [], {}, set()
-    told = {"config": {}, "tags": set(), "job_type": set()}
-    while (data := store.scan_data()) is not None:
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(data)
-        kind = record.WhichOneof("record_type")
-        if kind == "run":
-            ids.add(record.run.run_id)
-            groups.add(record.run.run_group)
-            told["tags"] |= set(record.run.tags)
-            told["job_type"].add(record.run.job_type)
-            told["config"] |= _values(record.run.config.update)
-        elif kind == "config":
-            told["config"] |= _values(record.config.update)
-        elif kind == "history":
-            histories.append(
-                {"/".join(i.nested_key) or i.key: json.loads(i.value_json)
-                 for i in record.history.item}
-            )  # fmt: skip
-        elif kind == "summary":
-            for item in record.summary.update:
-                summary["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
-    return ids, groups, histories, summary, told
-
-
-def _values(items):
-    return {"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in items}
-
-
 @pytest.mark.slow
-def test_offline_files_hold_losses_metrics_and_pictures(tiny_cell, rows, tmp_path, monkeypatch):
+def test_offline_files_hold_losses_metrics_and_pictures(
+    tiny_cell, rows, tmp_path, monkeypatch, capfd
+):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("LUNGBENCH_WANDB_PICTURES", "1")
     monkeypatch.setenv("WANDB_API_KEY", SECRET)
     monkeypatch.setenv("MY_TOKEN", SECRET)
     out = tmp_path / "cell"
     fit(tiny_cell(), out)
+    told = capfd.readouterr()
+    assert "epoch 5/5" in told.out and "wandb" not in told.out + told.err
     (path,) = (out / "wandb").glob("offline-run-*/*.wandb")
     ids, groups, histories, summary, told = read_run(path)
     assert ids == {json.loads((out / "cell.json").read_text())["wandb_id"]}

@@ -97,6 +97,25 @@ def test_latex_takes_the_table_and_the_figures_and_nothing_leaves_its_column(
     assert "0.9650" in said
 
 
+def test_the_methods_count_the_validation_cases_of_each_system(table: pd.DataFrame) -> None:
+    counted = {"unet": 14, "scan": 0, "late": 14}
+    cells = [
+        CellRecord(name, "m_to_s", 0, "done", n_train=124, n_validation=seen, n_test=566)
+        for name, seen in counted.items()
+    ]
+    text = methods(table, Meta("smoke", cells=cells, draws=50), DATA)
+    assert (
+        "`m_to_s`: 124 training and 14 validation cases, 138 labelled ones in all; scan: 124"
+        " training and no validation cases, 124 labelled ones in all; 566 test cases." in text
+    )
+
+
+def test_a_latex_table_tells_that_systems_are_reduced(table: pd.DataFrame) -> None:
+    said = "Reduced: trained otherwise"
+    assert said not in latex(table, Meta("smoke", draws=50))
+    assert said in latex(table.assign(reduced=True), Meta("smoke", draws=50))
+
+
 def test_phantoms_say_so(make_rows: RowMaker) -> None:
     table = build(make_rows("unet", {"c1": 0.9, "c2": 0.8}, phantom=True), draws=20)
     meta = Meta("smoke", draws=20)
