@@ -89,7 +89,7 @@ class Recipe:
             Stage("epochs", _text(trainer.get("max_epochs"))),
             *(_built("callback", one) for one in trainer.get("callbacks") or ()),
             *_limits(trainer),
-            _checkpoint(_mapping(self.config.get("cell"))),
+            _checkpoint(_mapping(self.config.get("cell")), bool(model.get("critic"))),
         ]
         return [stage for stage in found if stage.text]
 
@@ -231,10 +231,11 @@ def _limits(trainer: Mapping[str, Any]) -> list[Stage]:
     return [Stage("limit", f"train batches {batches}")] if batches is not None else []
 
 
-def _checkpoint(cell: Mapping[str, Any]) -> Stage:
+def _checkpoint(cell: Mapping[str, Any], has_critic: bool) -> Stage:
     after = cell.get("checkpoint_after")
     rules = {"best": "of the best validation Dice", "last": "of the last epoch"}
     rule = rules.get(str(cell.get("checkpoint", "")), "")
     if rule and after:
-        rule += f" among the epochs after the first {after}, in which the critic plays"
+        why = "in which the critic plays" if has_critic else "as of the pairs with a critic"
+        rule += f" among the epochs after the first {after}, {why}"
     return Stage("tested weights", rule)

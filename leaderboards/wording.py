@@ -9,6 +9,7 @@ import pandas as pd
 
 from contract.rows import RANKED_REFERENCES, RANKED_UNITS
 from contract.words import CLASS_MEAN
+from leaderboards.statistics.comparisons import PRACTICALLY_EQUAL
 
 _REFERENCES = {
     "dilated": "dilated reference masks",
@@ -81,7 +82,8 @@ REDUCED = (
 CRITICS = (
     "Mean Dice of a pair minus that of the same generator without a critic: the same start, order, "
     "steps, loss and preprocessing, both tested on epochs after the critic joined. Paired by case "
-    "and seed, with the 95 % interval of each difference alone, over draws of patients and seeds."
+    "and seed, with the 95 % interval of each difference alone, over draws of patients and seeds. "
+    f"≈: less than {PRACTICALLY_EQUAL} Dice, practically equal."
 )
 
 

@@ -234,11 +234,12 @@ def critics(added: pd.DataFrame, meta: Meta) -> Grid:
     for row in insights.records(added):
         low, high = row["ci_low"], row["ci_high"]
         firm = "lead" if low > 0 or high < 0 else ""
+        near = " ≈" if row["practically_equal"] else ""
         rows.append(
             [
                 *_named(meta, row, "protocol", "structure"),
                 Value(row["baseline"], row["baseline"], "words"),
-                Value(signed_text(row["difference"], 4), row["difference"], firm),
+                Value(signed_text(row["difference"], 4) + near, row["difference"], firm),
                 Value(interval_text(low, high, 4, signed=True), known(low)),
                 Value(str(row["n_cases"]), row["n_cases"]),
                 Value(str(row["n_seeds"]), row["n_seeds"]),

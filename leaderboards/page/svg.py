@@ -92,9 +92,23 @@ def standalone(svg: Markup, warning: str = "") -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{head}><style>{style}</style>{tail}\n'
 
 
+_MARKS = re.compile(r"(?: \((?:reduced|floor|external)\))*(?: †)?$")
+"""What ``Meta.called`` sets behind a system's name."""
+
+
 def shortened(name: str, limit: int = 30) -> str:
-    """A name that fits its place; the whole name belongs into a title."""
-    return name if len(name) <= limit else f"{name[: limit - 1]}…"
+    """A name that fits its place; the whole name belongs into a title.
+
+    Its middle goes, so that names which differ in their ends stay apart, and marks such as
+    (reduced) stay.
+    """
+    if len(name) <= limit:
+        return name
+    found = _MARKS.search(name)
+    marks = found[0] if found else ""
+    bare = name.removesuffix(marks)
+    kept = max(2, limit - 1 - len(marks))
+    return f"{bare[: kept - kept // 2]}…{bare[len(bare) - kept // 2 :]}{marks}"
 
 
 def gutter(names: Sequence[str], limit: int = 30) -> float:

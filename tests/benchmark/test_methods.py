@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pandas as pd
-import pyarrow as pa
 import pytest
-import yaml
+from finished_cells import finish
 
 from benchmark.cell.cell import Cell
 from benchmark.planning.plan import make_plan
 from contract.cell_folder import CellFolder
-from contract.rows import CASE_SCHEMA
 from leaderboards.board import build_leaderboard
 
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?(?!\w)")
@@ -24,32 +21,6 @@ FIXED = {95.0, 2.0, 0.0, 0.005, float(DRAWS)}
 
 def numbers(text: str) -> set[float]:
     return {float(found.replace(",", "")) for found in NUMBER.findall(text)}
-
-
-def finish(cell: Cell) -> None:
-    """Leave what a cell leaves, with rows that nobody measured."""
-    files = CellFolder(cell.folder)
-    files.path.mkdir(parents=True)
-    files.config.write_text(yaml.safe_dump(cell.config, sort_keys=False))
-    train, validation, test = cell.counts
-    files.update(
-        suite=cell.suite, system=cell.system, protocol=cell.protocol, seed=cell.seed, state="done",
-        n_train=train, n_validation=validation, n_test=test, split_hash=cell.split_hash,
-        config_hash=cell.config_hash, tested_epochs=[7], phantom=True, device="cpu", folds=1,
-    )  # fmt: skip
-    ids = [f"film {k}" for k in range(test)]
-    rows = pd.DataFrame(
-        {
-            "suite": cell.suite, "system": cell.system, "protocol": cell.protocol,
-            "seed": cell.seed, "train_on": cell.train_on, "test_on": cell.test_on,
-            "case_id": ids, "patient_id": ids, "structure": "lungs", "dice": 0.9,
-            "iou": 0.8, "reference": "plain", "unit": "image", "empty_prediction": False,
-            "empty_reference": False, "height": 64, "width": 64, "phantom": True,
-        }
-    )  # fmt: skip
-    rows = rows.reindex(columns=CASE_SCHEMA.names)
-    table = pa.Table.from_pandas(rows, schema=CASE_SCHEMA, preserve_index=False)
-    files.update(**files.write_rows(table))
 
 
 @pytest.fixture(scope="module", params=["smoke", "pairings", "zoo"])
@@ -112,6 +83,9 @@ def test_the_methods_tell_how_each_system_was_trained(told) -> None:
             assert fact in said, f"{cell.system}: {fact}"
         after = cell.config["cell"]["checkpoint_after"]
         assert bool(after) == (f"epochs after the first {after}," in said)
+        assert bool(after and model.get("critic")) == ("in which the critic plays" in said)
+        critic = (model.get("critic") or {}).get("class_path", "").rpartition(".")[2]
+        assert not critic or f"critic {critic}" in said
 
 
 def test_only_systems_whose_recipe_no_test_set_saw_are_called_so(told) -> None:

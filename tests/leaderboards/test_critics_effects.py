@@ -9,7 +9,7 @@ import pytest
 
 from contract.rows import CASE_SCHEMA
 from leaderboards import markdown, tables
-from leaderboards.page import html
+from leaderboards.page import grids, html
 from leaderboards.statistics import critics
 from leaderboards.statistics.findings import Findings
 from tests.helpers.synthetic_rows import suite_cells, suite_rows
@@ -74,3 +74,12 @@ def test_markdown_and_page_show_it_for_pairs_alone(rows):
         text = html.render(html.prepare_page(table, meta, found))
         assert ('id="critics"' in text) is shown
         assert isinstance(found.frames["critics"], pd.DataFrame)
+
+
+def test_the_page_marks_what_is_practically_equal(rows):
+    added = critics.effects(rows, cells_of(), 50)
+    for near in (True, False):
+        table = grids.critics(added.assign(practically_equal=near), markdown.Meta("pairings"))
+        place = [column.header for column in table.columns].index("Dice added")
+        assert table.rows
+        assert all(str(row[place].shown).endswith(" ≈") is near for row in table.rows)

@@ -140,6 +140,8 @@ def test_every_system_and_data_set_is_known() -> None:
     for name in ("jsrt", "montgomery", "shenzhen", "lidc_idri", "qin_lung_ct"):
         assert bibliography.of_data_set(name)
     assert bibliography.of_system("my_own_network") is None
+    for critic in ("ScanCritic", "PatchCritic", "LganRegressionCritic"):
+        assert bibliography.of_part(critic)
     assert bibliography.of_system("slgan_pixel") == ("munawar2020",)
 
 

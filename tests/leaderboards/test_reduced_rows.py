@@ -12,6 +12,7 @@ from leaderboards.manuscript.latex import latex
 from leaderboards.manuscript.methods import methods
 from leaderboards.manuscript.references import DataSets
 from leaderboards.page import html
+from leaderboards.page.svg import shortened
 from leaderboards.published import differences
 from leaderboards.statistics.findings import Findings
 from tests.helpers.synthetic_rows import suite_cells, suite_rows
@@ -87,3 +88,11 @@ def test_the_page_and_its_figures_name_it(board):
     assert "(reduced)" not in other
     drawn = str(page.panels["published"])
     assert "res_unet_dilated · s_to_m" in drawn and "res_unet_dilated · m_to_s" not in drawn
+
+
+def test_a_long_name_keeps_its_ends_and_its_marks_in_a_figure():
+    pairs = [f"attention_unet_vs_{name} (reduced) †" for name in ("none", "scan", "regression")]
+    short = [shortened(name) for name in pairs]
+    assert len(set(short)) == 3 and {len(name) for name in short} == {30}
+    assert all(name.endswith(" (reduced) †") and "…" in name for name in short)
+    assert shortened("unet (reduced) †") == "unet (reduced) †"
