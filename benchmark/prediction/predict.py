@@ -23,7 +23,7 @@ from contract.files import write_atomically
 from contract.machine import cores
 from contract.spreadsheets import in_a_cell
 from datamodules.sources.dicom.objects import NoFilmError
-from datamodules.sources.files import DICOM_ENDINGS
+from datamodules.sources.files import DICOM_ENDINGS, VOLUME_ENDINGS
 from datamodules.sources.films import FORMATS, Film, is_dicom, read_film, stated_pixels
 from datamodules.sources.own_data import PICTURE_ENDINGS
 
@@ -32,6 +32,7 @@ AT_ONCE = 4
 """Films that are read, mapped back and written at a time; networks take one at a time."""
 
 TableRow = dict[str, Any]
+FILM_ENDINGS = (*PICTURE_ENDINGS, *DICOM_ENDINGS, *VOLUME_ENDINGS)
 PASSED_OVER = "passed over"
 """The key of a row that stands for no film, with what the file is."""
 
@@ -159,7 +160,7 @@ def find_films(images: Path, out: Path) -> list[Job]:
 
 def _output_names(names: Sequence[PurePosixPath]) -> list[PurePosixPath]:
     """Return names without ending; with it as ``_png`` where they would be alike."""
-    bare = [name.with_suffix("") if _has_film_ending(name) else name for name in names]
+    bare = [name.with_name(name.name[: -len(_film_ending(name)) or None]) for name in names]
     shared = Counter(str(name).casefold() for name in bare)
     return [
         short if shared[str(short).casefold()] == 1 else name.with_name(name.name.replace(".", "_"))
@@ -167,8 +168,10 @@ def _output_names(names: Sequence[PurePosixPath]) -> list[PurePosixPath]:
     ]
 
 
-def _has_film_ending(path: PurePath) -> bool:
-    return path.suffix.lower() in (*PICTURE_ENDINGS, *DICOM_ENDINGS)
+def _film_ending(path: PurePath) -> str:
+    """Return what a film's name ends with, ``.nii.gz`` whole; nothing for other names."""
+    name = path.name.lower()
+    return next((ending for ending in FILM_ENDINGS if name.endswith(ending)), "")
 
 
 def _files(folder: Path, out: Path) -> Iterator[Path]:
@@ -181,7 +184,7 @@ def _files(folder: Path, out: Path) -> Iterator[Path]:
 
 
 def _may_be_film(path: Path) -> bool:
-    if _has_film_ending(path):
+    if _film_ending(path):
         return True
     # Names that scanners give, such as IM0001 or 1.2.840.113, have no ending to go by.
     try:

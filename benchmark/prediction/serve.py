@@ -25,6 +25,7 @@ from benchmark.prediction.segmentation import Segmentation, segment
 from benchmark.progress import say
 from contract.errors import DataError, UserError
 from datamodules.sources.films import Film, read_film
+from datamodules.sources.volume_files import volume_ending
 
 LOOPBACK = "127.0.0.1"
 MOST_MEGABYTES = 32
@@ -134,7 +135,7 @@ def _read_upload(uploads: list[FileStorage]) -> Film:
     if any(sign in name + stated for sign in "/\\\0") or name in (".", ".."):
         raise BadRequest(f"The file's name {name!r} holds a path; expected a plain name.")
     with tempfile.TemporaryDirectory(prefix="lungbench-film-") as folder:
-        path = Path(folder) / "upload"
+        path = Path(folder) / f"upload{volume_ending(name)}"
         uploads[0].save(path)
         try:
             return read_film(path, force=True)

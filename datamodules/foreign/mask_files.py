@@ -13,11 +13,10 @@ from pathlib import Path
 
 from contract.errors import DataError
 from datamodules.sources.base import Case
-from datamodules.sources.files import list_files
+from datamodules.sources.files import VOLUME_ENDINGS, list_files
 from datamodules.splits import Key
 
-VOLUMES = (".nii.gz", ".nii", ".mhd", ".mha", ".nrrd")
-ENDINGS = (*VOLUMES, ".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")
+ENDINGS = (*VOLUME_ENDINGS, ".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")
 """JPEG files are found, so that their refusal can say why."""
 NAME_ENDINGS = ("", "_mask", "-mask", "_masks", "_seg", "_segmentation", "_pred", "_prediction",
                 "_label", "_labels", "_lung", "_lungs")  # fmt: skip

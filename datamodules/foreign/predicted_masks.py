@@ -1,8 +1,8 @@
 """Masks that another tool predicted: each structure, on the grid that is scored.
 
-PNG, BMP and TIFF files hold labels or a binary mask, without loss. NIfTI files are read as nnU-Net
-writes them: axes (x, y) or (x, y, 1), x along the film's rows. The mask of a CT scan is a volume,
-named by the scan's SeriesInstanceUID, and lies where its header says.
+PNG, BMP and TIFF files hold labels or a binary mask, without loss; so do NIfTI files of one slice
+(``datamodules.sources.flat_volumes``). The mask of a CT scan is a volume, named by the scan's
+SeriesInstanceUID, and lies where its header says.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from PIL import ImageOps
 from contract.arrays import Mask
 from contract.errors import DataError, UserError
 from contract.words import BACKGROUND, STRUCTURES
-from datamodules.foreign.mask_files import VOLUMES
 from datamodules.preprocessing import resize_mask
 from datamodules.sources.base import check_sides
 from datamodules.sources.ct.lung_masks import read_volume_mask
 from datamodules.sources.ct.slices import ScanSlices
 from datamodules.sources.files import EIGHT_BITS, JPEGS, SIXTEEN_BITS, open_image
+from datamodules.sources.flat_volumes import read_whole_numbers, whole_numbers_of
 from datamodules.sources.mask_labels import (
     as_arguments,
     parse_label_value,
@@ -39,6 +39,7 @@ from datamodules.sources.masks import (
     require_one_page,
 )
 from datamodules.sources.own_description import nnunet_labels, read_dataset_json
+from datamodules.sources.volume_files import VolumeFile, is_volume_file
 
 VALUES_SHOWN = 5
 """Values that a message lists; the others are counted."""
@@ -122,7 +123,7 @@ def read_structures(path: Path, labels: Labels | None) -> dict[str, Mask]:
         DataError: if the file is damaged, lossy, coloured or no volume of one slice, or holds
             values that mean nothing.
     """
-    is_volume = path.name.lower().endswith(VOLUMES)
+    is_volume = is_volume_file(path)
     try:
         if labels is None and not is_volume:
             return {"lungs": _read_lungs(path)}
@@ -175,11 +176,12 @@ def read_scan(path: Path, series: ScanSlices, labels: Labels | None) -> Mask:
         DataError: if the file is damaged, its grid is not the scan's, or it holds values that mean
             nothing.
     """
-    if not path.name.lower().endswith(VOLUMES):
+    if not is_volume_file(path):
         raise DataError(path, "a picture", "a volume of the whole scan", "save it as NIfTI")
     if labels is not None and not _are_numbers(labels):
         raise DataError(path, "a volume, which has numbers only", "--labels of whole numbers")
-    _require_known(path, _volume(path), labels)
+    values = whole_numbers_of(path, VolumeFile(path).values())
+    _require_known(path, values, labels)
     return read_volume_mask(path, series, None if labels is None else _lung_values(labels))
 
 
@@ -226,8 +228,8 @@ def _require_lossless(path: Path) -> None:
 
 
 def _read_values(path: Path) -> NDArray[np.integer]:
-    if path.name.lower().endswith(VOLUMES):
-        return _read_volume(path)
+    if is_volume_file(path):
+        return read_whole_numbers(path)
     _require_lossless(path)
     with open_image(path) as image:
         require_one_page(path, image)
@@ -241,34 +243,6 @@ def _read_values(path: Path) -> NDArray[np.integer]:
     if (colours != colours[..., :1]).any():
         raise DataError(path, "colours", "grey values or a palette", "save the masks as grey PNG")
     return colours[..., 0]
-
-
-def _read_volume(path: Path) -> NDArray[np.integer]:
-    """Return the one slice of a volume ``(H, W)``."""
-    values = _volume(path)
-    if values.ndim == 3 and values.shape[0] == 1:
-        values = values[0]
-    if values.ndim != 2:
-        found = " × ".join(map(str, values.shape[::-1]))
-        raise DataError(path, f"a volume of {found}", "one film: axes (x, y) or (x, y, 1)")
-    return values
-
-
-def _volume(path: Path) -> NDArray[np.integer]:
-    """Return a volume's whole numbers, axes (z, y, x)."""
-    import SimpleITK
-
-    try:
-        values = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
-    except Exception as error:  # SimpleITK raises RuntimeError for whatever is wrong
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
-        raise DataError(path, f"no readable volume ({reason})", "a whole mask") from None
-    if np.issubdtype(values.dtype, np.integer):
-        return np.asarray(values)
-    whole: NDArray[np.integer] = np.rint(values).astype(np.int32)
-    if (whole != values).any():
-        raise DataError(path, "fractions", "whole numbers", "save hard masks, no probabilities")
-    return whole
 
 
 def to_scored_grid(

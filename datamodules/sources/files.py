@@ -37,6 +37,7 @@ TILE_SIDES, PAGE_KIND = (322, 323), 254
 """TIFF tags; a page of an odd kind is a smaller copy of another one."""
 
 DICOM_ENDINGS = (".dcm", ".dicom")
+VOLUME_ENDINGS = (".mhd", ".mha", ".nii.gz", ".nii", ".nrrd")
 EIGHT_BITS = ("L", "RGB", "P", "1", "LA", "RGBA")
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I")
 PHOTOMETRIC = 262

@@ -1,4 +1,4 @@
-"""A user's chest film from any file: PNG, JPEG, TIFF, BMP or DICOM, told apart by content.
+"""A user's chest film from any file: PNG, JPEG, TIFF, BMP, DICOM (told by content) or NIfTI.
 
 Training, scoring, ``predict`` and ``serve`` read films here, so all see the same pixels.
 """
@@ -23,12 +23,14 @@ from datamodules.sources.dicom.objects import (
     open_dicom,
 )
 from datamodules.sources.files import DICOM_ENDINGS, open_image
-from datamodules.sources.pictures import read_picture
+from datamodules.sources.flat_volumes import FlatVolume
+from datamodules.sources.pictures import grey_of, read_picture
+from datamodules.sources.volume_files import is_volume_file
 
 SMALLEST_SIDE = 32
 """A side of fewer pixels shows no chest."""
 
-FORMATS = "PNG, JPEG, TIFF, BMP or DICOM"
+FORMATS = "PNG, JPEG, TIFF, BMP, DICOM or NIfTI"
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"BM")
 _OTHERS = {
     b"PK": "a ZIP archive",
@@ -49,7 +51,7 @@ class Film:
     Attributes:
         pixels: grey values ``(H, W)`` in 0..255, bone bright, turned as viewers turn it.
         spacing: mm from one pixel to the next, down and along, where the file states it (only
-            DICOM headers are believed: a PNG's or JPEG's resolution is that of printing).
+            headers of DICOM and NIfTI are believed: a PNG's or JPEG's resolution is for printing).
         bits: significant bits of deeper pixels, where the file's values alone tell them.
         remarks: what a user should know of how it was read.
         doubts: why a user should look at it, whatever its mask.
@@ -80,7 +82,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def read_film(path: Path, bits: int | None = None, force: bool = False) -> Film:
-    """Read a film, whatever its file is called.
+    """Read a film, whatever its file is called, but volume files by their endings.
 
     Args:
         path: the file.
@@ -96,6 +98,8 @@ def read_film(path: Path, bits: int | None = None, force: bool = False) -> Film:
     other = next((name for start, name in _OTHERS.items() if head.startswith(start)), None)
     if not head:
         raise DataError(path, "an empty file", f"a film as {FORMATS}", "export it again")
+    if is_volume_file(path):
+        return _large_enough(path, _from_volume(path, bits))
     if other is not None:
         raise DataError(path, other, f"a film as {FORMATS}", "unpack or convert it")
     if is_dicom(path):
@@ -106,6 +110,10 @@ def read_film(path: Path, bits: int | None = None, force: bool = False) -> Film:
     else:
         found_kind = f"a file of another kind (it begins with {head[:8]!r})"
         raise DataError(path, found_kind, f"a film as {FORMATS}", "export or convert it")
+    return _large_enough(path, film)
+
+
+def _large_enough(path: Path, film: Film) -> Film:
     if min(film.shape) < SMALLEST_SIDE:
         found_size = f"{film.shape[1]}×{film.shape[0]} pixels"
         expected = f"sides of at least {SMALLEST_SIDE}"
@@ -116,6 +124,9 @@ def read_film(path: Path, bits: int | None = None, force: bool = False) -> Film:
 def stated_pixels(path: Path) -> int:
     """Return how many pixels a film has by its header; 0 where that cannot be read."""
     try:
+        if is_volume_file(path):
+            height, width = FlatVolume(path).shape
+            return height * width
         if is_dicom(path):
             with explained(path):
                 header = open_dicom(path, pixels=False, force=True, only=("Rows", "Columns"))
@@ -130,6 +141,15 @@ def _from_dicom(path: Path, force: bool) -> Film:
     read = read_dicom_film(path, force)
     remarks, doubts = ((text,) if text else () for text in (read.turned, read.doubt))
     return Film(read.pixels, read.header.spacing, read.bits, remarks, doubts)
+
+
+def _from_volume(path: Path, bits: int | None) -> Film:
+    volume = FlatVolume(path)
+    values = volume.read()
+    if values.dtype == np.uint8:
+        return Film(values, volume.spacing)
+    pixels, found = grey_of(path, values, bits)
+    return Film(pixels, volume.spacing, found if bits is None else None)
 
 
 def _head(path: Path) -> bytes:

@@ -15,6 +15,7 @@ from contract.arrays import Mask
 from contract.errors import DataError, UserError
 from contract.words import LABEL_PATTERN
 from datamodules.sources.files import JPEGS, open_image
+from datamodules.sources.flat_volumes import read_whole_numbers
 from datamodules.sources.mask_levels import levels_of
 from datamodules.sources.masks import (
     ALPHA_VALUE,
@@ -29,6 +30,7 @@ from datamodules.sources.masks import (
     require_one_page,
     unclear_levels,
 )
+from datamodules.sources.volume_files import is_volume_file
 
 
 def parse_label_value(stated: object) -> LabelValue | None:
@@ -73,6 +75,8 @@ def read_labelled(path: Path, labels: Labels) -> dict[str, Mask]:
             page or transparency.
     """
     kind = label_kind(next(value for values in labels.values() for value in values))
+    if kind != "value" and is_volume_file(path):
+        raise DataError(path, "a volume, which has numbers only", f"a {kind}, as labels say")
     if kind == "page":
         return _read_pages(path, labels)
     if kind == ALPHA_VALUE:
@@ -94,6 +98,8 @@ def read_labels(path: Path) -> NDArray[np.int32]:
     Raises:
         DataError: if the file is damaged, lossy (JPEG), coloured or of several pages.
     """
+    if is_volume_file(path):
+        return read_whole_numbers(path).astype(np.int32)
     with open_image(path) as image:
         _require_lossless(path, image)
         require_one_page(path, image)

@@ -24,6 +24,7 @@ from PIL import Image, ImageOps
 from contract.arrays import Mask
 from contract.errors import DataError
 from datamodules.sources.files import JPEGS, MOST_PAGES, PAGE_KIND, SIXTEEN_BITS, open_image
+from datamodules.sources.flat_volumes import read_whole_numbers
 from datamodules.sources.mask_levels import (
     Level,
     border_share,
@@ -33,6 +34,7 @@ from datamodules.sources.mask_levels import (
     propose,
     told,
 )
+from datamodules.sources.volume_files import is_volume_file
 
 LabelValue = int | str
 """A grey value or palette index, or in words a colour, a page or alpha."""
@@ -127,6 +129,8 @@ def read_plane(path: Path) -> Plane:
         DataError: if the file is damaged, too large or of unknown pixels.
         UnclearMaskError: if it has several pages, or colours and alpha tell different masks.
     """
+    if is_volume_file(path):
+        return Plane(read_whole_numbers(path), False)
     with open_image(path) as image:
         require_one_page(path, image)
         return plane_of(path, image)

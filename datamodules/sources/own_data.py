@@ -16,13 +16,14 @@ A protocol's ``train`` and ``test`` may name such a file instead of a data set. 
     title: ...                 # for people, as are notes
 
 **Paths** are looked for beside the YAML file, then below the data root. Only the files of a folder
-whose names fit the pattern and whose endings are ``.png .jpg .jpeg .tif .tiff .bmp .dcm .dicom``
-count; each image needs its mask, each mask its image, and the table, where there is one, a line
-for each of them.
+whose names fit the pattern and whose endings are ``.png .jpg .jpeg .tif .tiff .bmp .dcm .dicom
+.nii .nii.gz .mha .mhd .nrrd`` count; each image needs its mask, each mask its image, and the
+table, where there is one, a line for each of them.
 
 **Images** are read as ``predict`` reads them (``datamodules.sources.films``), turned upright where
 a file says how; masks must be upright too. 16-bit PNG and TIFF files are scaled by the range of
-``bits``, or of the bits that nearly all of their values need. Images must show bone bright.
+``bits``, or of the bits that nearly all of their values need. Images must show bone bright. Films
+and masks in NIfTI and other volume files are of one slice (``datamodules.sources.flat_volumes``).
 
 **Masks** have their image's size. Without ``labels`` they are binary: 0 and one other value or
 colour, with smooth edges or without; where all colours are one and alpha varies, alpha is the mask.
@@ -38,9 +39,9 @@ among the images, told apart by ``mask_name``, which may be one pattern for each
 patient never stand on both sides of a split), ``stratum`` (by which splits are stratified;
 ``subgroup`` unless given), ``spacing_mm`` or ``spacing_row`` and ``spacing_col``. All others
 (``subgroup``, ``sex``, ``age``, ``view`` …) are attributes of the case. What it leaves open comes
-from DICOM headers: spacing, sex, age, view and a digest of the patient's id. The table's spacing
-goes before the YAML file's, and that before DICOM's. ``nan``, ``NA``, ``None`` and
-the like in the columns of patient and spacing are empty cells.
+from headers: of DICOM spacing, sex, age, view and a digest of the patient's id, of NIfTI the
+spacing. The table's spacing goes before the YAML file's, and that before a header's. ``nan``,
+``NA``, ``None`` and the like in the columns of patient and spacing are empty cells.
 """
 
 from __future__ import annotations
@@ -56,17 +57,19 @@ from contract.arrays import Spacing
 from contract.errors import DataError
 from contract.words import STRUCTURES
 from datamodules.sources.base import Case
-from datamodules.sources.ct.lung_masks import VOLUME_SUFFIXES
 from datamodules.sources.dicom import FilmHeader, read_film_header
-from datamodules.sources.files import DICOM_ENDINGS, list_files, open_image, orientation_of
+from datamodules.sources.files import DICOM_ENDINGS, VOLUME_ENDINGS, open_image, orientation_of
 from datamodules.sources.films import Film, is_dicom, read_film
+from datamodules.sources.flat_volumes import FlatVolume
 from datamodules.sources.masks import LabelValue
 from datamodules.sources.own_files import files_by_id, without_masks
 from datamodules.sources.own_masks import SIDEWAYS, OwnMasks
 from datamodules.sources.own_source import OwnSource
 from datamodules.sources.own_table import CaseEntry, read_case_table
+from datamodules.sources.volume_files import is_volume_file
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+MASK_ENDINGS = (*PICTURE_ENDINGS, *VOLUME_ENDINGS)
 
 
 class OwnData(OwnSource):
@@ -94,20 +97,20 @@ class OwnData(OwnSource):
 
     @cached_property
     def _images(self) -> Mapping[str, Path]:
-        endings = (*PICTURE_ENDINGS, *DICOM_ENDINGS)
+        endings = (*PICTURE_ENDINGS, *DICOM_ENDINGS, *VOLUME_ENDINGS)
         images = files_by_id(self.folder, self._about.image_name, endings)
         if any(folder.resolve() == self.folder.resolve() for folder in self._about.masks.values()):
             images = without_masks(images, self._named_masks.values())
         if not images:
-            todo = f"mend image_name or the folder in {self._about.file}"
-            if any(name.lower().endswith(VOLUME_SUFFIXES) for name in list_files(self.folder)):
-                todo = "state `unit: scan` for CT volumes; save films in one of these formats"
             raise DataError(
                 self.folder,
                 f"no image called {self._about.image_name}",
-                "images in one of the formats PNG, JPEG, TIFF, BMP, DICOM",
-                todo,
+                "images in one of the formats PNG, JPEG, TIFF, BMP, DICOM, NIfTI",
+                f"mend image_name or the folder in {self._about.file}",
             )
+        first = min(images.values())
+        if is_volume_file(first):
+            FlatVolume(first)  # refuses CT volumes before any is prepared
         return images
 
     @cached_property
@@ -121,7 +124,7 @@ class OwnData(OwnSource):
     @cached_property
     def _named_masks(self) -> Mapping[str, Mapping[str, Path]]:
         return {
-            structure: files_by_id(folder, self._about.mask_names[structure], PICTURE_ENDINGS)
+            structure: files_by_id(folder, self._about.mask_names[structure], MASK_ENDINGS)
             for structure, folder in self._about.masks.items()
         }
 
@@ -149,7 +152,7 @@ class OwnData(OwnSource):
 
     def _case(self, case_id: str, masks: Mapping[str, Path], row: CaseEntry) -> Case:
         image = self._images[case_id]
-        header = read_film_header(image) if is_dicom(image) else FilmHeader()
+        header = _header(image)
         files: dict[str, tuple[Path, ...]]
         if "" in masks:
             files = dict.fromkeys(self.structures, (masks[""],))
@@ -186,11 +189,13 @@ class OwnData(OwnSource):
         return read_film(case.image, self._about.bits, force=True)
 
     def film_shape(self, case: Case) -> tuple[int, int] | None:
-        """Return (height, width) of a case's picture as it is shown; None for DICOM files.
+        """Return (height, width) of a case's film as it is shown; None for DICOM files.
 
         Raises:
             DataError: if the file is damaged.
         """
+        if is_volume_file(case.image):
+            return FlatVolume(case.image).shape
         if is_dicom(case.image):
             return None
         with open_image(case.image) as image:
@@ -220,3 +225,9 @@ class OwnData(OwnSource):
     def spacing(self, shape: tuple[int, int]) -> Spacing | None:
         """Return the YAML file's spacing; cases may have their own."""
         return self._about.spacing
+
+
+def _header(image: Path) -> FilmHeader:
+    if is_volume_file(image):
+        return FilmHeader(spacing=FlatVolume(image).spacing)
+    return read_film_header(image) if is_dicom(image) else FilmHeader()

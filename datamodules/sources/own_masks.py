@@ -12,10 +12,12 @@ from contract.arrays import Mask
 from contract.errors import DataError
 from datamodules.sources.base import Case, check_sides
 from datamodules.sources.files import open_image, orientation_of
+from datamodules.sources.flat_volumes import read_whole_numbers
 from datamodules.sources.mask_labels import as_yaml, label_kind, read_labelled
 from datamodules.sources.mask_levels import part_centres
 from datamodules.sources.masks import LabelValue, UnclearMaskError, read_binary, require_background
 from datamodules.sources.own_description import Description
+from datamodules.sources.volume_files import is_volume_file
 
 SIDEWAYS = 5
 """Orientations from this on exchange rows and columns."""
@@ -115,8 +117,11 @@ class OwnMasks:
         require_side_by_side(path, masks)
 
     def _values(self, path: Path) -> str:
-        with open_image(path) as image:
-            values = np.unique(np.asarray(image))[:8].tolist()
+        if is_volume_file(path):
+            values = np.unique(read_whole_numbers(path))[:8].tolist()
+        else:
+            with open_image(path) as image:
+                values = np.unique(np.asarray(image))[:8].tolist()
         return f"its values are {values}"
 
     def _with_way_out(self, error: UnclearMaskError) -> DataError:
@@ -162,10 +167,13 @@ def require_side_by_side(path: Path, masks: Mapping[str, Mask]) -> None:
         return
     along, down = (abs(centres[0][axis] - centres[1][axis]) for axis in (0, 1))
     if down > 2 * along:
+        todo = "turn the mask as its film is shown"
+        if is_volume_file(path):
+            todo = "save its axes as (x, y): of an array of rows nibabel wants the transpose"
         raise DataError(
             path,
             f"one lung above the other: {down:.0f} pixels apart down, {along:.0f} along",
             "lungs side by side, on a film that stands upright",
-            "turn the mask as its film is shown",
+            todo,
             kind="turned",
         )

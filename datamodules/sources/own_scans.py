@@ -36,9 +36,10 @@ from numpy.typing import NDArray
 
 from contract.errors import DataError, UserError
 from datamodules.sources.base import Case
-from datamodules.sources.ct.lung_masks import VOLUME_SUFFIXES, read_volume_labels, volume_files
+from datamodules.sources.ct.lung_masks import read_volume_labels, volume_files
 from datamodules.sources.ct.scan import OpenScan, ScanCase, ScanSource
 from datamodules.sources.ct.volumes import VolumeSlices
+from datamodules.sources.files import VOLUME_ENDINGS
 from datamodules.sources.own_files import files_by_id
 from datamodules.sources.own_source import OwnSource
 from datamodules.sources.own_table import CaseEntry, read_case_table
@@ -102,12 +103,12 @@ class OwnScans(OwnSource, ScanSource):
 
     @cached_property
     def _volumes(self) -> Mapping[str, Path]:
-        found = files_by_id(self.folder, self._about.image_name, VOLUME_SUFFIXES)
+        found = files_by_id(self.folder, self._about.image_name, VOLUME_ENDINGS)
         if not found:
             raise DataError(
                 self.folder,
                 f"no scan called {self._about.image_name}",
-                f"volumes in one of the formats {' '.join(VOLUME_SUFFIXES)}",
+                f"volumes in one of the formats {' '.join(VOLUME_ENDINGS)}",
                 f"mend image_name or the folder in {self._about.file}",
             )
         return found
@@ -128,7 +129,7 @@ class OwnScans(OwnSource, ScanSource):
     @cached_property
     def _cases(self) -> list[VolumeScan]:
         about = self._about
-        masks = files_by_id(about.masks[""], about.mask_names[""], VOLUME_SUFFIXES)
+        masks = files_by_id(about.masks[""], about.mask_names[""], VOLUME_ENDINGS)
         self._require_ids(about.masks[""], set(masks), "mask")
         rows: Mapping[str, CaseEntry] = {}
         if about.table is not None:

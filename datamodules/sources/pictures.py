@@ -72,7 +72,7 @@ def read_picture(path: Path, bits: int | None = None) -> tuple[Grey, int | None]
         orientation = orientation_of(image)
         alpha = _varying_alpha(image)
         values = None if deep_colours else np.asarray(image)
-    grey, found = _scaled(path, _deep_grey(path) if values is None else values, bits)
+    grey, found = grey_of(path, _deep_grey(path) if values is None else values, bits)
     grey = 255 - grey if white_is_zero else grey
     return turn_pixels(_over_black(path, grey, alpha), orientation), found
 
@@ -111,7 +111,20 @@ def _deep_grey(path: Path) -> NDArray[np.uint16]:
     return cast("NDArray[np.uint16]", decoded)
 
 
-def _scaled(path: Path, values: NDArray[Any], bits: int | None) -> tuple[Grey, int | None]:
+def grey_of(path: Path, values: NDArray[Any], bits: int | None) -> tuple[Grey, int | None]:
+    """Scale values to grey.
+
+    Args:
+        path: the file, for messages.
+        values: ``(H, W)``, whole numbers or fractions.
+        bits: significant bits; unless told, those that nearly all values need.
+
+    Returns:
+        Grey values ``(H, W)`` in 0..255, and the significant bits of whole numbers.
+
+    Raises:
+        DataError: if values are negative whole numbers, need more than 16 bits or are no numbers.
+    """
     if values.dtype.kind == "f":
         return _scaled_fractions(path, values, bits), bits
     if values.dtype != np.uint16:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,8 @@ from contract.errors import DataError
 from datamodules.sources.ct.series import Series
 from datamodules.sources.ct.slices import ScanSlices
 from datamodules.sources.dicom.objects import open_dicom
+from datamodules.sources.files import VOLUME_ENDINGS
+from datamodules.sources.volume_files import VolumeFile
 
 LUNA16_LUNGS = (3, 4)
 """The lungs' labels in LUNA16's segmentations; 5 is the trachea."""
@@ -26,12 +27,10 @@ SAME_GAP = 0.1
 LUNG_CODES = frozenset({"39607008", "3341006", "44029006", "T-28000", "T-28100", "T-28500"})
 """Lung, right lung and left lung, in SNOMED CT and in the older SNOMED-RT codes."""
 
-VOLUME_SUFFIXES = (".mhd", ".mha", ".nii.gz", ".nii", ".nrrd")
-
 
 def find_volume(folder: Path, uid: str) -> Path | None:
     """Return the mask volume called after a series, or None."""
-    places = (folder / f"{uid}{suffix}" for suffix in VOLUME_SUFFIXES)
+    places = (folder / f"{uid}{suffix}" for suffix in VOLUME_ENDINGS)
     return next((path for path in places if path.is_file()), None)
 
 
@@ -86,23 +85,12 @@ def read_volume_labels(path: Path, series: ScanSlices) -> NDArray[np.generic]:
     Raises:
         DataError: if the file is damaged, or its grid is not the scan's.
     """
-    import SimpleITK
-
-    try:
-        image: Any = SimpleITK.ReadImage(str(path))
-        values = SimpleITK.GetArrayFromImage(image)
-    except Exception as error:  # SimpleITK raises RuntimeError for whatever is wrong
-        raise DataError(
-            path,
-            f"no readable volume of series {series.uid} ({_last_line(error)})",
-            "a whole mask",
-            "download it again",
-        ) from None
+    volume = VolumeFile(path)
+    values = volume.values()
     if values.ndim != 3:
         raise DataError(path, f"{values.ndim} dimensions", "a volume of three")
     affine = np.eye(4)
-    direction = np.reshape(image.GetDirection(), (3, 3))
-    affine[:3, :3], affine[:3, 3] = direction * image.GetSpacing(), image.GetOrigin()
+    affine[:3, :3], affine[:3, 3] = volume.direction * volume.spacing, volume.origin
     return _onto(path, values, affine, series)
 
 
@@ -290,7 +278,7 @@ def read_segmentation_mask(path: Path, series: Series) -> NDArray[np.bool_]:
             "download the series again",
         )
     try:
-        segmentation = highdicom.seg.segread(path)
+        segmentation = highdicom.seg.Segmentation.from_dataset(open_dicom(path), copy=False)
         pixels = segmentation.get_pixels_by_source_instance(
             source_sop_instance_uids=[header.instance for header in series.headers],
             segment_numbers=numbers,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +13,7 @@ from contract.arrays import Spacing
 from contract.errors import DataError
 from datamodules.sources.ct.slices import AIR, ScanSlices
 from datamodules.sources.files import MAX_PIXELS
-
-Result = TypeVar("Result")
+from datamodules.sources.volume_files import VolumeFile
 
 ORDER = "LPS"
 """Columns to the patient's left, rows to the back, slices to the head, as axial DICOM series."""
@@ -49,20 +47,15 @@ class VolumeSlices(ScanSlices):
         Raises:
             DataError: if the file is damaged, or no volume of a scan.
         """
-        import SimpleITK
-
-        library: Any = SimpleITK  # which has no types for these
-        reader = library.ImageFileReader()
-        reader.SetFileName(str(self.path))
-        _guarded(self.path, reader.ReadImageInformation)
-        size, spacing = reader.GetSize(), reader.GetSpacing()
-        if reader.GetDimension() == 4 and size[3] == 1:
+        file = VolumeFile(self.path)
+        size, spacing = file.size, file.spacing
+        if len(size) == 4 and size[3] == 1:
             size, spacing = size[:3], spacing[:3]
-        if len(size) != 3 or reader.GetNumberOfComponents() != 1:
+        if len(size) != 3 or file.components != 1:
             voxels = " × ".join(map(str, size))
-            found = f"{voxels} voxels of {reader.GetNumberOfComponents()} values"
+            found = f"{voxels} voxels of {file.components} values"
             raise DataError(self.path, found, "one scan: three axes, one value a voxel")
-        return _turned(self.path, size, _affine(reader, spacing))
+        return _turned(self.path, size, _affine(file, spacing))
 
     def __len__(self) -> int:
         return self._header[0][2]
@@ -101,15 +94,10 @@ class VolumeSlices(ScanSlices):
         """
         import SimpleITK
 
-        library: Any = SimpleITK
-
-        def read() -> NDArray[Any]:
-            image = library.ReadImage(str(self.path))
-            if image.GetDimension() == 4:
-                image = image[..., 0]
-            return np.asarray(library.GetArrayFromImage(library.DICOMOrient(image, ORDER)))
-
-        values = _guarded(self.path, read)
+        library: Any = SimpleITK  # which has no types for these
+        image = VolumeFile(self.path).image()
+        image = image[..., 0] if image.GetDimension() == 4 else image
+        values = np.asarray(library.GetArrayFromImage(library.DICOMOrient(image, ORDER)))
         if values.shape != (len(self), *self.shape):
             raise DataError(self.path, f"an array of {values.shape}", "what its header states")
         if not np.issubdtype(values.dtype, np.integer) and not np.isfinite(values).all():
@@ -135,12 +123,11 @@ class VolumeSlices(ScanSlices):
         return np.asarray(self.read()[index], np.int16)
 
 
-def _affine(reader: Any, spacing: tuple[float, ...]) -> NDArray[np.float64]:
+def _affine(file: VolumeFile, spacing: tuple[float, ...]) -> NDArray[np.float64]:
     """Return what takes (x, y, z, 1) to mm in the patient's system."""
-    dimension = reader.GetDimension()
-    direction = np.reshape(reader.GetDirection(), (dimension, dimension))[:3, :3]
     affine = np.eye(4)
-    affine[:3, :3], affine[:3, 3] = direction * spacing, reader.GetOrigin()[:3]
+    affine[:3, :3] = file.direction[:3, :3] * spacing
+    affine[:3, 3] = file.origin[:3]
     return affine
 
 
@@ -173,15 +160,3 @@ def _turned(
 def _shortest(millimetres: float) -> float:
     """Return the shortest decimal that is the same in 32 bits, in which NIfTI states a spacing."""
     return float(str(np.float32(millimetres)))
-
-
-def _guarded(path: Path, read: Callable[[], Result]) -> Result:
-    try:
-        return read()
-    except Exception as error:  # SimpleITK raises RuntimeError for whatever is wrong
-        told = [line for line in str(error).splitlines() if line.strip()]
-        reason = told[-1].strip() if told else type(error).__name__
-        raise DataError(
-            path, f"no readable volume ({reason})", "a whole NIfTI, MetaImage or NRRD file",
-            "export it again",
-        ) from None  # fmt: skip
