@@ -13,10 +13,9 @@ from torch import Tensor
 
 from benchmark.cell.loading import build_module, load_tested, read_config
 from contract.cell_folder import LAYOUT, CellFolder, cells_of, suite_folders
-from contract.cell_record import CellRecord
-from contract.errors import UserError
+from contract.errors import DataError, UserError
 from datamodules.preprocessing import Preprocessing
-from datamodules.sources import CT_SOURCES
+from datamodules.sources import CT_SOURCES, SOURCES
 from lightning_modules.activations import Activation
 from lightning_modules.segmenter import Segmenter
 
@@ -48,19 +47,24 @@ class Trained:
 def finished(runs: Path) -> list[Trained]:
     """Return what a runs folder holds that can predict, by name."""
     cells = [cell for suite in suite_folders(runs) for cell in cells_of(suite)]
-    done = [cell for cell in cells if _sees_films(cell.record)]
+    done = [cell for cell in cells if cell.record.is_done and not _sees_scans(cell)]
     done.sort(key=lambda cell: (cell.suite_folder, cell.key))
     alike = groupby(done, key=lambda cell: (cell.suite_folder, cell.key[:2]))
     return [trained([cell.path for cell in seeds]) for _, seeds in alike]
 
 
-def _sees_films(record: CellRecord) -> bool:
-    """Tell whether a cell's record is that of a finished cell which trained on films."""
-    return record.is_done and not _sees_scans(record)
+def _sees_scans(cell: CellFolder) -> bool:
+    """Tell whether a finished cell was trained on CT scans.
 
-
-def _sees_scans(record: CellRecord) -> bool:
-    return bool(set((record.train_on or "").split("+")) & set(CT_SOURCES))
+    The names of the sets tell; of sets of a user's own the rows do.
+    """
+    names = set((cell.record.train_on or "").split("+"))
+    if names & set(CT_SOURCES) or names <= set(SOURCES):
+        return bool(names & set(CT_SOURCES))
+    try:
+        return "scan" in cell.read_rows()["unit"].to_pylist()
+    except DataError:  # such a cell is damaged, which others tell
+        return False
 
 
 def trained(folders: Sequence[Path]) -> Trained:
@@ -76,7 +80,7 @@ def trained(folders: Sequence[Path]) -> Trained:
             found = f"a cell that is {record.state}" if record.state else "no cell"
             expected = f"a finished cell, <runs>/<suite>/{LAYOUT}"
             raise UserError(folder, found, expected, "see `lungbench status` for finished ones")
-        if _sees_scans(record):
+        if _sees_scans(CellFolder(folder)):
             found = f"a cell that was trained on CT ({record.train_on})"
             raise UserError(folder, found, "one that was trained on chest films")
     names = {(str(record.suite), record.system, record.protocol) for record in records}

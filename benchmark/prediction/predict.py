@@ -32,7 +32,7 @@ AT_ONCE = 4
 """Films that are read, mapped back and written at a time; networks take one at a time."""
 
 TableRow = dict[str, Any]
-FILM_ENDINGS = (*PICTURE_ENDINGS, *DICOM_ENDINGS, *VOLUME_ENDINGS)
+ENDINGS_OF_FILMS = (*PICTURE_ENDINGS, *DICOM_ENDINGS, *VOLUME_ENDINGS)
 PASSED_OVER = "passed over"
 """The key of a row that stands for no film, with what the file is."""
 
@@ -171,7 +171,7 @@ def _output_names(names: Sequence[PurePosixPath]) -> list[PurePosixPath]:
 def _film_ending(path: PurePath) -> str:
     """Return what a film's name ends with, ``.nii.gz`` whole; nothing for other names."""
     name = path.name.lower()
-    return next((ending for ending in FILM_ENDINGS if name.endswith(ending)), "")
+    return next((ending for ending in ENDINGS_OF_FILMS if name.endswith(ending)), "")
 
 
 def _files(folder: Path, out: Path) -> Iterator[Path]:

@@ -20,7 +20,7 @@ MOST_VOXELS = 1 << 30
 """More than the largest CT scan has: 1024 slices of 1024 × 1024."""
 
 NIFTI_HEADER = 352
-CHUNK = 1 << 20
+BYTES_AT_ONCE = 1 << 20
 MOST_EXTENSIONS = 64 << 20
 """Bytes that a NIfTI file may hold beside header and values."""
 
@@ -118,7 +118,7 @@ def _unpacked_bytes(path: Path, most: int) -> int:
         return path.stat().st_size
     total = 0
     with gzip.open(path) as content:  # which checks the sum at the end
-        while total <= most and (chunk := content.read(CHUNK)):
+        while total <= most and (chunk := content.read(BYTES_AT_ONCE)):
             total += len(chunk)
     return total
 

@@ -20,6 +20,7 @@ from benchmark.planning.plan import make_plan
 from benchmark.prediction.networks import choose_cells, finished, load_networks, trained
 from benchmark.prediction.predict import find_films, predict
 from benchmark.prediction.segmentation import segment
+from contract.cell_folder import CellFolder
 from contract.errors import DataError, UserError
 from datamodules.phantoms import write_jsrt
 from datamodules.sources.films import Film, read_film
@@ -304,6 +305,15 @@ def test_cells_that_cannot_predict_together_or_on_films_are_refused(trained_runs
         with pytest.raises(UserError, match=text):
             trained([own, folder])
     assert finished(tmp_path / "runs") == []
+    (folder / "cell.json").write_text(json.dumps({**record, "train_on": "our_own"}))
+    (found,) = finished(tmp_path / "runs")
+    assert found.folders == (folder,)
+    rows = CellFolder(folder).read_rows()
+    scans = rows.set_column(rows.schema.get_field_index("unit"), "unit", [["scan"] * len(rows)])
+    CellFolder(folder).write_rows(scans)
+    assert finished(tmp_path / "runs") == []
+    with pytest.raises(UserError, match=r"trained on CT \(our_own\)"):
+        trained([folder])
     (folder / "cell.json").write_text(json.dumps(record))
     (folder / "checkpoints" / "best.ckpt").write_bytes(b"torn")
     with pytest.raises(UserError, match=r"best\.ckpt"):
