@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/installed
 ROOT := $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup benchmark test lint perf docs
+.PHONY: help setup benchmark test lint perf torture docs
 
 help:  ## print this help
 	@echo "make TARGET [VARIABLE=value]"
@@ -44,6 +44,9 @@ lint: setup  ## check style, docstrings and types
 
 perf: setup  ## time the hot paths: decoding, scoring, a training step
 	@$(BIN)/python -m benchmark perf $(ARGS)
+
+torture: setup  ## kill and damage tiny cells for ten minutes, or ARGS="--minutes 3 --seed 7"
+	@$(BIN)/python -m benchmark torture $(ARGS)
 
 docs: setup  ## build the documentation site into site/; a link that leads nowhere is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict $(ARGS) && echo site/index.html

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import os
+import select
 import sys
 import traceback
 from collections.abc import Sequence
@@ -65,8 +67,35 @@ def version() -> str:
         return "not installed"
 
 
+NOBODY_READS = 141
+"""The exit code where a pipe was closed early, as by ``| head``; a shell's for SIGPIPE."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 well, 1 failed cells, 2 wrong use or data."""
+    try:
+        try:
+            return _obey(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _is_output_closed():
+            raise
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # Python flushes once more at its end
+        return NOBODY_READS
+
+
+def _is_output_closed() -> bool:
+    """Tell whether nobody reads what is printed any more."""
+    if not hasattr(select, "poll"):  # Windows
+        return True
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in output.poll(0))
+
+
+def _obey(arguments: Sequence[str] | None) -> int:
     parser = build_parser()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words:
@@ -89,6 +118,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("lungbench: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
+    except BrokenPipeError as error:
+        if _is_output_closed():
+            raise
+        print(f"lungbench: {explain(error)}", file=sys.stderr)
+        return 1
     except Exception as error:  # a fault of the project or the machine: where, then in words
         if not is_of_machine(error):
             traceback.print_exc()

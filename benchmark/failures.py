@@ -28,6 +28,10 @@ whole text where it finds no memory; of what it cannot compute it names the desc
 _DISK = {
     errno.ENOSPC: ("the disk is full", "free some space, or choose another --runs"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, or choose another --runs"),
+    errno.EFBIG: (
+        "a file came to the limit on their size",
+        "raise that of the account or the disk (`ulimit -f` tells the account's)",
+    ),
     errno.EROFS: ("the folder is read-only", "choose another --runs, or mount it for writing"),
     errno.EACCES: ("no permission", "choose another --runs, or change its permissions"),
     errno.EIO: ("the disk fails", "look after the disk"),

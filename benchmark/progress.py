@@ -24,7 +24,16 @@ from rich.progress import (
 
 from contract.files import read_object, replacing
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
+
+class _Terminal(Console):
+    """A console that leaves a closed pipe to ``main``, as ``print`` does."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on with the error, which rich is just handling."""
+        raise BrokenPipeError
+
+
+console = _Terminal(highlight=False, width=None if sys.stdout.isatty() else 180)
 
 
 def bars() -> Progress:
