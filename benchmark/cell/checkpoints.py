@@ -298,18 +298,27 @@ def _facts_fault(content: dict[str, Any]) -> str:
     return ""
 
 
+def _diverged(weights: dict[str, Any]) -> str:
+    """Return which of a network's numbers are none, in words; nothing where all are finite."""
+    for name, tensor in weights.items():
+        if isinstance(tensor, torch.Tensor) and not tensor.isfinite().all():
+            return f"holds numbers that are not finite in {name}: its training diverged"
+    return ""
+
+
 def load_weights(module: pl.LightningModule, path: Path) -> dict[str, Any]:
     """Load tested or handed-in weights; nothing but tensors and plain values is unpickled.
 
     Raises:
-        UserError: if the file is missing, damaged or of another network.
+        UserError: if the file is missing, damaged, of another network, or of a training that ended
+            in numbers that are none.
     """
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
             fault = "holds no weights under 'state_dict'"
         else:
-            fault = _facts_fault(content)
+            fault = _facts_fault(content) or _diverged(content["state_dict"])
             module.load_state_dict(content["state_dict"])
     except Exception as error:  # torch raises many kinds for damaged or foreign files
         fault = _unreadable(path, error)

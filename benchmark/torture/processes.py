@@ -19,6 +19,7 @@ from pathlib import Path
 from benchmark.cell.peers import LEADER
 from benchmark.cell.signature import birth, signature_of
 from benchmark.start import FILE
+from benchmark.torture.scene import ENVIRONMENT
 
 RUN, CELL, RANK = "run", "cell", "rank"
 """What may be killed: a ``run``, the first process of a cell, and a further one."""
@@ -163,6 +164,7 @@ def _be(words: Sequence[str], log: Path, quota: int | None) -> None:
         for number in (1, 2):
             os.dup2(descriptor, number)
         sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
+        os.environ.update(ENVIRONMENT)
         os.environ.pop(LEADER, None)
         # A launcher shares out the cores that it may use: one thread a cell, as undisturbed.
         cores = sorted(os.sched_getaffinity(0))

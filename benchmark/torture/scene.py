@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,7 +132,7 @@ class Scene:
             self.expected[cell.name] = cell.files.read_rows()
 
 
-def differences(scene: Scene, cells: Sequence[Cell]) -> tuple[int, int]:
+def rows_apart(scene: Scene, cells: Sequence[Cell]) -> tuple[int, int]:
     """Return how many rows of the undisturbed run are lost, and how many are different."""
     lost = different = 0
     for cell in cells:
@@ -147,8 +146,3 @@ def differences(scene: Scene, cells: Sequence[Cell]) -> tuple[int, int]:
             pairs = zip(found.to_pylist(), wanted.to_pylist(), strict=False)
             different += sum(here != there for here, there in pairs) or 1
     return lost, different
-
-
-def use_environment() -> None:
-    """Set what every process of the torture inherits."""
-    os.environ.update(ENVIRONMENT)

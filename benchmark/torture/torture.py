@@ -17,7 +17,7 @@ from benchmark.progress import say
 from benchmark.torture.damages import Fault, candidates, is_mended, plant
 from benchmark.torture.disk import SmallDisk
 from benchmark.torture.processes import CELL, RUN, Stable, kill, load_libraries, owner_of
-from benchmark.torture.scene import Scene, differences, use_environment
+from benchmark.torture.scene import Scene, rows_apart
 
 KILLS_A_MINUTE = 8.0
 FAULTS_A_MINUTE = 6.0
@@ -26,9 +26,9 @@ FULL_S = 4.0
 FULL_DISKS_A_MINUTE = 0.7
 QUOTAS = 0.07
 """Share of the commands whose files may have a few thousand bytes at most."""
-AT_ONCE = 2
+BUSY_AT_ONCE = 2
 """Commands of a kind at a time."""
-PATIENCE_S = 300.0
+MENDING_S = 300.0
 """What the cells get at the end, among them those that wait for an owner nobody can read."""
 
 
@@ -89,10 +89,13 @@ class Torture:
         minutes: how long it goes on; setting up and mending come on top.
         seed: of all that is random; the moments depend on the machine, too.
         short: tiny cells of one process, and no disk of their own.
+
+    Attributes:
+        scene: the files.
     """
 
     def __init__(self, home: Path, minutes: float, seed: int, short: bool = False) -> None:
-        self._scene = Scene(home, pairs=not short, seeds=(0,) if short else (0, 1))
+        self.scene = Scene(home, pairs=not short, seeds=(0,) if short else (0, 1))
         self._minutes, self._short = minutes, short
         self._chance = random.Random(seed)
         self._stable, self._figures = Stable(), Figures()
@@ -102,9 +105,8 @@ class Torture:
 
     def torture(self) -> Figures:
         """Do all of it, and return what it came to."""
-        use_environment()
         load_libraries()
-        scene = self._scene
+        scene = self.scene
         scene.set_up()
         self._undisturbed()
         if not self._short:
@@ -125,30 +127,30 @@ class Torture:
         return self._figures
 
     def _undisturbed(self) -> None:
-        started, plan = time.monotonic(), self._scene.plan(self._scene.home / "undisturbed")
+        started, plan = time.monotonic(), self.scene.plan(self.scene.home / "undisturbed")
         for cell in plan.cells:
             self._fit(cell)
-            self._stable.wait([cell.folder], PATIENCE_S)
+            self._stable.wait([cell.folder], MENDING_S)
             if cell.state()[0] != "done":
                 raise RuntimeError(f"undisturbed, {cell.name} is {cell.state()}")
-        self._scene.remember(plan.cells)
-        self._figures.rows = sum(rows.num_rows for rows in self._scene.expected.values())
+        self.scene.remember(plan.cells)
+        self._figures.rows = sum(rows.num_rows for rows in self.scene.expected.values())
         spent = time.monotonic() - started
         say(f"{len(plan.cells)} cells undisturbed in {spent:.0f} s: {self._figures.rows} rows")
 
     def _fit(self, cell: Cell, quota: int | None = None) -> None:
-        words = ["fit", "--config", str(self._scene.config_of(cell)), "--out", str(cell.folder)]
-        log = self._scene.home / "texts" / f"{cell.name.replace(' ', '-')}.txt"
+        words = ["fit", "--config", str(self.scene.config_of(cell)), "--out", str(cell.folder)]
+        log = self.scene.home / "texts" / f"{cell.name.replace(' ', '-')}.txt"
         self._stable.start(CELL, [*words, "--checkpoint-every", "0"], log, quota)
 
     def _run(self, quota: int | None = None) -> None:
-        number = len(list((self._scene.home / "texts").glob("run-*")))
-        log = self._scene.home / "texts" / f"run-{number}.txt"
-        self._stable.start(RUN, self._scene.run_words(), log, quota)
+        number = len(list((self.scene.home / "texts").glob("run-*")))
+        log = self.scene.home / "texts" / f"run-{number}.txt"
+        self._stable.start(RUN, self.scene.run_words(), log, quota)
 
     def _texts(self, plan: Plan) -> list[Path]:
         """Return what was printed, by cells of a ``run`` into their logs."""
-        printed = (self._scene.home / "texts").glob("*.txt")
+        printed = (self.scene.home / "texts").glob("*.txt")
         return [*sorted(printed), *(cell.log for cell in plan.cells)]
 
     def _disturb(self, plan: Plan) -> None:
@@ -180,7 +182,7 @@ class Torture:
         size = self._chance.randrange(4000, 30000)
         words = ("the disk is full", "limit on their size")
         told = f"{size} bytes a file"
-        self._note(Fault("quota", self._scene.runs, told, words, self._marks(plan)))
+        self._note(Fault("quota", self.scene.runs, told, words, self._marks(plan)))
         return size
 
     def _marks(self, plan: Plan) -> dict[Path, int]:
@@ -194,7 +196,7 @@ class Torture:
         """Start cells that nobody works on; where all are done, let one begin from nothing."""
         busy = [cell for cell in plan.cells if owner_of(cell.folder)]
         running = sum(one.kind == CELL for one in self._stable.started)
-        if max(running, len(busy)) >= AT_ONCE:
+        if max(running, len(busy)) >= BUSY_AT_ONCE:
             return
         free = [cell for cell in plan.cells if cell not in busy]
         todo = [cell for cell in free if cell.state()[0] not in ("done", "running")]
@@ -207,7 +209,7 @@ class Torture:
     def _more(self, plan: Plan) -> bool:
         runs = sum(one.kind == RUN for one in self._stable.started)
         busy = sum(owner_of(cell.folder) is not None for cell in plan.cells)
-        if runs >= AT_ONCE or busy > AT_ONCE:
+        if runs >= BUSY_AT_ONCE or busy > BUSY_AT_ONCE:
             return False
         self._run(self._quota(plan))
         return True
@@ -229,7 +231,7 @@ class Torture:
             self._figures.kills[kind] += kill(pid)
 
     def _damage(self, plan: Plan) -> bool:
-        kinds = candidates(self._scene, plan)
+        kinds = candidates(self.scene, plan)
         if self._short:
             kinds.pop("owner", None)  # who it was is listened for, for half a minute
         if not kinds:
@@ -250,7 +252,7 @@ class Torture:
         if self._disk is None or self._disk.missing:
             return True
         words = ("the disk is full",)
-        fault = Fault("disk", self._scene.runs, "full", words, self._marks(plan))
+        fault = Fault("disk", self.scene.runs, "full", words, self._marks(plan))
         self._disk.fill()
         self._note(fault)
         time.sleep(FULL_S)
@@ -267,20 +269,20 @@ class Torture:
                 fault.said = any(word in reason for reason in reasons for word in fault.words)
 
     def _mend(self, plan: Plan) -> None:
-        folders, until = [cell.folder for cell in plan.cells], time.monotonic() + PATIENCE_S
-        self._stable.wait(folders, PATIENCE_S)
+        folders, until = [cell.folder for cell in plan.cells], time.monotonic() + MENDING_S
+        self._stable.wait(folders, MENDING_S)
         while time.monotonic() < until:
             todo = [cell for cell in plan.cells if cell.state()[0] != "done"]
             if not todo:
                 break
             for cell in todo:
                 self._fit(cell)
-                self._stable.wait(folders, PATIENCE_S)
+                self._stable.wait(folders, MENDING_S)
             self._listen(plan)
             time.sleep(1)
         for _ in range(2):  # the second has nothing to do
             self._run()
-            self._stable.wait(folders, PATIENCE_S)
+            self._stable.wait(folders, MENDING_S)
         first, second = self._stable.ended[-2:]
         if (first.code, second.code) != (0, 0):
             self._figures.wrong.append(f"the last runs ended with {first.code} and {second.code}")
@@ -297,9 +299,9 @@ class Torture:
                 figures.mended += 1
             else:
                 figures.unnoticed.append(f"unnoticed: {fault.path} ({fault.what})")
-        figures.lost, figures.different = differences(self._scene, plan.cells)
+        figures.lost, figures.different = rows_apart(self.scene, plan.cells)
         try:
-            shown = pq.read_table(self._scene.board / "cases.parquet").num_rows
+            shown = pq.read_table(self.scene.board / "cases.parquet").num_rows
         except OSError:
             shown = 0
         if shown != figures.rows:

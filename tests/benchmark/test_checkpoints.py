@@ -192,3 +192,15 @@ def test_weights_do_not_tell_the_record_anything(tmp_path, wrong):
     with pytest.raises(UserError, match=f"as '{next(iter(wrong))}'"):
         load_weights(Held(), path)
     assert weights_fault(path, Held())
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_of_a_training_that_diverged_are_refused_in_words(tmp_path, number):
+    module, path = nn.Linear(2, 1), tmp_path / "best.ckpt"
+    weights = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    save_atomically({"state_dict": weights}, path)
+    load_weights(module, path)
+    weights["weight"][0, 1] = number
+    save_atomically({"state_dict": weights}, path)
+    with pytest.raises(UserError, match="not finite in weight: its training diverged"):
+        load_weights(module, path)

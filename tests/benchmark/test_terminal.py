@@ -13,16 +13,27 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SLOW = """
-import argparse, time
+import argparse, sys, time
+from pathlib import Path
 from benchmark import __main__ as front
-from benchmark.launchers.local import _interruptible
+from benchmark.cell.cell import Cell
+from benchmark.launchers.local import _interruptible, run_cells
+from benchmark.launchers.slots import share_out
 from benchmark.progress import bars, shown
 
-def act(given, extra):
+def audit(given, extra):
     with _interruptible():
         for _ in shown(range(10000), 10000, "auditing films"):
             time.sleep(0.01)
 
+def run(given, extra):
+    data = {"init_args": {"preprocessing": {"size": 8}}}
+    config = {"trainer": {"max_epochs": 4}, "data": data}
+    cell = Cell("s", "auditing", "films", 0, Path(sys.argv[2]), "m", "s", config=config,
+                counts=(3, 1, 2))
+    run_cells([cell], share_out((), 1))
+
+act = {"audit": audit, "run": run}[sys.argv[1]]
 parser = argparse.ArgumentParser()
 commands = parser.add_subparsers(dest="command", required=True)
 commands.add_parser("audit").set_defaults(act=act, passes_on=False)
@@ -31,14 +42,15 @@ raise SystemExit(front.main(["audit"]))
 """
 
 
+@pytest.mark.parametrize("what", ["audit", "run"])
 @pytest.mark.parametrize("how", ["ctrl-c", "sigterm"])
-def test_no_bar_is_drawn_over_the_last_word(how):
+def test_no_bar_is_drawn_over_the_last_word(how, what, tmp_path):
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(ROOT)
         os.environ["TERM"] = "xterm"
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job inherits it ignored
-        os.execv(sys.executable, [sys.executable, "-c", SLOW])
+        os.execv(sys.executable, [sys.executable, "-c", SLOW, what, str(tmp_path)])
     said, sent, until = b"", False, time.monotonic() + 60
     while time.monotonic() < until:
         try:
@@ -61,3 +73,4 @@ def test_no_bar_is_drawn_over_the_last_word(how):
     assert before.count("auditing films") > 3 and after.strip() == ""
     assert before.rfind("\x1b[?25h") > before.rfind("\x1b[?25l")  # the cursor is back
     assert before.rfind("\x1b[2K") > before.rfind("auditing films")  # and the bar's line empty
+    assert not (tmp_path / "owner").exists()

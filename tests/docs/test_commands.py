@@ -28,6 +28,7 @@ ONLY_TAKEN = {
     "cancel": "needs a cluster; test_slurm_cluster",
     "data fetch": "asks data providers' servers; test_data_fetch",
     "perf": "times the machine for a minute; test_speed",
+    "torture": "takes ten minutes; test_torture",
 }
 """Commands that are not run here, and why."""
 
