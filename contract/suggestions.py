@@ -9,7 +9,9 @@ CLOSE = 0.6
 """The similarity from which on a word is suggested, as difflib measures it."""
 
 
-def nearest(word: object, known: Iterable[object], count: int = 3) -> list[str]:
+def nearest(
+    word: object, known: Iterable[object], count: int = 3, alike: float = CLOSE
+) -> list[str]:
     """Return the known words most like another one, the most alike first.
 
     Words that contain the other, or stand in it, count as alike: ``optimizer`` is often meant for
@@ -19,16 +21,17 @@ def nearest(word: object, known: Iterable[object], count: int = 3) -> list[str]:
         word: what was found.
         known: what could have stood there.
         count: how many to return at most.
+        alike: the least similarity, 0 to 1.
     """
     asked = str(word).lower()
     scored = []
     for candidate in dict.fromkeys(map(str, known)):
         other = candidate.lower()
-        alike = SequenceMatcher(None, asked, other).ratio()
+        found = SequenceMatcher(None, asked, other).ratio()
         if min(len(asked), len(other)) > 3 and (asked in other or other in asked):
-            alike = max(alike, CLOSE)
-        if alike >= CLOSE:
-            scored.append((-alike, candidate))
+            found = max(found, CLOSE)
+        if found >= alike:
+            scored.append((-found, candidate))
     return [candidate for _, candidate in sorted(scored)[:count]]
 
 

@@ -21,9 +21,11 @@ from benchmark.planning.signatures import (
 from contract.errors import UserError
 from contract.language import Place, dotted, expectation, first_errors, unknown_key, value_at
 from contract.names import in_short
-from contract.suggestions import did_you_mean
+from contract.suggestions import did_you_mean, nearest
 
 KEYS = ("class_path", "init_args", "dict_kwargs")
+ALMOST = 0.85
+"""How alike an unknown argument is to a known one that it was meant to be."""
 
 RANGES: Mapping[str, Mapping[str, Sequence[Any]]] = {
     "torch.optim.optimizer.Optimizer": {
@@ -108,8 +110,12 @@ class ClassChecks:
         """
         known = dict(list(signature.arguments.items())[given:])
         where, named = f"{self._file}: {dotted(place)}", signature.path.rpartition(".")[2]
+        left = [name for name in known if name not in stated]
         for name in stated:
-            if name not in known and not signature.open:
+            if name in known or name in signature.mentioned:
+                continue
+            # Where no source tells what else is taken, a slip of the pen is known all the same.
+            if not signature.open or nearest(name, left, alike=ALMOST):
                 todo = did_you_mean(name, known)
                 found = f"an unknown key {str(name)!r} ({named} has no such argument)"
                 raise UserError(where, found, f"some of {', '.join(known) or 'none'}", todo)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -67,6 +68,7 @@ class CallSignature:
         path: where it is defined.
         arguments: by name, in order, without ``self``.
         open: whether it takes others, too.
+        mentioned: names among those others that its source speaks of.
         ancestors: itself and its base classes by path; None where not all are known.
     """
 
@@ -74,6 +76,7 @@ class CallSignature:
     arguments: dict[str, Argument]
     open: bool = False
     ancestors: frozenset[str] | None = None
+    mentioned: frozenset[str] = frozenset()
 
 
 class Sources:
@@ -164,13 +167,41 @@ class Sources:
         """
         found = self.find(path)
         if isinstance(found, griffe.Function):
-            arguments, rest = _arguments(found)
-            return CallSignature(found.path, arguments, rest is not None)
+            return self._of_function(found)
         if isinstance(found, griffe.Class):
             return self._of_class(found)
         if isinstance(found, griffe.Module):
             raise Absent(f"the module {found.path}", "a class in it")
         raise Untold(path)
+
+    def _of_function(self, found: griffe.Function, depth: int = 0) -> CallSignature:
+        """Return what a function takes; where it hands its ``**`` argument on, with the rest."""
+        arguments, rest = _arguments(found)
+        if rest is None:
+            return CallSignature(found.path, arguments)
+        open_to_all = CallSignature(found.path, arguments, True, mentioned=_strings(found))
+        if _swallows(found, rest):
+            return replace(open_to_all, open=False)
+        handed = _handed_on(found, rest)
+        if handed is None or depth > DEEPEST:
+            return open_to_all
+        try:
+            target = self.find(found.resolve(ast.unparse(handed.func)))
+            if isinstance(target, griffe.Function):
+                further = self._of_function(target, depth + 1)
+            elif isinstance(target, griffe.Class):
+                further = self._of_class(target)
+            else:
+                return open_to_all
+        except (Absent, Untold, griffe.NameResolutionError):
+            return open_to_all
+        if any(isinstance(value, ast.Starred) for value in handed.args):
+            return open_to_all
+        stated = {keyword.arg for keyword in handed.keywords}
+        left = list(further.arguments.items())[len(handed.args) :]
+        more = {name: one for name, one in left if name not in stated and name not in arguments}
+        spoken = open_to_all.mentioned | further.mentioned
+        return CallSignature(found.path, {**arguments, **more}, further.open, mentioned=spoken)
 
     def _of_class(self, found: griffe.Class) -> CallSignature:
         line, whole = self._line(found)
@@ -186,8 +217,12 @@ class Sources:
             arguments = own | arguments if not arguments else {**arguments, **own}
             if rest is None:
                 return CallSignature(found.path, arguments, False, ancestors)
-            if not _passes_up(init, rest):
-                return CallSignature(found.path, arguments, True, ancestors)
+            handed = _handed_on(init, rest)
+            if handed is None or ast.unparse(handed.func) != "super().__init__":
+                further = self._of_function(init)
+                arguments = {**arguments, **further.arguments}
+                spoken = further.mentioned
+                return CallSignature(found.path, arguments, further.open, ancestors, spoken)
         return CallSignature(found.path, arguments, not whole, ancestors)
 
     def _line(self, found: griffe.Class) -> tuple[list[griffe.Class], bool]:
@@ -241,21 +276,51 @@ def _arguments(function: griffe.Function) -> tuple[dict[str, Argument], str | No
     return found, rest
 
 
-def _passes_up(init: griffe.Function, rest: str) -> bool:
-    """Tell whether an ``__init__`` hands its ``**`` argument to ``super().__init__`` alone."""
+def _source(function: griffe.Function) -> ast.AST | None:
+    """Return a function's syntax tree, or None where its file does not show it."""
+    if function.lineno is None or function.endlineno is None:
+        return None
+    lines = Path(str(function.filepath)).read_text(encoding="utf-8").splitlines()
+    text = "\n".join(lines[function.lineno - 1 : function.endlineno])
     try:
-        source = ast.parse("class _:\n" + "\n".join("  " + line for line in init.lines))
+        return ast.parse(textwrap.dedent(text))
     except SyntaxError:
-        return False
-    uses = [node for node in ast.walk(source) if isinstance(node, ast.Name) and node.id == rest]
-    handed = [
+        return None
+
+
+def _handed_on(function: griffe.Function, rest: str) -> ast.Call | None:
+    """Return the one call to which a function hands its ``**`` argument; None for other uses."""
+    tree = _source(function)
+    if tree is None:
+        return None
+    uses = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == rest]
+    calls = [
         call
-        for call in ast.walk(source)
+        for call in ast.walk(tree)
         if isinstance(call, ast.Call)
-        and ast.unparse(call.func) == "super().__init__"
         and any(k.arg is None and ast.unparse(k.value) == rest for k in call.keywords)
     ]
-    return len(uses) == len(handed) == 1
+    return calls[0] if len(uses) == len(calls) == 1 else None
+
+
+def _swallows(function: griffe.Function, rest: str) -> bool:
+    """Tell whether a function never looks at its ``**`` argument: what is in it has no effect."""
+    tree = _source(function)
+    return tree is not None and not any(
+        isinstance(node, ast.Name) and node.id == rest for node in ast.walk(tree)
+    )
+
+
+def _strings(function: griffe.Function) -> frozenset[str]:
+    """Return the texts in a function's source: keys that it looks for in its ``**`` argument."""
+    marks = [ast.parse(str(mark.value)) for mark in function.decorators]
+    trees = [tree for tree in (_source(function), *marks) if tree is not None]
+    return frozenset(
+        node.value
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
 
 
 @cache

@@ -17,6 +17,23 @@ from torch import nn
 class MyNet(nn.Conv2d):
     def __init__(self, classes: int, width: int = 4) -> None:
         super().__init__(1, classes, 3, padding=1)
+
+
+class Wrapped(MyNet):
+    def __init__(self, **options) -> None:
+        super().__init__(**options)
+
+
+def build(depth: int = 1, **options):
+    return MyNet(width=4, **options)
+
+
+def deaf(classes: int, **options):
+    return MyNet(classes)
+
+
+def choosy(classes: int, **options):
+    return MyNet(classes, options.pop("old_width", 4), **options)
 """
 GENERATOR = {"class_path": "my_net.MyNet", "init_args": {"classes": "$classes"}}
 SOUND = {"extends": "unet", "model": {"init_args": {"generator": GENERATOR}}}
@@ -56,6 +73,24 @@ SYSTEMS = {
                                    "generator.init_args", "'clases'", "did you mean 'classes'"),
     "text for a number": (changed(*NET, "init_args", "width", value="wide"),
                           "generator.init_args.width", "'wide'", "a whole number"),
+    "what a class hands up": (changed(*NET, value={"class_path": "my_net.Wrapped", "init_args": {
+                                  "widht": 4}}), "generator.init_args", "'widht'", "'width'"),
+    "what a function hands on": (changed(*NET, value={"class_path": "my_net.build", "init_args": {
+                                     "clases": 2}}), "init_args", "'clases'", "'classes'"),
+    "what a function settles itself": (changed(*NET, value={"class_path": "my_net.build",
+                                           "init_args": {"classes": 2, "width": 4}}),
+                                       "generator.init_args", "'width'", "depth, classes"),
+    "what nobody looks at": (changed(*NET, value={"class_path": "my_net.deaf", "init_args": {
+                                 "classes": 2, "width": 4}}), "init_args", "'width'", "classes"),
+    "a slip in open arguments": (changed(*NET, value={"class_path": "my_net.choosy", "init_args": {
+                                     "clases": 2}}), "init_args", "'clases'", "'classes'"),
+    "an argument of smp": (changed(*NET, value={"class_path": "segmentation_models_pytorch.Unet",
+                               "init_args": {"encoder_nam": "resnet18"}}),
+                           "generator.init_args", "'encoder_nam'", "'encoder_name'"),
+    "an argument of torchvision": (changed(*NET, value={
+                                       "class_path": "torchvision.models.segmentation.fcn_resnet50",
+                                       "init_args": {"num_clases": 2}}),
+                                   "generator.init_args", "'num_clases'", "'num_classes'"),
     "arguments as a list": (changed(*NET, "init_args", value=[4]), "init_args", "[4]", "a mapping"),
     "a network beside its arguments": (changed("model", "generator", value=GENERATOR),
                                        "model", "'generator'", "below model.init_args"),
@@ -305,6 +340,30 @@ def test_a_network_whose_module_cannot_be_imported_is_refused(planning, tmp_path
 def test_every_system_that_comes_with_the_benchmark_is_sound(tmp_path):
     for suite in known_names("suites"):
         make_plan(suite, tmp_path / "runs", tmp_path / "no data")
+
+
+@pytest.mark.parametrize(
+    ("network", "arguments"),
+    [
+        ("my_net.Wrapped", {"classes": 2, "width": 8}),
+        ("my_net.build", {"classes": 2, "depth": 3}),
+        ("my_net.choosy", {"classes": 2, "old_width": 4}),
+        ("segmentation_models_pytorch.Unet", {"classes": 2, "decoder_use_batchnorm": True}),
+        ("torchvision.models.segmentation.lraspp_mobilenet_v3_large",
+         {"weights": None, "weights_backbone": None, "num_classes": 2}),
+        ("torchvision.models.segmentation.fcn_resnet50", {"pretrained": False}),
+    ],
+)  # fmt: skip
+def test_what_a_function_hands_on_or_looks_for_is_no_fault(
+    network, arguments, tmp_path, phantom_root, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_net.py").write_text(NETWORK)
+    value = {"class_path": network, "init_args": arguments}
+    (tmp_path / "mine.yaml").write_text(changed(*NET, value=value))
+    (tmp_path / "my_suite.yaml").write_text("systems: [mine.yaml]\nprotocols: [m_to_s]\n")
+    asked = ["plan", "--suite", "my_suite.yaml", "--data-root", str(phantom_root)]
+    assert main(asked) == 0, capsys.readouterr().err
 
 
 def test_a_sound_network_of_ones_own_is_planned_without_importing_it(
