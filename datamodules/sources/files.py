@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from contract.errors import DataError
+from datamodules.sources.decoder_words import hear_decoders
 from datamodules.sources.depths import grey_levels, look_up
 
 warnings.filterwarnings("ignore", module=r"PIL\..*")  # advice for programmers
@@ -138,7 +139,14 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         # be turned.
         with path.open("rb") as file, Image.open(file, formats=FILE_FORMATS) as image:
             _require_size(path, image)
-            yield image
+            if image.format != "TIFF":
+                yield image
+                return
+            with hear_decoders() as broken:
+                yield image
+            if broken:
+                raise DataError(path, "pixels that do not decode (they are damaged)",
+                                "a whole image file", "download it again")  # fmt: skip
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contract.errors import DataError
+from datamodules.sources.decoder_words import hear_decoders
 from datamodules.sources.depths import (
     count_values,
     grey_levels,
@@ -104,7 +105,8 @@ def _has_deep_colours(path: Path, image: Image.Image) -> bool:
 
 def _deep_grey(path: Path) -> NDArray[np.uint16]:
     how = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-    decoded = cv2.imdecode(np.fromfile(path, np.uint8), how)
+    with hear_decoders():
+        decoded = cv2.imdecode(np.fromfile(path, np.uint8), how)
     if decoded is None or decoded.dtype != np.uint16 or decoded.ndim != 2:
         raise DataError(path, "16-bit colours that do not decode", "a whole image file",
                         "save it as grey PNG")  # fmt: skip
