@@ -57,7 +57,7 @@ ATTEMPTS = 5
 
 _log = logging.getLogger(__name__)
 
-FILM_FORMAT = 2
+FILM_FORMAT = 3
 """Raised whenever the same films of a user's own would give other pixels."""
 
 CT_FORMAT = 1
