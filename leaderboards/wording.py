@@ -74,9 +74,8 @@ def _counted(n_train: int, n_validation: int | None) -> str:
     return f"{said}, {n_train + n_validation} labelled ones in all"
 
 
-REDUCED = (
-    "Reduced: trained otherwise than their descriptions say, so no published value stands beside."
-)
+REDUCED_MEANS = "Reduced: trained otherwise than their descriptions say"
+REDUCED = f"{REDUCED_MEANS}, so no published value stands beside."
 
 
 CRITICS = (

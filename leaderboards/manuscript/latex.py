@@ -69,7 +69,7 @@ def _latex_table(keys: Mapping[str, Any], rows: pd.DataFrame, meta: Meta) -> str
         f"{first['n_cases']} cases; intervals from a bootstrap over patients and seeds. Bold: less "
         f"than {PRACTICALLY_EQUAL} Dice behind the first."
     )
-    reduced = [wording.REDUCED] if rows["reduced"].any() else []
+    reduced = [f"{wording.REDUCED_MEANS}."] if rows["reduced"].any() else []
     remarks = [*reduced, *wording.one_seed(rows), *meta.chosen_in_sight(rows["system"])]
     caption += "".join(f" {latex_escape(remark)}" for remark in remarks)
     cells = [_latex_row(row, best, shown, meta) for row in insights.records(rows)]
