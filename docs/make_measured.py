@@ -115,8 +115,8 @@ def facts(suite: Measured) -> list[tuple[str, str]]:
         ("time", f"{_minutes(last - first)} from the first start to the last end, "
                  f"{_minutes(spent)} of all cells together; the longest took "
                  f"{_minutes(longest.wall_s or 0)}, {longest.system}"),
-        ("cells", f"{len(suite.done)} of {len(suite.cells)} done: {len(systems)} systems, "
-                  f"{len(protocols)} protocols, seeds {_listed(map(str, seeds))}"),
+        ("cells", f"{len(suite.done)} of {len(suite.cells)} done; systems: {len(systems)}; "
+                  f"protocols: {_listed(protocols)}; seeds: {_listed(map(str, seeds))}"),
         *((f"data of {name}", _data(suite, name)) for name in protocols),
         ("input", _counted(_at(one, "data", "preprocessing", "size") for one in settings)
                   + " pixels a side"),
