@@ -60,7 +60,7 @@ _log = logging.getLogger(__name__)
 FILM_FORMAT = 3
 """Raised whenever the same films of a user's own would give other pixels."""
 
-CT_FORMAT = 1
+CT_FORMAT = 2
 """Raised whenever the same scans would give other pixels or nodules."""
 
 

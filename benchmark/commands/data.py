@@ -30,8 +30,10 @@ def add(commands: Commands) -> None:
     subparsers = data.add_subparsers(dest="data_command", required=True, metavar="what")
     text = "read every file and report what would make a benchmark wrong (exit code 1 then)"
     parser = subparsers.add_parser("check", help=text, description=text)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--data-root", type=plain_path, help=DATA_ROOT)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--data-root", type=plain_path, help=f"{DATA_ROOT}; own YAML files need none beside them"
+    )
     what.add_argument(
         "--cache", action="store_true",
         help="check the decoded films in the runs folder instead: read them whole and compare them "
@@ -91,6 +93,12 @@ def run_data_command(given: argparse.Namespace, extra: Sequence[str] = ()) -> in
         if given.datasets:
             raise UserError("--dataset", "it beside --cache", "one of both", "leave it out")
         return _check_caches(given.runs, given.json)
+    if given.data_root is None:
+        own = [name for name in given.datasets or () if name.endswith((".yaml", ".yml"))]
+        if not own or len(own) < len(given.datasets):
+            expected = "a folder of data sets; or --cache; or --dataset with YAML files alone"
+            raise UserError("--data-root", "it missing", expected, "name the folder")
+        given.data_root = Path(own[0]).parent
     if not given.data_root.is_dir():
         raise UserError(given.data_root, "no such folder", "a data root", "check --data-root")
     if given.data_command == "check":

@@ -62,7 +62,7 @@ from datamodules.sources.files import DICOM_ENDINGS, VOLUME_ENDINGS, open_image,
 from datamodules.sources.films import Film, is_dicom, read_film
 from datamodules.sources.flat_volumes import FlatVolume
 from datamodules.sources.masks import LabelValue
-from datamodules.sources.own_files import files_by_id, without_masks
+from datamodules.sources.own_files import content_of, files_by_id, without_masks
 from datamodules.sources.own_masks import SIDEWAYS, OwnMasks
 from datamodules.sources.own_source import OwnSource
 from datamodules.sources.own_table import CaseEntry, read_case_table
@@ -104,7 +104,7 @@ class OwnData(OwnSource):
         if not images:
             raise DataError(
                 self.folder,
-                f"no image called {self._about.image_name}",
+                f"no image called {self._about.image_name} (there: {content_of(self.folder)})",
                 "images in one of the formats PNG, JPEG, TIFF, BMP, DICOM, NIfTI",
                 f"mend image_name or the folder in {self._about.file}",
             )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from contract.errors import DataError
-from datamodules.sources.files import list_files
+from datamodules.sources.files import list_files, list_folders
 
 NAMED_IDS = 5
 
@@ -37,6 +37,22 @@ def files_by_id(folder: Path, pattern: str, endings: tuple[str, ...]) -> dict[st
         if other != path:
             raise DataError(path, f"the same case as {other.name}", "one file a case")
     return found
+
+
+def content_of(folder: Path) -> str:
+    """Return in words what a folder holds, for messages about what it does not.
+
+    Raises:
+        DataError: if it is missing or cannot be read.
+    """
+    names = [name for name in list_files(folder) if not name.startswith(".")]
+    folders = list_folders(folder)
+    parts = [f"{len(names)} files: {some(names)}"] if names else []
+    if folders:
+        parts.append(
+            f"{len(folders)} folders, which are not entered: {some(f.name for f in folders)}"
+        )
+    return "; ".join(parts) or "nothing"
 
 
 def require_plain_name(path: Path) -> None:

@@ -40,7 +40,7 @@ from datamodules.sources.ct.lung_masks import read_volume_labels, volume_files
 from datamodules.sources.ct.scan import OpenScan, ScanCase, ScanSource
 from datamodules.sources.ct.volumes import VolumeSlices
 from datamodules.sources.files import VOLUME_ENDINGS
-from datamodules.sources.own_files import files_by_id
+from datamodules.sources.own_files import content_of, files_by_id
 from datamodules.sources.own_source import OwnSource
 from datamodules.sources.own_table import CaseEntry, read_case_table
 
@@ -107,7 +107,7 @@ class OwnScans(OwnSource, ScanSource):
         if not found:
             raise DataError(
                 self.folder,
-                f"no scan called {self._about.image_name}",
+                f"no scan called {self._about.image_name} (there: {content_of(self.folder)})",
                 f"volumes in one of the formats {' '.join(VOLUME_ENDINGS)}",
                 f"mend image_name or the folder in {self._about.file}",
             )

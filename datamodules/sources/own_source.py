@@ -9,7 +9,7 @@ from pathlib import Path
 from contract.errors import DataError
 from datamodules.sources.base import Source, read_marker
 from datamodules.sources.own_description import read_description
-from datamodules.sources.own_files import some
+from datamodules.sources.own_files import content_of, some
 from datamodules.sources.own_table import explain_ids
 
 
@@ -69,10 +69,13 @@ class OwnSource(Source):
         todo = f"complete the data, or mend the patterns in {self._about.file}"
         if lacking and extra:
             todo = explain_ids(wanted, found, what == "line") or todo
+        told = some(found) or "none"
+        if not found and where.is_dir():
+            told = f"none; there: {content_of(where)}"
         article = "an" if self.item == "image" else "a"
         raise DataError(
             where,
-            f"{'; '.join(lacks)} ({ids_of}, such as {some(found) or 'none'}; "
+            f"{'; '.join(lacks)} ({ids_of}, such as {told}; "
             f"the {self.item}s', such as {some(wanted)})",
             f"{article} {self.item} and a {what} for each case",
             todo,

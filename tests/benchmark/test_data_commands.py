@@ -78,8 +78,8 @@ def test_check_of_the_cache_reads_it_whole_and_ends_with_1_where_it_is_damaged(
 
 def test_check_looks_at_data_or_at_the_cache(root, tmp_path, capsys):
     with pytest.raises(SystemExit):
-        main(["data", "check"])
-    assert "--data-root --cache" in capsys.readouterr().err
+        main(["data", "check", "--cache", "--data-root", str(root)])
+    assert "not allowed with" in capsys.readouterr().err
     assert main(["data", "check", "--cache", "--dataset", "jsrt"]) == 2
     assert main(["data", "check", "--cache", "--runs", str(tmp_path / "none")]) == 2
     assert "no such folder" in capsys.readouterr().err
@@ -104,6 +104,19 @@ def test_check_json_is_a_list_of_objects(root, capsys):
     assert reports["jsrt"]["problems"] == []
     assert not reports["shenzhen"]["present"]
     assert reports["shenzhen"]["sound"]
+
+
+def test_a_set_of_ones_own_is_checked_without_a_data_root(root, capsys):
+    home = root / "MontgomerySet"
+    about = {"images": "CXR_png", "masks": {
+        "left_lung": "ManualMask/leftMask", "right_lung": "ManualMask/rightMask"}}  # fmt: skip
+    (home / "ward.yaml").write_text(yaml.safe_dump(about))
+    assert main(["data", "check", "--dataset", str(home / "ward.yaml"), "--json"]) == 0
+    (checked,) = json.loads(capsys.readouterr().out)
+    assert checked["dataset"] == "ward" and checked["images"] == 10
+    for others in ([], ["--dataset", "montgomery"]):
+        assert main(["data", "check", *others]) == 2
+        assert "--data-root: found it missing" in capsys.readouterr().err
 
 
 def test_absent_sets_are_no_fault_but_no_set_at_all_is_one(root, capsys):

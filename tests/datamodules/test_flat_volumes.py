@@ -194,3 +194,15 @@ def test_volumes_of_scans_among_films_are_refused_at_once(tmp_path):
     save(tmp_path / "films/a.nii.gz", np.zeros((4, *SHAPE), np.int16))
     with pytest.raises(DataError, match="unit: scan"):
         describe(tmp_path, images="films", masks="masks").official_ids  # noqa: B018
+
+
+def test_a_folder_without_films_is_told_with_what_it_holds(tmp_path):
+    (tmp_path / "films/patient 1").mkdir(parents=True)
+    (tmp_path / "masks").mkdir()
+    source = describe(tmp_path, images="films", masks="masks")
+    with pytest.raises(DataError, match=r"1 folders, which are not entered: patient 1"):
+        source.official_ids  # noqa: B018
+    (tmp_path / "films/a.webp").touch()
+    source = describe(tmp_path, images="films", masks="masks")
+    with pytest.raises(DataError, match=r"1 files: a\.webp"):
+        source.official_ids  # noqa: B018
