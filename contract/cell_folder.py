@@ -258,6 +258,19 @@ class CellFolder:
             return f"{name} cannot be read ({error.strerror})"
         return f"{name} is not the file that its record vouches for (another digest)" * damaged
 
+    def is_own_config(self, record: CellRecord) -> bool:
+        """Tell whether the config is still the one that the cell was run by, as far as is recorded.
+
+        Args:
+            record: the record of a finished cell.
+        """
+        try:
+            stat = self.config.stat()
+            seen = (self.config, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+            return record.config_digest in (None, _digest(*seen))
+        except OSError:
+            return False
+
 
 @lru_cache(maxsize=1 << 14)
 def _digest(path: Path, *seen: int) -> str:

@@ -58,6 +58,7 @@ class CellRecord:
         wandb_id: id of the W&B run, the same over all starts.
         rows_digest: of the file of rows that the record vouches for, see ``contract.files``.
         rows_bytes: its size.
+        config_digest: of the config that the cell was run by.
         reduced: whether the suite, ``--set`` or arguments of ``fit`` changed what the system's file
             says.
         changes: those changes.
@@ -101,6 +102,7 @@ class CellRecord:
     wandb_id: str | None = None
     rows_digest: str | None = None
     rows_bytes: int | None = None
+    config_digest: str | None = None
     reduced: bool = False
     changes: Sequence[Change] = ()
     baseline: str = ""

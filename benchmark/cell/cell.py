@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from benchmark.cell.ownership import describe_owner, is_owned, owner_job
 from benchmark.planning.library import Settings
 from contract.cell_folder import CellFolder, cell_name
 from contract.cell_record import NOTHING, Change
+from contract.files import write_atomically
 
 INTERRUPTED = "interrupted; will resume"
 
@@ -84,6 +87,11 @@ class Cell:
     def log(self) -> Path:
         """The cell's log."""
         return self.files.log
+
+    def write_config(self) -> None:
+        """Write the config into the folder, as a whole."""
+        text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
+        write_atomically(self.files.config, text)
 
     def state(self, ticket: Ticket | None = None) -> tuple[str, str]:
         """Return the state and its reason, from what the folder records.

@@ -32,6 +32,7 @@ from benchmark.tracking.tracker import make_tracker
 from contract.cell_folder import CellFolder, CheckpointFolder
 from contract.cell_record import CellRecord
 from contract.errors import UserError
+from contract.files import digest_of, write_atomically
 from contract.yaml_files import read_yaml
 from datamodules.base import ProtocolDataModule
 from lightning_modules.segmenter import Segmenter
@@ -193,13 +194,15 @@ def _run_folds(
     rows: list[dict[str, Any]] = []
     facts: list[dict[str, Any]] = []
     tested: list[Tested] = []
-    fold, folds = 0, 1
+    fold, folds, config_digest = 0, 1, ""
     while fold < folds:
         place = CellFolder(out).checkpoints(fold).path
         more = [*flags, f"--data.init_args.fold={fold}"] if fold else flags
         cli = CellCLI(config, out, more, checkpoint_every_s, tracker, place, peers)
         if tracker is not None and not fold:
             tracker.describe(cli.config_dump)
+        if cli.trainer.is_global_zero and not fold:
+            config_digest = _keep_config(cli, config, CellFolder(out).config)
         found, told = _train_and_test(cli, out, identity, checkpoint)
         rows += found
         facts.append(told)
@@ -224,11 +227,19 @@ def _run_folds(
         **facts[0],
         **summed,
         **vouched,
+        "config_digest": config_digest,
         "folds": len(facts),
         "versions": versions(),
         "commit": commit(),
         "wandb_id": tracker.run_id if tracker else None,
     }
+
+
+def _keep_config(cli: CellCLI, config: Path, kept: Path) -> str:
+    """Let a cell's folder hold the config that it is run by; return the file's digest."""
+    if config.resolve() != kept.resolve():
+        write_atomically(kept, cli.parser.dump(cli.config, skip_none=False))
+    return digest_of(kept)
 
 
 def _train(cli: CellCLI, resume: Path | None) -> None:
@@ -268,9 +279,6 @@ def _train_and_test(
     assert isinstance(module, Segmenter) and isinstance(data, ProtocolDataModule)
     if trainer.is_global_zero:
         data.progress = shown
-        written = CellFolder(out).config
-        if not written.exists():
-            written.write_text(cli.parser.dump(cli.config, skip_none=False))
     if checkpoint is None:
         checkpoint = CheckpointFolder(cli.checkpoints).weights(identity["checkpoint"])
         resume, complete, remarks = find_resumable(cli.checkpoints, identity["config_hash"], module)

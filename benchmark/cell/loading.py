@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from benchmark.cell.checkpoints import load_weights
+from benchmark.cell.config_check import check_keys
 from benchmark.planning.library import Settings
 from benchmark.start import add_code_folders
 from contract.cell_folder import CellFolder
 from contract.errors import UserError
+from contract.yaml_files import read_yaml
 from datamodules.base import ProtocolDataModule
 from lightning_modules.descriptions import build_from_config
 from lightning_modules.segmenter import Segmenter
@@ -41,14 +41,10 @@ def read_config(path: Path) -> Settings:
     """Return a cell's config.
 
     Raises:
-        UserError: if there is none.
+        UserError: if there is none, or it is none.
     """
-    try:
-        config = yaml.safe_load(path.read_text())
-        _ = config["cell"], config["model"], config["data"]["init_args"]["preprocessing"]
-    except (OSError, TypeError, KeyError, yaml.YAMLError) as error:
-        found = f"no cell's config ({type(error).__name__}: {error})"
-        raise UserError(path, found, "the config.yaml that the cell wrote") from None
+    config = read_yaml(path)
+    check_keys(path, config)
     return dict(config)
 
 

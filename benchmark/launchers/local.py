@@ -13,8 +13,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-import yaml
-
 from benchmark.cell.cell import INTERRUPTED, Cell
 from benchmark.cell.ownership import BusyError, Owner, clear_leftovers
 from benchmark.cell.peers import first_fault
@@ -25,7 +23,6 @@ from benchmark.launchers.watch import Limits, Pulse
 from benchmark.progress import duration, say
 from benchmark.start import command
 from benchmark.tracking import wandb_place
-from contract.files import write_atomically
 from contract.machine import cores
 
 GRACE_S = 10.0
@@ -141,10 +138,8 @@ def _hold_and_run(cell: Cell, slot: Slot, limits: Limits, stop: threading.Event)
         if cell.state()[0] == "done":
             return "done", "by another process meanwhile"
         clear_leftovers(cell.folder)  # no fault of an earlier start explains this one's death
-        config = cell.files.config
-        text = yaml.safe_dump(cell.config, sort_keys=False, allow_unicode=True)
-        write_atomically(config, text)
-        words = ["fit", "--config", str(config), "--out", str(cell.folder)]
+        cell.write_config()
+        words = ["fit", "--config", str(cell.files.config), "--out", str(cell.folder)]
         if "devices" not in cell.config["trainer"]:
             words.append(f"--trainer.devices={slot.devices}")
         # Each cell is a run of its own, also where an agent of a sweep started all of them.

@@ -6,12 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from benchmark.cell.ownership import is_owned, owner_job
 from benchmark.cell.peers import first_fault
 from benchmark.cell.signature import slurm_job
 from contract.cell_folder import CellFolder
+from contract.yaml_files import read_yaml
 
 
 def record_end(folder: Path, reason: str) -> None:
@@ -28,7 +27,7 @@ def record_end(folder: Path, reason: str) -> None:
     told = first_fault(folder)
     if told and told not in reason:
         reason = f"{told}; {reason}"
-    cell = yaml.safe_load(files.config.read_text())["cell"]
+    cell = read_yaml(files.config)["cell"]
     names = ("suite", "system", "protocol", "seed", "train_on", "test_on", "config_hash")
     files.update(**{name: cell[name] for name in names}, state="failed", reason=reason)
 

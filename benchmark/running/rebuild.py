@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchmark.planning.library import Suite, known_names, load_settings, load_suite
 from benchmark.progress import say, shown
 from contract.cell_folder import CELLS, cells_of, has_cells, suite_folders
 from contract.errors import UserError
+from contract.yaml_files import read_yaml
 
 FIRST_SUITE = "smoke"
 """The suite that commands mean where nothing else tells."""
@@ -47,9 +46,9 @@ def _recorded_data(folder: Path) -> Iterator[dict[str, Any]]:
         if cell.key[1] in seen:
             continue
         try:
-            data = yaml.safe_load(cell.config.read_text("utf-8"))["data"]["init_args"]
-            _ = data["root"], data["protocol"]["test"]
-        except (OSError, TypeError, KeyError, yaml.YAMLError):
+            data = read_yaml(cell.config)["data"]["init_args"]
+            _ = Path(data["root"]).exists(), {name.upper() for name in data["protocol"]["test"]}
+        except (UserError, OSError, ValueError, TypeError, LookupError, AttributeError):
             continue
         seen.add(cell.key[1])
         yield data

@@ -20,6 +20,7 @@ from benchmark.planning.plan import EVERYTHING, Plan, Selection, plan_design
 from benchmark.progress import duration, say, shown
 from contract.cell_record import CellRecord
 from contract.errors import UserError
+from contract.files import digest_of
 from datamodules.cache import PreparedSet, prepare
 from datamodules.checks.audit import suspects
 from datamodules.checks.twins import require_distinct
@@ -109,6 +110,7 @@ def run(
         slots = slots_for(todo, devices, cells_per_gpu, jobs)
         say(f"cells: {slots}")
         run_cells(longest_first(todo), slots, limits, _taken(plan))
+    mend_configs(plan)
     counts = Counter(cell.state(tickets.get(cell.folder))[0] for cell in selected)
     told = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
     say(f"{told} in {duration(time.monotonic() - started)}")
@@ -211,6 +213,18 @@ def leaderboard_if_changed(plan: Plan, changed: bool, root: Path, runs: Path) ->
         shown_cells, done = done, _done(plan)
         if len(done) == len(shown_cells):  # else another `run` ended a cell in the meantime
             return folder
+
+
+def mend_configs(plan: Plan) -> None:
+    """Write the configs of finished cells anew that were lost, damaged or edited since.
+
+    Their rows are those of the config that is planned: who edits one wants another folder.
+    """
+    for cell in _done(plan):
+        if cell.config is not None and not cell.files.is_own_config(cell.files.record):
+            cell.write_config()
+            cell.files.update(config_digest=digest_of(cell.files.config))
+            say(f"{cell.files.config} was not the one that the cell was run by; written anew")
 
 
 def leaderboard_faults(plan: Plan) -> list[str]:

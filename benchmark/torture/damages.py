@@ -151,6 +151,16 @@ def plant(
     return fault
 
 
+def is_refused(fault: Fault) -> bool:
+    """Tell whether who uses a file that nobody needed since is told: it is checked at opening.
+
+    ``data check --cache`` names such a cache, and ``predict`` such weights.
+    """
+    if fault.kind == "cache":
+        return bool(find_damage(fault.path.parent)) and fault.path.parent.exists()
+    return fault.kind == "checkpoint" and fault.path.exists() and not is_whole(fault.path)
+
+
 def is_mended(fault: Fault, plan: Plan) -> bool:
     """Tell whether what was damaged is sound at the end, when all cells are done."""
     path = fault.path

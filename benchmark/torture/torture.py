@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from benchmark.cell.cell import Cell
 from benchmark.planning.plan import Plan
 from benchmark.progress import say
-from benchmark.torture.damages import Fault, candidates, is_mended, plant
+from benchmark.torture.damages import Fault, candidates, is_mended, is_refused, plant
 from benchmark.torture.disk import SmallDisk
 from benchmark.torture.processes import CELL, RUN, Stable, kill, load_libraries, owner_of
 from benchmark.torture.scene import Scene, rows_apart
@@ -293,7 +293,7 @@ class Torture:
     def _judge(self, plan: Plan) -> None:
         figures = self._figures
         for fault in self._faults:
-            if fault.said:
+            if fault.said or is_refused(fault):
                 figures.named += 1
             elif is_mended(fault, plan):
                 figures.mended += 1
