@@ -20,8 +20,8 @@ class EpochSampler(DistributedSampler[Any]):
     """Keys (index, epoch), the same joint batches on any number of processes.
 
     The order is drawn from (seed, epoch). Each process gets its equal share of every joint batch,
-    share after share: loaded in batches of ``share`` they are the joint batches. The last
-    incomplete joint batch is dropped.
+    taking turns, so that equal parts of the shares are together parts of the joint batch: loaded
+    in batches of ``share`` they are the joint batches. The last incomplete joint batch is dropped.
 
     Args:
         cases: number of training cases.
@@ -66,8 +66,8 @@ class EpochSampler(DistributedSampler[Any]):
     def __iter__(self) -> Iterator[tuple[int, int]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self._cases)
         for start in range(0, len(self) * self.num_replicas, self._batch_size):
-            own = start + self.rank * self.share
-            yield from ((int(index), self.epoch) for index in order[own : own + self.share])
+            own = order[start + self.rank : start + self._batch_size : self.num_replicas]
+            yield from ((int(index), self.epoch) for index in own)
 
 
 class ShardSampler(DistributedSampler[int]):

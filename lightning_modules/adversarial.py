@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,11 +12,14 @@ from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from contract.batch import TrainingBatch
 from contract.errors import UserError
 from lightning_modules.activations import Activation, activate
+from lightning_modules.joined import NetworkDDPStrategy
+from lightning_modules.joint_norm import join_batch_norms, normalises_over_batch
 from lightning_modules.objectives import AdversarialObjective
 from lightning_modules.own_networks import (
     channels_wanted,
@@ -26,6 +29,8 @@ from lightning_modules.own_networks import (
     try_network,
 )
 from lightning_modules.segmenter import Segmenter
+
+_Part = TypeVar("_Part")
 
 
 class AdversarialSegmenter(Segmenter):
@@ -57,7 +62,8 @@ class AdversarialSegmenter(Segmenter):
         critic_steps: steps of the critic at each of its turns.
         clip_norm: largest gradient norm of either network, or none.
         micro_batches: parts that a batch is divided into, one forward and backward pass each,
-            to save memory; the step is the same.
+            to save memory. The step is the same, unless a network normalises over the batch: it
+            then sees a part at a time, which is another training.
         seed: fixes dropout and other draws, with epoch, batch and process.
         mirror: whether a prediction is the mean of those for the image and for its mirror image
             (test-time augmentation); training and validation see the image alone.
@@ -120,6 +126,11 @@ class AdversarialSegmenter(Segmenter):
         return loss
 
     @property
+    def networks(self) -> list[nn.Module]:
+        """The networks that step, each with an optimiser of its own."""
+        return [self.generator] if self.critic is None else [self.generator, self.critic]
+
+    @property
     def adversarial(self) -> bool:
         """Whether the critic takes part in the current epoch."""
         return self.critic is not None and self.current_epoch >= self.pretrain_epochs
@@ -139,12 +150,15 @@ class AdversarialSegmenter(Segmenter):
         return tuple(configured)
 
     def on_train_start(self) -> None:
-        """Have the generator tried; refuse a strategy that waits for both networks' gradients.
+        """Have the generator tried, and batches normalised over all processes together.
 
         Raises:
-            UserError: if processes are joined so, and there is a critic.
+            UserError: if processes are joined so that they wait for both networks' gradients.
         """
         self._tried = False
+        if self.trainer.world_size > 1:
+            for network in self.networks:
+                join_batch_norms(network)
         joined = self.trainer.strategy.model
         if (
             self.critic is not None
@@ -161,6 +175,7 @@ class AdversarialSegmenter(Segmenter):
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> None:
         """Take one generator step, and the critic's turn where it is due."""
         count = min(self.micro_batches, len(batch["image"]))
+        self._require_equal_parts(len(batch["image"]))
         images, targets = batch["image"].tensor_split(count), batch["target"].tensor_split(count)
         if not self._tried:
             self._try(images[-1][:2])  # the last part is the smallest
@@ -177,6 +192,23 @@ class AdversarialSegmenter(Segmenter):
             for _ in range(self.critic_steps):
                 self._critic_step(optimizers[1], parts, fakes)
 
+    def _require_equal_parts(self, images: int) -> None:
+        """Refuse parts of a batch that would not be those of one process, where it matters.
+
+        Raises:
+            UserError: if processes divide a batch unevenly that a network normalises over.
+        """
+        if self.trainer.world_size == 1 or images % self.micro_batches == 0:
+            return
+        if any(map(normalises_over_batch, self.networks)):
+            raise UserError(
+                "model.init_args.micro_batches",
+                f"{self.micro_batches} with {images} images of each batch on a process, and a "
+                "network that normalises over the batch",
+                "a divisor of that number",
+                "change micro_batches, --devices or batch_size",
+            )
+
     def _try(self, image: Tensor) -> None:
         """Try the generator on images of the first batch, before anything moves."""
         self._channels = channels_wanted(self.generator, image)
@@ -192,7 +224,7 @@ class AdversarialSegmenter(Segmenter):
         images = sum(len(image) for image, _ in parts)
         fakes = []
         with self._step(optimizer):
-            for image, target in parts:
+            for left, (image, target) in _countdown(parts):
                 logits = self.logits(image)
                 fake = activate(logits, self.activation)
                 loss = self.segmentation_loss(logits, fake, target)
@@ -202,7 +234,7 @@ class AdversarialSegmenter(Segmenter):
                     game = self.objective.generator_loss(self.critic, image, fake, target)
                     self._log("train/adversarial_loss", game, len(image))
                     loss = loss + self.adversarial_weight * game
-                self.manual_backward(loss * (len(image) / images))
+                self._backward(loss * (len(image) / images), self.generator, left)
                 fakes.append(fake.detach())
         return fakes
 
@@ -215,11 +247,20 @@ class AdversarialSegmenter(Segmenter):
         assert self.critic is not None and self.objective is not None
         images = sum(len(image) for image, _ in parts)
         with self._step(optimizer):
-            for (image, target), fake in zip(parts, fakes, strict=True):
+            for left, ((image, target), fake) in _countdown(list(zip(parts, fakes, strict=True))):
                 loss = self.objective.critic_loss(self.critic, image, fake, target)
                 self._log("train/critic_loss", loss, len(image))
-                self.manual_backward(loss * (len(image) / images))
+                self._backward(loss * (len(image) / images), self.critic, left)
         self.objective.after_critic_step(self.critic)
+
+    def _backward(self, loss: Tensor, network: nn.Module, left: int) -> None:
+        """Collect a network's gradients, and exchange them if no part of the batch is left."""
+        strategy = self.trainer.strategy
+        if isinstance(strategy, NetworkDDPStrategy):
+            with strategy.exchanging(None if left else network):
+                self.manual_backward(loss)
+        else:
+            self.manual_backward(loss)
 
     @contextmanager
     def _step(self, optimizer: LightningOptimizer) -> Iterator[None]:
@@ -227,11 +268,14 @@ class AdversarialSegmenter(Segmenter):
         self.toggle_optimizer(optimizer)
         optimizer.zero_grad()
         yield
-        if self.clip_norm is not None:
-            self.clip_gradients(optimizer.optimizer, self.clip_norm, "norm")
         optimizer.step()
         optimizer.zero_grad()
         self.untoggle_optimizer(optimizer)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clip the gradients, which a scaler (``16-mixed``) has scaled back by now."""
+        if self.clip_norm is not None:
+            self.clip_gradients(optimizer, self.clip_norm, "norm")
 
     def _log(self, name: str, value: Tensor, images: int) -> None:
         self.log(name, value.detach(), on_step=False, on_epoch=True, batch_size=images)
@@ -270,3 +314,8 @@ class AdversarialSegmenter(Segmenter):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the count up again."""
         self.adversarial_steps_done = int(checkpoint["adversarial_steps_done"])
+
+
+def _countdown(parts: Sequence[_Part]) -> Iterator[tuple[int, _Part]]:
+    """Give each part with the number of those that follow."""
+    return zip(reversed(range(len(parts))), parts, strict=True)

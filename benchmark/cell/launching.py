@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 from typing import Any
 
-from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from benchmark.cell.peers import Peers
+from lightning_modules.joined import NetworkDDPStrategy
 
 
 class WatchedLauncher(_SubprocessScriptLauncher):
@@ -37,7 +37,7 @@ class WatchedLauncher(_SubprocessScriptLauncher):
             process.send_signal(signum)
 
 
-class WatchedDDPStrategy(DDPStrategy):
+class WatchedDDPStrategy(NetworkDDPStrategy):
     """DDP whose processes end together; see ``Peers``.
 
     Args:

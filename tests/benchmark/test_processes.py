@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from gradients import main as record_gradients
 
 from benchmark.cell.fit import fit
 from contract.rows import METRICS
@@ -28,12 +27,21 @@ def run(*command: str) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory):
+    """The steps of all cases, on one process and on two."""
+    out = tmp_path_factory.mktemp("gradients")
+    run(str(HELPERS / "gradients.py"), str(out))
+    return [torch.load(out / f"{devices}.pt", weights_only=True) for devices in (1, 2)]
+
+
+CASES = ["cross_entropy", "penalty", "batch_norm", "batch_norm_in_parts"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["cross_entropy", "penalty"])
-def test_gradients_on_two_processes_equal_one_on_the_joint_batch(tmp_path, objective):
-    run(str(HELPERS / "gradients.py"), str(tmp_path / "two.pt"), "2", objective)
-    record_gradients(str(tmp_path / "one.pt"), 1, objective)
-    one, two = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("one", "two"))
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_on_two_processes_equal_one_on_the_joint_batch(steps, case):
+    one, two = (cases[case] for cases in steps)
     # 3 batches an epoch: 1 epoch alone, then 6 generator steps with 3 turns of the critic.
     owners = [step["owner"] for step in one]
     assert owners == [step["owner"] for step in two]
@@ -43,18 +51,30 @@ def test_gradients_on_two_processes_equal_one_on_the_joint_batch(tmp_path, objec
     for a, b in zip(one, two, strict=True):
         for name, gradient in a["gradients"].items():
             if name.startswith(a["owner"]):
+                assert gradient.any() or "bias" in name
                 torch.testing.assert_close(b["gradients"][name], gradient, rtol=0, atol=1e-8)
             else:
                 assert gradient is None and b["gradients"][name] is None
         for name, weight in a["weights"].items():
             torch.testing.assert_close(b["weights"][name], weight, rtol=0, atol=1e-8)
+    parameters = one[0]["gradients"]
     for before, after in pairwise(one):
         moved = {
             name.split(".")[0]
             for name, weight in before["weights"].items()
-            if not torch.equal(weight, after["weights"][name])
+            if name in parameters and not torch.equal(weight, after["weights"][name])
         }
         assert moved == {before["owner"]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_a_step_exchanges_its_own_networks_gradients_once(steps, case):
+    one, two = (cases[case] for cases in steps)
+    assert {step["bytes"] for step in one} == {0}
+    for step in two:
+        own = [step["weights"][n] for n, g in step["gradients"].items() if g is not None]
+        assert step["bytes"] == sum(weight.nbytes for weight in own)
 
 
 @pytest.mark.slow

@@ -1,16 +1,27 @@
-"""Run as a script: trains a pair on random data and writes every step's gradients and weights."""
+"""Run as a script: trains pairs on random data, on one process and on two.
 
+Writes every step's gradients and weights, and how many bytes were exchanged for it. The processes
+are forks of one that has imported everything.
+"""
+
+import os
+import socket
 import sys
+from functools import partial
+from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.samplers import EpochSampler
 from lightning_modules.adversarial import AdversarialSegmenter
+from lightning_modules.critics.scan import ScanCritic
+from lightning_modules.generators.r2u_net import R2UNet
 from lightning_modules.generators.unet import UNet
+from lightning_modules.joined import NetworkDDPStrategy
 from lightning_modules.losses import FocalTversky
 from lightning_modules.objectives import BinaryCrossEntropyObjective, EarthMoverObjective
 
@@ -49,20 +60,35 @@ class Recorder(pl.Callback):
     """Keeps each optimiser step's gradients of both networks, and the weights after the batch."""
 
     def __init__(self):
-        self.steps = []
+        self.steps, self.bytes = [], 0
+
+    def on_train_start(self, trainer, pl_module):
+        for network in getattr(trainer.strategy, "joined", []):
+            network.register_comm_hook(None, self._count)
+
+    def _count(self, state, bucket):
+        self.bytes += bucket.buffer().nbytes
+        return allreduce_hook(state, bucket)
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
         grads = {
             name: None if p.grad is None else p.grad.detach().clone()
             for name, p in pl_module.named_parameters()
         }
-        weights = {name: p.detach().clone() for name, p in pl_module.named_parameters()}
         owner = "generator" if optimizer is pl_module.optimizers()[0].optimizer else "critic"
-        self.steps.append({"owner": owner, "gradients": grads, "weights": weights})
+        self.steps.append({"owner": owner, "gradients": grads, "weights": self._weights(pl_module)})
+        self.steps[-1]["bytes"], self.bytes = self.bytes, 0
 
     def on_train_end(self, trainer, pl_module):
-        weights = {name: p.detach().clone() for name, p in pl_module.named_parameters()}
-        self.steps.append({"owner": "end", "gradients": {}, "weights": weights})
+        last = {"owner": "end", "gradients": {}, "weights": self._weights(pl_module)}
+        self.steps.append({**last, "bytes": self.bytes})
+
+    @staticmethod
+    def _weights(pl_module):
+        """Normalisation's statistics, too."""
+        networks = ("generator", "critic")
+        kept = pl_module.state_dict().items()
+        return {k: v.detach().clone() for k, v in kept if k.startswith(networks)}
 
 
 class Midpoint:
@@ -76,25 +102,41 @@ class Midpoint:
         torch.rand = self.rand
 
 
-def main(out: str, devices: int, objective: str) -> None:
-    torch.set_num_threads(1)
+PENALTY = EarthMoverObjective(clip=None, gradient_penalty=10.0)
+CASES = {
+    "cross_entropy": (
+        partial(UNet, widths=(4, 8), norm="instance"), Critic, BinaryCrossEntropyObjective(), 1,
+    ),
+    "penalty": (partial(UNet, widths=(4, 8), norm="instance"), Critic, PENALTY, 2),
+    "batch_norm": (
+        partial(R2UNet, widths=(4, 8)), partial(ScanCritic, 2, widths=(4, 8)),
+        BinaryCrossEntropyObjective(), 1,
+    ),
+    "batch_norm_in_parts": (
+        partial(R2UNet, widths=(4, 8)), partial(ScanCritic, 2, widths=(4, 8)),
+        BinaryCrossEntropyObjective(), 2,
+    ),
+}  # fmt: skip
+"""Generator, critic, objective, and the parts of a batch."""
+
+
+def record(case: str, devices: int):
+    """Train a case; return what its steps were."""
     pl.seed_everything(0)
-    games = {
-        "cross_entropy": BinaryCrossEntropyObjective(),
-        "penalty": EarthMoverObjective(clip=None, gradient_penalty=10.0),
-    }
+    generator, critic, objective, parts = CASES[case]
     module = AdversarialSegmenter(
         structures=["background", "lungs"],
-        generator=UNet(widths=(4, 8), norm="instance"),
+        generator=generator(),
         loss=FocalTversky(),
         generator_optimizer=lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9),
-        critic=Critic(),
-        objective=games[objective],
+        critic=critic(),
+        objective=objective,
         critic_optimizer=lambda p: torch.optim.Adam(p, lr=0.01),
         adversarial_weight=0.5,
         pretrain_epochs=1,
         generator_steps=2,
         clip_norm=5.0,
+        micro_batches=parts,
     )
     recorder = Recorder()
     trainer = pl.Trainer(
@@ -102,7 +144,7 @@ def main(out: str, devices: int, objective: str) -> None:
         devices=devices,
         max_epochs=3,
         precision="64-true",
-        strategy=DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
+        strategy=NetworkDDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
         if devices > 1
         else "auto",
         use_distributed_sampler=False,
@@ -115,9 +157,36 @@ def main(out: str, devices: int, objective: str) -> None:
     )
     with Midpoint():
         trainer.fit(module, datamodule=Data())
-    if trainer.is_global_zero:
-        torch.save(recorder.steps, out)
+    return recorder.steps
+
+
+def work(out: Path, devices: int, rank: int, port: int) -> None:
+    """Be one process of several: train all cases."""
+    torch.set_num_threads(1)
+    if devices > 1:
+        told = {"LOCAL_RANK": rank, "NODE_RANK": 0, "WORLD_SIZE": devices, "MASTER_PORT": port}
+        os.environ |= {key: str(value) for key, value in told.items()}
+        os.environ["MASTER_ADDR"] = "127.0.0.1"
+    steps = {case: record(case, devices) for case in CASES}
+    if rank == 0:
+        torch.save(steps, out / f"{devices}.pt")
+
+
+def main(out: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    children = {}
+    for devices, rank in ((1, 0), (2, 0), (2, 1)):
+        child = os.fork()
+        if child == 0:
+            work(out, devices, rank, port)
+            sys.stdout.flush()
+            os._exit(0)
+        children[child] = (devices, rank)
+    failed = [who for child, who in children.items() if os.waitpid(child, 0)[1]]
+    sys.exit(f"failed: {failed}" if failed else 0)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    main(Path(sys.argv[1]))
