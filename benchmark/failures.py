@@ -103,6 +103,8 @@ def _is_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, torch.AcceleratorError):
         return bool(getattr(error, "error_code", None) == _CUDA_NO_MEMORY)
+    if isinstance(error, torch.distributed.DistError):  # a broken exchange (NCCL's abort, too)
+        return False
     return _ALLOCATORS.search(str(error)) is not None or _lost_worker()
 
 

@@ -53,6 +53,11 @@ def follow_leader() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def fault_file(folder: Path, rank: int) -> Path:
+    """Return where a process of a cell says why it failed."""
+    return folder / f"{FAULT}{rank}"
+
+
 def first_fault(folder: Path) -> str:
     """Return why the process of a cell failed that was the first to say so, or nothing."""
     found = []
@@ -96,19 +101,24 @@ class Peers:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
-        while not any(child.poll() for child in self._children):
+        # One with a fault may wait for the others before it ends, as those wait for it.
+        while not any(child.poll() for child in self._children) and not self._others_fault():
             if all(child.returncode == 0 for child in self._children):
                 return
             time.sleep(LOOK_S)
         time.sleep(PARTING_S)  # mostly this process hears of it, by a broken connection
         codes = [child.poll() for child in self._children if child.poll()]
-        interrupted = codes[0] in (-signal.SIGINT, -signal.SIGTERM, 130)
+        interrupted = codes[:1] in ([-signal.SIGINT], [-signal.SIGTERM], [130])
         error = KeyboardInterrupt() if interrupted else PeerError(self._cause())
         for child in self._children:
             child.kill()
         self._lost(error)
         print(f"lungbench: {explain(error)}", file=sys.stderr, flush=True)
         os._exit(1)
+
+    def _others_fault(self) -> bool:
+        ranks = range(1, len(self._children) + 1)
+        return any(fault_file(self._folder, rank).exists() for rank in ranks)
 
     def first_error(self, error: BaseException) -> BaseException:
         """Leave word of an error and return the first one that any process of the cell met.
@@ -120,7 +130,10 @@ class Peers:
             return error
         own = explain(error)
         own = own if self._rank == 0 else f"process {self._rank} of {self._count}: {own}"
-        with suppress(OSError), replacing(self._path, durable=False) as file:
+        with (
+            suppress(OSError),
+            replacing(fault_file(self._folder, self._rank), durable=False) as file,
+        ):
             file.write(json.dumps({"reason": own}).encode())
         if self._rank > 0:
             return error
@@ -130,21 +143,20 @@ class Peers:
         cause = self._cause() or own
         return error if cause == own else PeerError(cause)
 
-    @property
-    def _path(self) -> Path:
-        return self._folder / f"{FAULT}{self._rank}"
-
     def _cause(self) -> str:
         """Return why the processes end, as far as it can be told.
 
-        A kill from outside leaves no word, and the words that others leave are its echo.
+        A kill from outside leaves no word, and the words that others leave are its echo. One that
+        left its word was killed because it did not end.
         """
         ended = [(rank, child.poll()) for rank, child in enumerate(self._children, 1)]
+        silent = [rank for rank, _ in ended if not fault_file(self._folder, rank).exists()]
+        kill = -getattr(signal, "SIGKILL", 9)
         told = {
             rank: f"process {rank} of {self._count} {'was' if code < 0 else 'ended with'} "
             f"{explain_exit(code)}"
             for rank, code in ended
             if code
         }
-        killed = [told[rank] for rank, code in ended if code == -getattr(signal, "SIGKILL", 9)]
+        killed = [told[rank] for rank, code in ended if code == kill and rank in silent]
         return (killed or [first_fault(self._folder)])[0] or next(iter(told.values()), "")

@@ -57,7 +57,8 @@ if [ $code -eq 0 ]; then say "done"; exit 0; fi
 # The process that ended first is the cause (srun ends the others by signals), and only srun's
 # words tell which that was.
 first=$(grep -m 1 -o 'task.*: .*' "$told")
-if [[ $code -lt 128 || $first == *"Exited with exit code"* ]]; then
+# One that aborts has met a fault (NCCL ends it so when another process fails): no kill from outside.
+if [[ $code -lt 128 || $first == *"Exited with exit code"* || $first == *Aborted* ]]; then
     why=$(tail -n 100 "$cell/log.txt" | grep '^lungbench: ' | tail -n 1)
     give_up "${first:-exit code $code}${why:+; }${why#lungbench: }"
 fi

@@ -162,6 +162,36 @@ def test_a_kill_from_outside_comes_before_its_echoes(of_three, tmp_path):
     assert explain(error).startswith("process 1 of 3 was killed (SIGKILL)")
 
 
+def test_a_process_that_left_word_and_was_killed_after_it_is_no_kill_from_outside(of_three):
+    first = of_three(0)
+    of_three(2).first_error(ValueError("planted"))
+    first._children = [subprocess.Popen([sys.executable, "-c", code]) for code in (ENDS, KILLED)]
+    for child in first._children:
+        child.wait()
+    error = first.first_error(RuntimeError("NCCL communicator was aborted"))
+    assert explain(error) == "process 2 of 3: ValueError: planted"
+
+
+SAYS_AND_HANGS = """
+import os, sys, time
+from pathlib import Path
+from benchmark.cell.peers import Peers
+os.environ["WORLD_SIZE"] = "3"
+Peers(Path(sys.argv[1]), 1).first_error(ValueError("planted"))
+time.sleep(60)
+"""
+
+
+def test_a_process_that_hangs_after_its_error_ends_the_others_in_its_words(tmp_path):
+    hangs = SAYS_AND_HANGS.replace("sys.argv[1]", repr(str(tmp_path)))
+    ended = subprocess.run(
+        [sys.executable, "-c", FIRST, str(tmp_path), hangs, SLEEPS],
+        capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert (tmp_path / "recorded").read_text() == "process 1 of 3: ValueError: planted"
+
+
 def test_interruptions_leave_no_word(of_three, tmp_path):
     for error in (KeyboardInterrupt(), SystemExit(1)):
         assert of_three(0).first_error(error) is error

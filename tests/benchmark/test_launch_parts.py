@@ -245,6 +245,7 @@ def test_the_line_says_what_runs_and_when_all_is_through(tmp_path):
         (KeyError(), "^KeyError$"),
         (torch.OutOfMemoryError("Tried to allocate 2.00 GiB."), "asked for 2.00 GiB more"),
         (OSError(errno.ENOMEM, "spoken otherwise"), "out of memory"),
+        (torch.distributed.DistBackendError("NCCL error: remote process exited"), "^DistBackend"),
         (RuntimeError("our words: out of memory"), "^RuntimeError: our words: out of memory$"),
         (UserError("file", "this", "that"), "^file: found this; expected that$"),
     ],

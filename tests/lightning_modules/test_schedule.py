@@ -7,6 +7,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.plugins.precision import MixedPrecision
 from torch.utils.data import DataLoader, Dataset
 
 from benchmark.cell.checkpoints import AtomicCheckpointIO, EpochCheckpoint, find_resumable
@@ -73,7 +74,7 @@ def make_module(**arguments):
     )
 
 
-def train(module, folder, epochs, *callbacks, resume=None):
+def train(module, folder, epochs, *callbacks, resume=None, plugins=()):
     """Train on batches of two films, three batches an epoch."""
     trainer = pl.Trainer(
         max_epochs=epochs,
@@ -81,7 +82,7 @@ def train(module, folder, epochs, *callbacks, resume=None):
         devices=1,
         logger=False,
         callbacks=[*callbacks, EpochCheckpoint(folder, "hash", every_s=0)],
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), *plugins],
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -153,6 +154,25 @@ def test_a_step_of_one_network_moves_no_weight_or_gradient_of_the_other(tmp_path
     module._critic_parts = (lambda params: Watched(params, **parts), None)
     train(module, tmp_path, 2)
     assert seen == {"generator": 6, "critic": 6}
+
+
+@pytest.mark.parametrize("scale", [1.0, 1024.0])
+def test_gradients_are_clipped_after_a_scaler_has_scaled_them_back(tmp_path, scale):
+    norms = []
+
+    class Watched(torch.optim.Adam):
+        def step(self, closure=None):
+            if closure is not None:
+                closure()
+            found = [p.grad for group in self.param_groups for p in group["params"]]
+            norms.append(float(torch.cat([g.flatten() for g in found]).norm()))
+            return super().step()
+
+    module = make_module(pretrain_epochs=0, generator_steps=1, clip_norm=0.01)
+    module._generator_parts = module._critic_parts = (Watched, None)
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    train(module, tmp_path, 1, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+    assert norms == pytest.approx([0.01] * 6, rel=1e-3)  # three steps of each network
 
 
 def test_a_generator_without_a_critic_trains_alone(tmp_path):
