@@ -43,7 +43,7 @@ class _JointNorm(nn.modules.batchnorm._BatchNorm):
         """Return ``x``, ``(N, C, ...)``, normalised; alone, or in testing, as without others."""
         if not (self.training and distributed.is_initialized()):
             return super().forward(x)
-        self._check_input_dim(x)
+        self._check_input_dim(x)  # type: ignore[no-untyped-call]
         given, x = x.dtype, at_least_float32(x)
         dims = [0, *range(2, x.dim())]
         shape = [1, -1, *[1] * (x.dim() - 2)]

@@ -6,7 +6,7 @@ import os
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmark.cell.quiet import keep_quiet
 
@@ -127,9 +127,13 @@ class CellCLI(LightningCLI):
             "enable_model_summary": False,
         }
         if given.get("deterministic") is None:
-            kwargs["deterministic"] = "warn"
+            kwargs["deterministic"] = repeatable(given.get("accelerator"))
         if given.get("accelerator") in (None, "auto") and not torch.cuda.is_available():
             kwargs["accelerator"] = "cpu"  # never MPS by itself: its results were never checked
+        on_cpu = kwargs.get("accelerator", given.get("accelerator")) == "cpu"
+        if on_cpu and given.get("precision") in ("16-mixed", "16", 16):
+            expected = "bf16-mixed or 32-true on a CPU, which has no 16-bit floats with a scaler"
+            raise UserError(f"{self._config}: trainer.precision", "16-mixed", expected)
         if given.get("devices") in (None, "auto"):
             kwargs["devices"] = 1
         elif given["devices"] not in (1, "1") or given.get("num_nodes", 1) > 1:
@@ -156,6 +160,20 @@ def _explained(config: Path, extra: Sequence[str], error: Exception) -> UserErro
     flags = [flag for flag in extra if not flag.startswith("--cell.")]  # the others are a user's
     where = f"{config} with {' '.join(flags)}" if flags else config
     return UserError(where, told, "arguments that the named classes take")
+
+
+def repeatable(accelerator: object) -> Literal["warn", False]:
+    """Have runs repeat themselves as far as it is cheap; return Lightning's ``deterministic``.
+
+    On a GPU torch's own switch would take each bilinear interpolation apart into slow steps, so
+    cuDNN and cuBLAS alone are held to repeatable algorithms there (``docs/running.md``).
+    """
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    if accelerator == "cpu" or not torch.cuda.is_available():
+        return "warn"
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return False
 
 
 def under_srun() -> bool:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from contract.names import escaped, odd_signs
+from contract.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from benchmark.planning.plan import Plan, Selection
 
+PROFILES = Path(__file__).parents[1] / "profiles"
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """argparse's sub-parsers, which have no public name."""
 Act = Callable[[argparse.Namespace, Sequence[str]], int]
@@ -82,12 +84,22 @@ def folder_arguments(
     return group
 
 
+def profiles() -> list[str]:
+    """Return the names of the profiles."""
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
 def change_arguments() -> argparse.ArgumentParser:
     """What is changed in a suite; the same changes must be named whenever it is looked at."""
     group = argparse.ArgumentParser(add_help=False)
     group.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="changes",
         help="change every system, e.g. trainer.max_epochs=3 preprocessing.size=128",
+    )  # fmt: skip
+    group.add_argument(
+        "--profile", choices=profiles(), metavar="NAME",
+        help=f"a named set of --set values for a kind of machine ({', '.join(profiles())}); rows "
+        "are marked with each",
     )  # fmt: skip
     group.add_argument(
         "--with", nargs="+", action="extend", default=[], metavar="FILE", dest="extra_systems",
@@ -120,10 +132,15 @@ def selected(given: argparse.Namespace) -> Selection:
 
 
 def changes(given: argparse.Namespace) -> Mapping[str, object]:
-    """Return the changes that ``--set`` asks for."""
+    """Return the changes that ``--profile`` and ``--set`` ask for; the latter wins."""
     from benchmark.planning.library import parse_overrides
 
-    return parse_overrides(given.changes)
+    stated = parse_overrides(given.changes)
+    if given.profile is None:
+        return stated
+    kept = {key.partition("?")[0] for key in stated}
+    profile = read_yaml(PROFILES / f"{given.profile}.yaml")
+    return {k: v for k, v in profile.items() if k.partition("?")[0] not in kept} | stated
 
 
 def planned(given: argparse.Namespace) -> tuple[Plan, Path]:

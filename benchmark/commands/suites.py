@@ -88,6 +88,7 @@ def _list_cells(given: argparse.Namespace, extra: Sequence[str]) -> int:
 
 
 def _run(given: argparse.Namespace, extra: Sequence[str]) -> int:
+    from benchmark.launchers.slots import visible_gpus
     from benchmark.launchers.slurm import is_available
     from benchmark.running.run import run
 
@@ -99,6 +100,9 @@ def _run(given: argparse.Namespace, extra: Sequence[str]) -> int:
                 todo = "leave it out; time, nodes and gpus_per_node stand in the site profile"
                 raise UserError(flag, "a limit of the local launcher", "--launcher local", todo)
         return submit_suite(slurm.request(given), jobs=given.jobs)
+    if given.profile == "gpu" and not visible_gpus():
+        expected = "an NVIDIA GPU; its half precision is slow on a CPU, and rows carry its name"
+        raise UserError("--profile gpu", "no GPU that may be used", expected, "leave it out here")
     return run(
         given.suite, given.runs, given.data_root, jobs=given.jobs, devices=given.devices or 1,
         cells_per_gpu=given.cells_per_gpu, limits=Limits(given.cell_timeout, given.silence),

@@ -96,15 +96,17 @@ class Design:
 def apply(system: Settings, label: str, layer: Mapping[str, object]) -> Settings:
     """Return a system with a layer of changes.
 
-    A key marked with ``?`` applies only where the system already has it.
+    A key marked with ``?`` applies only where the system already has it; with a second key behind
+    the mark, where it has that one.
     """
     kept: dict[str, object] = {}
-    for dotted, value in layer.items():
+    for marked, value in layer.items():
+        dotted, mark, needed = marked.partition("?")
         place: object = system
-        for part in dotted.rstrip("?").split("."):
+        for part in (needed or dotted).split("."):
             place = place.get(part) if isinstance(place, dict) else None
-        if not dotted.endswith("?") or place is not None:
-            kept[dotted.rstrip("?")] = value
+        if not mark or place is not None:
+            kept[dotted] = value
     return override(system, kept, label)
 
 

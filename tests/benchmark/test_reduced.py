@@ -1,11 +1,13 @@
 """A cell whose suite, ``--set`` or ``fit`` changed its system says so, wherever it is shown."""
 
+import argparse
 import json
 
 import pytest
 
 from benchmark.__main__ import main
 from benchmark.cell.fit import fit
+from benchmark.commands.arguments import changes as change_arguments_of
 from benchmark.planning.library import known_names
 from benchmark.planning.plan import make_plan
 from contract.cell_folder import CellFolder
@@ -42,6 +44,27 @@ def test_set_marks_its_cells_and_what_says_the_same_does_not(
     ):
         assert main([*given, *(["--set", *changes] if changes else [])]) == 0
         assert [c["reduced"] for c in json.loads(capsys.readouterr().out)] == [reduced]
+
+
+def test_a_profile_is_a_change_like_those_of_set_which_win(
+    tmp_path, phantom_root, write_suite, capsys, monkeypatch
+):
+    suite = write_suite(systems=["unet", "mean_shape"], overrides={})
+    given = ["--suite", str(suite), "--runs", str(tmp_path), "--data-root", str(phantom_root)]
+    plain, fast = (main(["plan", *given, "--json", *more]) or json.loads(capsys.readouterr().out)
+                   for more in ([], ["--profile", "gpu"]))  # fmt: skip
+    assert {c["reduced"] for c in plain} == {False} and {c["reduced"] for c in fast} == {True}
+    parser = argparse.Namespace(profile="gpu", changes=["trainer.precision=32-true"])
+    changes = change_arguments_of(parser)
+    unet, mean_shape = make_plan(str(suite), tmp_path, phantom_root, changes).cells
+    assert changes_text(unet.changes) == (
+        "channels_last not set → True; fused not set → True; trainer.precision not set → 32-true"
+    )
+    assert changes_text(mean_shape.changes) == "trainer.precision not set → 32-true"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert main(["run", *given, "--profile", "gpu", "--launcher", "local"]) == 2
+    assert "--profile gpu: found no GPU that may be used" in capsys.readouterr().err
+    assert not (tmp_path / suite.stem).exists()
 
 
 def test_changes_say_the_key_and_both_values_once(tmp_path, write_suite):

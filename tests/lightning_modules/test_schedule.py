@@ -175,6 +175,19 @@ def test_gradients_are_clipped_after_a_scaler_has_scaled_them_back(tmp_path, sca
     assert norms == pytest.approx([0.01] * 6, rel=1e-3)  # three steps of each network
 
 
+def test_another_layout_in_memory_and_fused_steps_round_otherwise_and_no_more(tmp_path):
+    ends = []
+    for fast in (False, True):
+        module = make_module(channels_last=fast, fused=fast, pretrain_epochs=0, generator_steps=1)
+        trainer = train(module, tmp_path / str(fast), 2)
+        assert all(bool(one.param_groups[0]["fused"]) is fast for one in trainer.optimizers)
+        kernel = module.generator.encoder[1][0][0].weight
+        assert kernel.is_contiguous(memory_format=torch.channels_last) is fast
+        ends.append(module.state_dict())
+    for a, b in zip(*(end.values() for end in ends), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
 def test_a_generator_without_a_critic_trains_alone(tmp_path):
     steps = Steps()
     module = make_module(critic=None, objective=None)
