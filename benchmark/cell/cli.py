@@ -168,7 +168,7 @@ def repeatable(accelerator: object) -> Literal["warn", False]:
     On a GPU torch's own switch would take each bilinear interpolation apart into slow steps, so
     cuDNN and cuBLAS alone are held to repeatable algorithms there (``docs/running.md``).
     """
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if accelerator == "cpu" or not torch.cuda.is_available():
         return "warn"
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
