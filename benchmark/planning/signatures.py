@@ -195,13 +195,9 @@ class Sources:
                 return open_to_all
         except (Absent, Untold, griffe.NameResolutionError):
             return open_to_all
-        if any(isinstance(value, ast.Starred) for value in handed.args):
-            return open_to_all
-        stated = {keyword.arg for keyword in handed.keywords}
-        left = list(further.arguments.items())[len(handed.args) :]
-        more = {name: one for name, one in left if name not in stated and name not in arguments}
+        arguments = {**_left_open(further.arguments, handed), **arguments}
         spoken = open_to_all.mentioned | further.mentioned
-        return CallSignature(found.path, {**arguments, **more}, further.open, mentioned=spoken)
+        return CallSignature(found.path, arguments, further.open, mentioned=spoken)
 
     def _of_class(self, found: griffe.Class) -> CallSignature:
         line, whole = self._line(found)
@@ -209,12 +205,13 @@ class Sources:
         if any("dataclass" in str(mark.value) for mark in found.decorators):
             return CallSignature(found.path, {}, True, ancestors)
         arguments: dict[str, Argument] = {}
+        handed: ast.Call | None = None
         for one in line:
             init = one.members.get("__init__")
             if not isinstance(init, griffe.Function):
                 continue
             own, rest = _arguments(init)
-            arguments = own | arguments if not arguments else {**arguments, **own}
+            arguments = {**_left_open(own, handed), **arguments}
             if rest is None:
                 return CallSignature(found.path, arguments, False, ancestors)
             handed = _handed_on(init, rest)
@@ -300,7 +297,18 @@ def _handed_on(function: griffe.Function, rest: str) -> ast.Call | None:
         if isinstance(call, ast.Call)
         and any(k.arg is None and ast.unparse(k.value) == rest for k in call.keywords)
     ]
-    return calls[0] if len(uses) == len(calls) == 1 else None
+    if not len(uses) == len(calls) == 1 or any(isinstance(a, ast.Starred) for a in calls[0].args):
+        return None
+    return calls[0]
+
+
+def _left_open(arguments: dict[str, Argument], call: ast.Call | None) -> dict[str, Argument]:
+    """Return those of a function's arguments that a call of it does not state itself."""
+    if call is None:
+        return arguments
+    stated = {keyword.arg for keyword in call.keywords}
+    left = list(arguments.items())[len(call.args) :]
+    return {name: one for name, one in left if name not in stated}
 
 
 def _swallows(function: griffe.Function, rest: str) -> bool:

@@ -69,8 +69,10 @@ def ranks(pid):
     """The further processes of a cell; helpers of libraries come and go beside them."""
 
     def is_one(child):
-        said = Path(f"/proc/{child}/environ")
-        return said.exists() and b"LOCAL_RANK=1" in said.read_bytes()
+        try:
+            return b"LOCAL_RANK=1" in Path(f"/proc/{child}/environ").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            return False
 
     return [child for child in children(pid) if is_one(child)]
 
