@@ -10,13 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from benchmark.cell.checkpoints import is_whole
 from benchmark.planning.plan import Plan
 from benchmark.progress import read_progress
 from benchmark.torture.scene import Scene
 from contract.errors import DataError
+from contract.files import digest_of
 from datamodules.cache_parts import CHECKSUMS, PARTS, find_damage
 
 Harm = Callable[[bytes, random.Random], bytes | None]
@@ -175,7 +174,8 @@ def is_mended(fault: Fault, plan: Plan) -> bool:
     cells = [cell for cell in plan.cells if cell.folder in path.parents]
     try:
         if fault.kind == "config":
-            return all(yaml.safe_load(path.read_text("utf-8")) == cell.config for cell in cells)
+            found = digest_of(path)
+            return all(found == cell.files.require_record().config_digest for cell in cells)
         if fault.kind == "record":
             return all(cell.files.require_record().is_done for cell in cells)
         if fault.kind == "rows":
@@ -183,5 +183,5 @@ def is_mended(fault: Fault, plan: Plan) -> bool:
         if fault.kind == "digests":
             return isinstance(json.loads(path.read_text("utf-8")), dict)
         return path.exists()  # of the leaderboard; its own record vouches for its files
-    except (OSError, ValueError, DataError, yaml.YAMLError):
+    except (OSError, ValueError, DataError):
         return False
