@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.machinery import PathFinder
@@ -195,7 +195,7 @@ class Sources:
                 return open_to_all
         except (Absent, Untold, griffe.NameResolutionError):
             return open_to_all
-        arguments = {**_left_open(further.arguments, handed), **arguments}
+        arguments |= _left_open(further.arguments, handed, arguments)
         spoken = open_to_all.mentioned | further.mentioned
         return CallSignature(found.path, arguments, further.open, mentioned=spoken)
 
@@ -211,7 +211,7 @@ class Sources:
             if not isinstance(init, griffe.Function):
                 continue
             own, rest = _arguments(init)
-            arguments = {**_left_open(own, handed), **arguments}
+            arguments |= _left_open(own, handed, arguments)
             if rest is None:
                 return CallSignature(found.path, arguments, False, ancestors)
             handed = _handed_on(init, rest)
@@ -302,13 +302,14 @@ def _handed_on(function: griffe.Function, rest: str) -> ast.Call | None:
     return calls[0]
 
 
-def _left_open(arguments: dict[str, Argument], call: ast.Call | None) -> dict[str, Argument]:
-    """Return those of a function's arguments that a call of it does not state itself."""
-    if call is None:
-        return arguments
-    stated = {keyword.arg for keyword in call.keywords}
-    left = list(arguments.items())[len(call.args) :]
-    return {name: one for name, one in left if name not in stated}
+def _left_open(
+    arguments: dict[str, Argument], call: ast.Call | None, known: Container[str]
+) -> dict[str, Argument]:
+    """Return the arguments of a function that a call of it does not state; no known ones."""
+    first = len(call.args) if call is not None else 0
+    stated = {keyword.arg for keyword in call.keywords} if call is not None else set()
+    left = list(arguments.items())[first:]
+    return {name: one for name, one in left if name not in stated and name not in known}
 
 
 def _swallows(function: griffe.Function, rest: str) -> bool:
