@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from contract.cell_record import NAMES, NOTHING, REQUIRED, CellKey, CellRecord
 from contract.errors import DataError
-from contract.files import digest_of, read_object, replacing, write_atomically
+from contract.files import digest_of, digest_of_bytes, read_object, write_atomically
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -207,12 +208,12 @@ class CellFolder:
         """
         import pyarrow.parquet as pq
 
-        with replacing(self.rows_file) as file:
-            pq.write_table(rows, file)
-        return {
-            "rows_digest": digest_of(self.rows_file),
-            "rows_bytes": self.rows_file.stat().st_size,
-        }
+        content = io.BytesIO()
+        pq.write_table(rows, content)
+        written = content.getvalue()
+        write_atomically(self.rows_file, written)
+        # Of what was written, not of what the disk gives back: the two may differ.
+        return {"rows_digest": digest_of_bytes(written), "rows_bytes": len(written)}
 
     def read_rows(self) -> pa.Table:
         """Return the cell's rows as they are on disk.

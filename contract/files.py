@@ -57,6 +57,11 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
+def digest_of_bytes(content: bytes) -> str:
+    """Return the digest that a file of these bytes has."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file, text in UTF-8, so that a reader or a crash never meets half of it."""
     with replacing(path) as file:

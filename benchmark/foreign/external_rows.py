@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, cast
 
 import numpy as np
@@ -28,6 +30,7 @@ from datamodules.foreign.predicted_masks import (
 )
 from datamodules.preprocessing import Preprocessing
 from datamodules.sources.ct.scan import ScanCase
+from datamodules.sources.films import stated_pixels
 from datamodules.sources.mask_levels import border_share
 from datamodules.sources.masks import Labels
 from datamodules.splits import Key
@@ -35,6 +38,9 @@ from lightning_modules.metrics.scans import ScanRows, SliceMasks
 from lightning_modules.metrics.scoring import score_masks
 
 Rows = list[dict[str, Any]]
+
+LARGE = 24_000_000
+"""Masks of more pixels, which no official film has, are read one at a time."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,7 @@ class ScoredCases:
         self._cases = CaseList(keys, prepared, by_id)
         structures = (BACKGROUND, "lungs")
         self._items = EvaluationSet(self._cases, preprocessing, structures, references=True)
+        self._one_large = Lock()
 
     def score(self, reading: Reading) -> dict[Key, Rows]:
         """Return the rows of every case.
@@ -161,9 +168,9 @@ class ScoredCases:
         prepared, place = self._cases.place(number)
         film = prepared.entries[place].film_shape
         height, width = next(iter(self._items[number]["references"].values())).shape
-        return to_scored_grid(
-            path, read_structures(path, reading.labels), film, (height, width), reading.resize
-        )
+        with self._one_large if stated_pixels(path) > LARGE else nullcontext():
+            masks = read_structures(path, reading.labels)
+            return to_scored_grid(path, masks, film, (height, width), reading.resize)
 
     def _film(self, path: Path, number: int, reading: Reading) -> _Read:
         item = self._items[number]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from contract.arrays import Spacing
 from contract.errors import DataError
+from datamodules.sources.depths import ROWS_AT_ONCE
 from datamodules.sources.files import MAX_PIXELS, MAX_SIDE, MOST_BYTES
 from datamodules.sources.volume_files import VolumeFile
 
@@ -52,6 +53,11 @@ class FlatVolume:
             found = f"{width}×{height} pixels in {on_disk >> 20} MiB"
             expected = f"sides of at most {MAX_SIDE} and at most {MAX_PIXELS} pixels in all"
             raise DataError(path, found, expected, "check that this is a film or its mask")
+        unpacked = width * height * file.bytes_a_voxel
+        if unpacked > MOST_BYTES:
+            found = f"{width}×{height} pixels of {file.bytes_a_voxel} bytes, {unpacked >> 20} MiB"
+            expected = f"at most {MOST_BYTES >> 20} MiB unpacked"
+            raise DataError(path, found, expected, "save it with 16 bits a pixel, a mask with 8")
         self.shape = (height, width)
         along, down = file.spacing[:2]
         self.spacing: Spacing | None = None
@@ -96,7 +102,11 @@ def whole_numbers_of(path: Path, values: NDArray[Any]) -> NDArray[np.integer]:
     """
     if np.issubdtype(values.dtype, np.integer):
         return np.asarray(values)
-    whole = np.rint(np.nan_to_num(values, nan=0.5, posinf=0.5, neginf=0.5)).astype(np.int32)
-    if (whole != values).any():
-        raise DataError(path, "fractions", "whole numbers", "save hard masks, no probabilities")
-    return np.asarray(whole)
+    whole = np.empty(values.shape, np.int32)
+    for top in range(0, len(values), ROWS_AT_ONCE):
+        some = values[top : top + ROWS_AT_ONCE]
+        numbers = np.rint(np.nan_to_num(some, nan=0.5, posinf=0.5, neginf=0.5))
+        whole[top : top + ROWS_AT_ONCE] = np.clip(numbers, -(1 << 31), (1 << 31) - 1)
+        if (whole[top : top + ROWS_AT_ONCE] != some).any():
+            raise DataError(path, "fractions", "whole numbers", "save hard masks, no probabilities")
+    return whole

@@ -23,8 +23,16 @@ from PIL import Image, ImageOps
 
 from contract.arrays import Mask
 from contract.errors import DataError
-from datamodules.sources.files import JPEGS, MOST_PAGES, PAGE_KIND, SIXTEEN_BITS, open_image
-from datamodules.sources.flat_volumes import read_whole_numbers
+from datamodules.sources.files import (
+    JPEGS,
+    MOST_PAGES,
+    PAGE_KIND,
+    SIXTEEN_BITS,
+    open_image,
+    orientation_of,
+    turn_pixels,
+)
+from datamodules.sources.flat_volumes import read_whole_numbers, whole_numbers_of
 from datamodules.sources.mask_levels import (
     Level,
     border_share,
@@ -150,13 +158,13 @@ def plane_of(path: Path, image: Image.Image) -> Plane:
     elif image.mode in WITH_ALPHA:
         image = image.convert("RGBA")
     elif image.mode == "F":
-        return _fractions(path, np.asarray(image))
+        return Plane(whole_numbers_of(path, np.asarray(image)), False)
     elif image.mode not in (*GREY_MODES, "RGB"):
         raise DataError(
             path, f"pixels of mode {image.mode}", "grey values, colours or a palette",
             "save the mask as a grey PNG",
         )  # fmt: skip
-    pixels = np.asarray(ImageOps.exif_transpose(image))
+    pixels = turn_pixels(np.asarray(image), orientation_of(image))
     if pixels.ndim == 2:
         whole = pixels.astype(np.uint8) if pixels.dtype == np.bool_ else pixels
         return Plane(whole, False, indices, lossy)
@@ -176,7 +184,10 @@ def _colours(pixels: NDArray[np.uint8], indices: NDArray[np.integer] | None, los
     if spread <= (GREY_TOLERANCE if lossy else 0):
         grey = np.asarray(Image.fromarray(pixels).convert("L"))
         return Plane(grey, False, indices, lossy)
-    values = red.astype(np.int32) << 16 | green.astype(np.int32) << 8 | blue.astype(np.int32)
+    values = red.astype(np.int32)
+    for channel in (green, blue):  # in place: each step would take as much memory again
+        values <<= 8
+        values |= channel
     return Plane(values, True, indices, lossy)
 
 
@@ -201,13 +212,6 @@ def _with_alpha(path: Path, plane: Plane, alpha: NDArray[np.integer]) -> Plane:
         kind="alpha",
         proposal={"lungs": ALPHA_VALUE},
     )
-
-
-def _fractions(path: Path, pixels: NDArray[np.float32]) -> Plane:
-    whole = np.rint(np.nan_to_num(pixels, nan=-1.0, posinf=-1.0, neginf=-1.0))
-    if not np.array_equal(whole, pixels) or np.abs(whole).max(initial=0) >= 1 << 31:
-        raise DataError(path, "fractions", "whole numbers", "save hard masks, no probabilities")
-    return Plane(whole.astype(np.int32), False)
 
 
 def _constant(values: NDArray[np.integer]) -> bool:

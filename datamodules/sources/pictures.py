@@ -13,6 +13,7 @@ from PIL import Image
 from contract.errors import DataError
 from datamodules.sources.decoder_words import hear_decoders
 from datamodules.sources.depths import (
+    ROWS_AT_ONCE,
     count_values,
     grey_levels,
     look_up,
@@ -149,8 +150,11 @@ def _scaled_fractions(path: Path, values: NDArray[Any], bits: int | None) -> Gre
     elif low >= 0:
         low, high = 0.0, 1.0 if high <= 1 else float((1 << significant_bits(high, 16)) - 1)
         high = max(high, float(values.max()))
-    scaled = cv2.convertScaleAbs(
-        np.clip(values, low, high), alpha=255 / max(high - low, 1e-12),
-        beta=-255 * low / max(high - low, 1e-12),
-    )  # fmt: skip
-    return cast("Grey", scaled)
+    span = max(high - low, 1e-12)
+    scaled = np.empty(values.shape, np.uint8)
+    for top in range(0, len(values), ROWS_AT_ONCE):
+        some = np.clip(values[top : top + ROWS_AT_ONCE], low, high)
+        scaled[top : top + ROWS_AT_ONCE] = cv2.convertScaleAbs(
+            some, alpha=255 / span, beta=-255 * low / span
+        )
+    return scaled

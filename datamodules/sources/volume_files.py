@@ -40,6 +40,7 @@ class VolumeFile:
         direction: ``(D, D)``, a column for the direction of each axis.
         origin: where the first voxel lies, in mm.
         components: values a voxel.
+        bytes_a_voxel: bytes that all of them take in memory.
 
     Raises:
         DataError: if the file is damaged or states more voxels than a scan has.
@@ -58,6 +59,8 @@ class VolumeFile:
         dimension = self._reader.GetDimension()
         self.direction = np.reshape(self._reader.GetDirection(), (dimension, dimension))
         self.components: int = self._reader.GetNumberOfComponents()
+        one = library.Image([1] * dimension, self._reader.GetPixelID(), self.components)
+        self.bytes_a_voxel: int = one.GetSizeOfPixelComponent() * self.components
         if np.prod(self.size, dtype=np.float64) * self.components > MOST_VOXELS:
             found = f"{' × '.join(map(str, self.size))} voxels"
             raise DataError(path, found, f"at most {MOST_VOXELS} in all", "check the file")
@@ -84,12 +87,7 @@ class VolumeFile:
         return np.asarray(library.GetArrayFromImage(self.image()))
 
     def _require_whole(self) -> None:
-        import SimpleITK
-
-        library: Any = SimpleITK
-        one = library.Image([1] * len(self.size), self._reader.GetPixelID())
-        voxel = one.GetSizeOfPixelComponent() * self.components
-        needed = NIFTI_HEADER + int(np.prod(self.size, dtype=np.int64)) * voxel
+        needed = NIFTI_HEADER + int(np.prod(self.size, dtype=np.int64)) * self.bytes_a_voxel
         found = self._guarded(lambda: _unpacked_bytes(self.path, needed + MOST_EXTENSIONS))
         if found < needed:
             raise self._unreadable(f"truncated: {found} bytes of the {needed} that it states")

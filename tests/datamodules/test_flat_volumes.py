@@ -101,7 +101,7 @@ def broken(path):
 def lying(path):
     """A header that states 30,000 x 30,000 pixels, and nothing behind it."""
     header = struct.pack(
-        "<i36x8h14xhh2x8ff3x224x4s4x", 348, 3, 30000, 30000, 1, 1, 1, 1, 1, 2, 8,
+        "<i36x8h14xhh2x8ff232x4s4x", 348, 3, 30000, 30000, 1, 1, 1, 1, 1, 2, 8,
         1, 1, 1, 1, 0, 0, 0, 0, 352, b"n+1",
     )  # fmt: skip
     path.write_bytes(gzip.compress(header + bytes(4)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import struct
 import zlib
@@ -136,6 +137,20 @@ def with_text(kind: bytes, data: bytes, count: int = 1) -> bytes:
     return fuzzing.join([parts[0], *[(kind, data)] * count, *parts[1:]])
 
 
+def nifti(side: int, kind: int, bits: int, content: bytes, repeats: int = 1) -> bytes:
+    """A packed NIfTI file of a square film: its header, then a megabyte of content, repeated."""
+    header = struct.pack(
+        "<i36x8h14xhh2x8ff232x4s4x", 348, 3, side, side, 1, 1, 1, 1, 1, kind, bits,
+        1, 1, 1, 1, 0, 0, 0, 0, 352, b"n+1",
+    )  # fmt: skip
+    made = io.BytesIO()
+    with gzip.GzipFile(fileobj=made, mode="wb", mtime=0) as file:
+        file.write(header)
+        for _ in range(repeats):
+            file.write(content)
+    return made.getvalue()
+
+
 def nested(depth: int) -> bytes:
     """Sequences of undefined length, each in the one before."""
     opened = struct.pack("<HH2sHI", 8, 0x1140, b"SQ", 0, 0xFFFFFFFF)
@@ -175,6 +190,11 @@ def bombs() -> dict[str, Callable[[], bytes]]:
             b"GIF89a\xff\xff\xff\xff\x80\0\0" + bytes(6) + b",\0\0\0\0\xff\xff\xff\xff\0\2\0;"
         ),
         "post.png": lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9000 9000\n",
+        "whole_film_of_doubles.nii.gz": lambda: nifti(SIDE, 64, 64, bytes(8 * SIDE), SIDE),
+        "large_film_of_doubles.nii.gz": lambda: nifti(5790, 64, 64, bytes(8 * 5790), 5790),
+        "whole_film_of_bytes.nii.gz": lambda: nifti(SIDE, 2, 8, bytes(range(250)) * SIDE, 26),
+        "claims_more.nii.gz": lambda: nifti(30_000, 64, 64, bytes(8)),
+        "endless.nii.gz": lambda: nifti(64, 2, 8, bytes(1 << 20), 3000),
         "rle_small.dcm": lambda: encapsulated(RLELossless, run_lengths(7_000_000), 64, 64),
         "rle_large.dcm": lambda: encapsulated(RLELossless, run_lengths(7_000_000), SIDE, SIDE),
         "jls_claims_more.dcm": lambda: encapsulated(
