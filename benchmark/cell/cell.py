@@ -11,7 +11,7 @@ from benchmark.cell.ownership import describe_owner, is_owned, owner_job
 from benchmark.planning.library import Settings
 from contract.cell_folder import CellFolder, cell_name
 from contract.cell_record import NOTHING, Change
-from contract.files import write_atomically
+from contract.files import digest_of_bytes, write_atomically
 
 INTERRUPTED = "interrupted; will resume"
 
@@ -88,10 +88,11 @@ class Cell:
         """The cell's log."""
         return self.files.log
 
-    def write_config(self) -> None:
-        """Write the config into the folder, as a whole."""
+    def write_config(self) -> str:
+        """Write the config into the folder, as a whole; return the digest of what was written."""
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
         write_atomically(self.files.config, text)
+        return digest_of_bytes(text.encode())
 
     def state(self, ticket: Ticket | None = None) -> tuple[str, str]:
         """Return the state and its reason, from what the folder records.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import yaml
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from benchmark.cell.cell import INTERRUPTED
@@ -24,6 +25,7 @@ from benchmark.cell.identity import Identity
 from benchmark.cell.ownership import Owner, clear_leftovers
 from benchmark.cell.peers import Peers
 from benchmark.cell.results import commit, in_order, versions, write_rows
+from benchmark.cell.seal import identity_of_edited, sealed
 from benchmark.failures import explain, is_of_machine
 from benchmark.planning.changes import changes_by_flags, is_hardware, what_it_is
 from benchmark.progress import say, shown
@@ -32,7 +34,7 @@ from benchmark.tracking.tracker import make_tracker
 from contract.cell_folder import CellFolder, CheckpointFolder
 from contract.cell_record import CellRecord
 from contract.errors import UserError
-from contract.files import digest_of, write_atomically
+from contract.files import digest_of, digest_of_bytes, write_atomically
 from contract.yaml_files import read_yaml
 from datamodules.base import ProtocolDataModule
 from lightning_modules.segmenter import Segmenter
@@ -170,7 +172,13 @@ def _read_identity(config: Path, extra: Sequence[str]) -> dict[str, Any]:
     """Return the config's ``cell`` section; overrides that change results change its hash."""
     settings = read_yaml(config)
     check_keys(config, settings)
-    identity = asdict(Identity(**settings["cell"]))
+    stated = asdict(Identity(**settings["cell"]))
+    identity = identity_of_edited(stated, settings)
+    if identity != stated and _rank() == 0:
+        say(
+            f"{config} was edited since {stated['config_hash']} was composed: this is a cell of "
+            f"its own, {identity['config_hash']}, whose rows are marked as of a changed system"
+        )
     flags = [flag for flag in extra if not is_hardware(flag)]
     if flags:
         text = json.dumps([identity["config_hash"], flags])
@@ -194,7 +202,8 @@ def _run_folds(
     rows: list[dict[str, Any]] = []
     facts: list[dict[str, Any]] = []
     tested: list[Tested] = []
-    fold, folds, config_digest = 0, 1, ""
+    # Before it is read: an edit in between is none that the record would vouch for.
+    fold, folds, config_digest = 0, 1, digest_of(config)
     while fold < folds:
         place = CellFolder(out).checkpoints(fold).path
         more = [*flags, f"--data.init_args.fold={fold}"] if fold else flags
@@ -202,7 +211,9 @@ def _run_folds(
         if tracker is not None and not fold:
             tracker.describe(cli.config_dump)
         if cli.trainer.is_global_zero and not fold:
-            config_digest = _keep_config(cli, config, CellFolder(out).config)
+            kept = CellFolder(out).config
+            if config.resolve() != kept.resolve():
+                config_digest = _keep_config(cli, identity, kept)
         found, told = _train_and_test(cli, out, identity, checkpoint)
         rows += found
         facts.append(told)
@@ -235,11 +246,13 @@ def _run_folds(
     }
 
 
-def _keep_config(cli: CellCLI, config: Path, kept: Path) -> str:
+def _keep_config(cli: CellCLI, identity: dict[str, Any], kept: Path) -> str:
     """Let a cell's folder hold the config that it is run by; return the file's digest."""
-    if config.resolve() != kept.resolve():
-        write_atomically(kept, cli.parser.dump(cli.config, skip_none=False))
-    return digest_of(kept)
+    settings = yaml.safe_load(cli.parser.dump(cli.config, skip_none=False))
+    settings["cell"]["changes"] = identity["changes"]
+    content = yaml.safe_dump(sealed(settings), sort_keys=False, allow_unicode=True).encode()
+    write_atomically(kept, content)
+    return digest_of_bytes(content)
 
 
 def _train(cli: CellCLI, resume: Path | None) -> None:

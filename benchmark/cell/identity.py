@@ -27,6 +27,7 @@ class Identity:
         about: titles, papers and notes of ``system`` and ``protocol``, for readers.
         changes: what the cell does otherwise than its system's file says.
         baseline: the system without a critic that it is compared with, of a pair.
+        seal: digest of the config that ``config_hash`` was given to, see ``benchmark.cell.seal``.
     """
 
     suite: str
@@ -42,3 +43,4 @@ class Identity:
     about: dict[str, Any] = field(default_factory=dict)
     changes: list[dict[str, Any]] = field(default_factory=list)
     baseline: str = ""
+    seal: str = ""

@@ -19,6 +19,7 @@ from benchmark.launchers.site_profile import Site
 from benchmark.launchers.slurm_queue import Submission, ask, look, submissions
 from benchmark.launchers.slurm_scripts import cell_script, finish_script
 from contract.errors import UserError
+from contract.files import replacing
 from contract.names import escaped, odd_signs
 
 USUAL_ARRAY = 1001
@@ -246,10 +247,10 @@ def _processes(cell: Cell) -> str:
 
 
 def _write_config(cell: Cell) -> None:
-    cell.folder.mkdir(parents=True, exist_ok=True)
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     text = yaml.dump(cell.config, Dumper=dumper, sort_keys=False, allow_unicode=True)
-    cell.files.config.write_text(text)
+    with replacing(cell.files.config, durable=False) as file:  # thousands, before they wait
+        file.write(text.encode())
 
 
 def max_array() -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.cell.cell import Cell
+from benchmark.cell.seal import sealed
 from benchmark.planning.changes import changes_between
 from benchmark.planning.compose import (
     choose_structures,
@@ -256,7 +257,7 @@ def _cell(
         **common,
         **marks,
         folder=folder,
-        config=place(config, identity, protocol.settings, root.resolve(), cache.resolve()),
+        config=sealed(place(config, identity, protocol.settings, root.resolve(), cache.resolve())),
         config_hash=digest,
         counts=(
             len(splits[0].train),

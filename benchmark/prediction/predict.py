@@ -6,7 +6,7 @@ import csv
 import io
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ from benchmark.prediction.segmentation import MANY_PIXELS, Segmentation, segment
 from benchmark.progress import say, shown
 from contract.errors import DataError, UserError
 from contract.files import write_atomically
-from contract.machine import cores
+from contract.machine import cores, give_back_memory
 from contract.spreadsheets import in_a_cell
 from datamodules.sources.dicom.objects import NoFilmError
 from datamodules.sources.files import DICOM_ENDINGS, VOLUME_ENDINGS
@@ -101,7 +101,7 @@ def predict(
         # A large film has the memory for itself.
         groups = groupby(jobs, key=lambda job: stated_pixels(job.path) > MANY_PIXELS)
         done = chain.from_iterable(
-            map(one, group) if large else pool.map(one, group) for large, group in groups
+            map(_alone(one), group) if large else pool.map(one, group) for large, group in groups
         )
         for row in shown(done, len(jobs), "segmenting"):
             assert isinstance(row, dict)
@@ -210,6 +210,16 @@ def _one(job: Job, networks: Networks, cells: Trained, out: Path, reading: FilmR
     picture = as_jpeg(paint_structures(film.pixels, found.masks))
     write_atomically(_overlay_file(out, job), picture)
     return row | {"output": readable(job.output)} | table_row(film, found)
+
+
+def _alone(one: Callable[[Job], TableRow]) -> Callable[[Job], TableRow]:
+    """Have a large film segmented with all the memory that those before it took."""
+
+    def with_memory(job: Job) -> TableRow:
+        give_back_memory()
+        return one(job)
+
+    return with_memory
 
 
 def _mask_file(out: Path, structure: str, job: Job) -> Path:

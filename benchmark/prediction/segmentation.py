@@ -12,6 +12,7 @@ from torch import Tensor
 
 from benchmark.prediction.networks import Networks
 from contract.arrays import Mask
+from contract.machine import give_back_memory
 from datamodules.sources.films import Film
 from lightning_modules.metrics.measurements import measure_structure
 from lightning_modules.metrics.quality import Quality, assess, disagreement
@@ -60,6 +61,8 @@ def segment(networks: Networks, film: Film) -> Segmentation:
         UserError: if a network's output is not finite.
     """
     preprocessing = networks.preprocessing
+    if film.pixels.size > MANY_PIXELS:
+        give_back_memory()  # what reading it took
     image = preprocessing.to_range(preprocessing.prepare_image(film.pixels))
     views = networks(torch.from_numpy(image)[None, None])
     own, mirrored = (view[:, 0] for view in views)  # (M, C, H, W) each

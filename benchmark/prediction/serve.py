@@ -24,6 +24,7 @@ from benchmark.prediction.predict import without_place
 from benchmark.prediction.segmentation import Segmentation, segment
 from benchmark.progress import say
 from contract.errors import DataError, UserError
+from contract.machine import give_back_memory
 from datamodules.sources.films import Film, read_film
 from datamodules.sources.volume_files import volume_ending
 
@@ -105,6 +106,7 @@ def create_app(runs: Path, device: str = "auto") -> Flask:
     @app.post("/segment")
     def answer() -> dict[str, Any]:
         with one_at_a_time:
+            give_back_memory()
             film = _read_upload(request.files.getlist("image"))
             cells, found = shelf.segment(request.form.get("system", ""), film)
             return describe_result(cells, film, found)

@@ -20,7 +20,6 @@ from benchmark.planning.plan import EVERYTHING, Plan, Selection, plan_design
 from benchmark.progress import duration, say, shown
 from contract.cell_record import CellRecord
 from contract.errors import UserError
-from contract.files import digest_of
 from datamodules.cache import PreparedSet, prepare
 from datamodules.checks.audit import suspects
 from datamodules.checks.twins import require_distinct
@@ -222,8 +221,7 @@ def mend_configs(plan: Plan) -> None:
     """
     for cell in _done(plan):
         if cell.config is not None and not cell.files.is_own_config(cell.files.record):
-            cell.write_config()
-            cell.files.update(config_digest=digest_of(cell.files.config))
+            cell.files.update(config_digest=cell.write_config())
             say(f"{cell.files.config} was not the one that the cell was run by; written anew")
 
 

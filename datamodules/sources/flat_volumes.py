@@ -22,6 +22,9 @@ from datamodules.sources.volume_files import VolumeFile
 UNSTATED = (1.0, 1.0)
 """Tools that know no spacing write this one."""
 
+MOST_UNPACKED = 128 << 20
+"""Bytes of a film's values: the largest one with 16 bits a pixel, which SimpleITK holds twice."""
+
 NEARLY = 0.9
 """The least cosine between an axis and the direction that it is said to have."""
 
@@ -54,9 +57,9 @@ class FlatVolume:
             expected = f"sides of at most {MAX_SIDE} and at most {MAX_PIXELS} pixels in all"
             raise DataError(path, found, expected, "check that this is a film or its mask")
         unpacked = width * height * file.bytes_a_voxel
-        if unpacked > MOST_BYTES:
+        if unpacked > MOST_UNPACKED:
             found = f"{width}×{height} pixels of {file.bytes_a_voxel} bytes, {unpacked >> 20} MiB"
-            expected = f"at most {MOST_BYTES >> 20} MiB unpacked"
+            expected = f"at most {MOST_UNPACKED >> 20} MiB unpacked"
             raise DataError(path, found, expected, "save it with 16 bits a pixel, a mask with 8")
         self.shape = (height, width)
         along, down = file.spacing[:2]

@@ -184,10 +184,10 @@ def _colours(pixels: NDArray[np.uint8], indices: NDArray[np.integer] | None, los
     if spread <= (GREY_TOLERANCE if lossy else 0):
         grey = np.asarray(Image.fromarray(pixels).convert("L"))
         return Plane(grey, False, indices, lossy)
-    values = red.astype(np.int32)
+    values: NDArray[np.int32] = red.astype(np.int32)
     for channel in (green, blue):  # in place: each step would take as much memory again
         values <<= 8
-        values |= channel
+        values |= channel.astype(np.uint8)
     return Plane(values, True, indices, lossy)
 
 

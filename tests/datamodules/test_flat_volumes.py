@@ -1,9 +1,8 @@
 """Films and masks in NIfTI files, as nnU-Net writes its 2-D cases."""
 
-import gzip
 import json
-import struct
 
+import bombs
 import numpy as np
 import pytest
 import SimpleITK
@@ -98,15 +97,6 @@ def broken(path):
     path.write_bytes(content[: len(content) // 2])
 
 
-def lying(path):
-    """A header that states 30,000 x 30,000 pixels, and nothing behind it."""
-    header = struct.pack(
-        "<i36x8h14xhh2x8ff232x4s4x", 348, 3, 30000, 30000, 1, 1, 1, 1, 1, 2, 8,
-        1, 1, 1, 1, 0, 0, 0, 0, 352, b"n+1",
-    )  # fmt: skip
-    path.write_bytes(gzip.compress(header + bytes(4)))
-
-
 FAULTS = {
     "a CT volume": (lambda p: save(p, np.zeros((5, 48, 40), np.int16)),
                     "a volume of 40 × 48 × 5; expected one film.*unit: scan"),
@@ -116,7 +106,10 @@ FAULTS = {
     "half a file": (broken, "no readable volume"),
     "an empty file": (lambda p: p.write_bytes(b""), "an empty file"),
     "a picture": (lambda p: p.write_bytes(b"\x89PNG\r\n\x1a\n"), "no readable volume"),
-    "a bomb": (lying, "30000×30000 pixels"),
+    "a bomb": (lambda p: p.write_bytes(bombs.nifti(30000, 2, 8, bytes(4))),
+               "30000×30000 pixels"),
+    "doubles": (lambda p: p.write_bytes(bombs.nifti(5000, 64, 64, bytes(8 * 5000))),
+                "5000×5000 pixels of 8 bytes, 190 MiB; expected at most 128 MiB unpacked"),
     "negative values": (lambda p: save(p, film().astype(np.int16)[None] - 100), "values from -100"),
     "a thumbnail": (lambda p: save(p, np.zeros((1, 8, 8), np.uint8)), "8×8 pixels"),
 }  # fmt: skip
