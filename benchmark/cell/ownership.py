@@ -69,6 +69,11 @@ class Owner:
                 self._place.mkdir()
                 break
             except FileExistsError:
+                if (
+                    self._place.is_symlink() or self._place.is_file()
+                ):  # nobody's: owners are folders
+                    self._place.unlink(missing_ok=True)
+                    continue
                 dead = _dead(self._place.parent, WATCH_S)
                 if dead is None and self._place.exists():
                     raise BusyError(

@@ -359,6 +359,7 @@ ODD: list[Row] = [
     *[("cell/cell.json", damage, state, "^pending $") for damage in (folder, lost_link, loop)],
     *[("newest", damage, resumed, r"^epoch-\d+\.ckpt .*; (falling back|training starts)")
       for damage in (folder, loop)],
+    *[("cell/owner", damage, taken, "taken") for damage in (holds(b"x"), lost_link, loop)],
     ("cache/images.npy", folder, CHECK, r"exit 1.*images\.npy"),
     *[("digests", damage, remembered, "^0 known, True$") for damage in (lost_link, loop)],
     *[("board/leaderboard.html", damage, lambda w: leaderboard_faults(w.plan), "leaderboard.html")
