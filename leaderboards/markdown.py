@@ -78,7 +78,7 @@ class Meta:
     draws: int = 0
     recipes: Sequence[Recipe] = ()
 
-    @property
+    @cached_property
     def external(self) -> dict[str, Mapping[str, Any]]:
         """What is known of each system whose masks another tool predicted."""
         done = [cell for cell in self.cells if cell.state == "done"]
@@ -103,11 +103,13 @@ class Meta:
 
     def is_reduced(self, system: str, protocol: str = "") -> bool:
         """Tell whether a finished cell of a system (under a protocol) is reduced."""
-        return any(
-            cell.reduced
-            for cell in self.cells
-            if cell.is_done and cell.system == system and protocol in ("", cell.protocol)
-        )
+        return (system, protocol) in self._reduced
+
+    @cached_property
+    def _reduced(self) -> frozenset[tuple[str, str]]:
+        """Each reduced system with its protocol, and with none."""
+        reduced = [cell for cell in self.cells if cell.is_done and cell.reduced]
+        return frozenset((c.system, protocol) for c in reduced for protocol in ("", c.protocol))
 
     def protocol_notes(self, protocol: str) -> Mapping[str, str]:
         """What people should know of a protocol, by topic."""

@@ -23,6 +23,9 @@ from leaderboards.statistics.intervals import (
 PRACTICALLY_EQUAL = 0.005
 """Dice differences below this are practically equal: less than one pixel of boundary at 512²."""
 
+LARGEST_EXACT = 50
+"""Patients up to which SciPy's signed-rank test is exact where there are no ties."""
+
 PAIR_COLUMNS = (
     "system", "other", "difference", "ci_low", "ci_high", "simultaneous_low", "simultaneous_high",
     "p_wilcoxon", "p_holm", "rank_biserial", "practically_equal",
@@ -91,8 +94,8 @@ def differences(paired: Paired, confidence: float = CONFIDENCE) -> pd.DataFrame:
     drawn = paired.drawn[:, first] - paired.drawn[:, second]
     low, high = percentile_interval(drawn, confidence)
     margin = simultaneous_margin(drawn, observed, confidence)
-    apart = [paired.patients[a] - paired.patients[b] for a, b in zip(first, second, strict=True)]
-    p = np.array([signed_rank(difference) for difference in apart])
+    apart = paired.patients[first] - paired.patients[second]
+    p = signed_rank(apart)
     return pd.DataFrame(
         {
             "system": [paired.systems[place] for place in first],
@@ -104,7 +107,7 @@ def differences(paired: Paired, confidence: float = CONFIDENCE) -> pd.DataFrame:
             "simultaneous_high": observed + margin,
             "p_wilcoxon": p,
             "p_holm": holm(p),
-            "rank_biserial": [rank_biserial(difference) for difference in apart],
+            "rank_biserial": rank_biserial(apart),
             "practically_equal": np.abs(observed) < PRACTICALLY_EQUAL,
         }
     )
@@ -127,29 +130,49 @@ def simultaneous_margin(drawn: Floats, observed: Floats, confidence: float = CON
     return margin
 
 
-def signed_rank(difference: Floats, digits: int = 12) -> float:
-    """Two-sided p value of Wilcoxon's signed-rank test; 1 where nothing differs.
+def signed_rank(differences: Floats, digits: int = 12) -> Floats:
+    """Two-sided p values of Wilcoxon's signed-rank test, 1 where nothing differs.
 
     Differences are rounded first, so that floating-point dust is neither a sign nor a rank.
+
+    Args:
+        differences: (J, P), each row a test of its own.
+        digits: of the rounding.
+
+    Returns:
+        (J,).
     """
-    rounded = np.round(difference, digits)
-    if not rounded.any():
-        return 1.0
-    return float(scipy.stats.wilcoxon(rounded).pvalue)
+    rounded = np.round(differences, digits)
+    p = np.ones(len(rounded))
+    differ = np.flatnonzero(rounded.any(axis=1))
+    if rounded.shape[1] > LARGEST_EXACT:
+        if differ.size:
+            p[differ] = scipy.stats.wilcoxon(rounded[differ], axis=1).pvalue
+        return p
+    for row in differ:  # SciPy looks at all rows at once for ties, and then has no exact p for any
+        p[row] = scipy.stats.wilcoxon(rounded[row]).pvalue
+    return p
 
 
-def rank_biserial(difference: Floats, digits: int = 12) -> float:
+def rank_biserial(differences: Floats, digits: int = 12) -> Floats:
     """Matched-pairs rank-biserial correlation (Kerby 2014): the signed-rank test's own direction.
 
     The ranks' sum of the positive differences minus that of the negative ones, over both, in
     [-1, 1]; 0 where nothing differs.
+
+    Args:
+        differences: (J, P), each row a correlation of its own.
+        digits: of the rounding before.
+
+    Returns:
+        (J,).
     """
-    rounded = np.round(difference, digits)
-    rounded = rounded[rounded != 0]
-    if not rounded.size:
-        return 0.0
-    ranks = scipy.stats.rankdata(np.abs(rounded))
-    return float((np.sign(rounded) * ranks).sum() / ranks.sum())
+    rounded = np.round(differences, digits)
+    signs = np.sign(rounded)
+    ranks = scipy.stats.rankdata(np.where(signs == 0, np.inf, np.abs(rounded)), axis=1)
+    n = np.count_nonzero(signs, axis=1)
+    correlation: Floats = (signs * ranks).sum(axis=1) / np.maximum(n * (n + 1) / 2, 1)
+    return correlation
 
 
 def holm(p: Floats) -> Floats:

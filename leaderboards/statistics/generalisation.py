@@ -38,7 +38,7 @@ def transfer(cases: pa.Table, systems: Iterable[str] | None = None) -> pd.DataFr
         within a case, cases then.
     """
     names = ["system", "protocol", "train_on", "test_on", "case_id", "scan_id", "phantom"]
-    frame: pd.DataFrame = lung_rows(cases).select([*names, "seed", "dice"]).to_pandas()
+    frame: pd.DataFrame = lung_rows(cases, [*names, "seed", "dice"]).to_pandas()
     if systems is not None:
         frame = frame[frame["system"].isin(list(systems))]
     of_case = frame.groupby(names, dropna=False, sort=True)["dice"].mean().reset_index()
@@ -139,7 +139,7 @@ def _compared(transferred: pd.DataFrame) -> pd.DataFrame:
 def _drawn(cases: pa.Table, frame: pd.DataFrame, draws: int) -> dict[tuple[str, str, str], Floats]:
     """Bootstrapped means, (draws,), by system, protocol and test set."""
     names = ["system", "seed", "patient_id", *intervals.CASE_KEY, "dice"]
-    measured = lung_rows(cases)
+    measured = lung_rows(cases, [*names, "protocol", "phantom"])
     measured = measured.filter(pc.equal(measured["phantom"], bool(frame["phantom"].iloc[0])))
     drawn: dict[tuple[str, str, str], Floats] = {}
     for (protocol, test_on), cells in frame.groupby(["protocol", "test_on"]):
@@ -167,8 +167,13 @@ def _mean_of_sets(
     return means
 
 
-def lung_rows(cases: pa.Table) -> pa.Table:
-    """Rows of the lungs, on plain masks, scored by image or scan, of a known training set."""
+def lung_rows(cases: pa.Table, names: list[str]) -> pa.Table:
+    """Rows of the lungs, on plain masks, scored by image or scan, of a known training set.
+
+    Args:
+        cases: rows in ``contract.rows.CASE_SCHEMA``.
+        names: the columns to keep.
+    """
     kept = pc.and_(pc.equal(cases["structure"], "lungs"), pc.equal(cases["reference"], "plain"))
     kept = pc.and_(kept, pc.is_in(cases["unit"], pa.array(sorted(RANKED_UNITS))))
-    return cases.filter(pc.and_(kept, cases["train_on"].is_valid()))
+    return cases.select(names).filter(pc.and_(kept, cases["train_on"].is_valid()))

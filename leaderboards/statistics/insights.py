@@ -47,7 +47,8 @@ class Insight:
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a frame by column name."""
-    return [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False)]
+    names, rows = list(frame.columns), frame.to_numpy(dtype=object).tolist()
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def of_tables(cases: pa.Table, draws: int = intervals.DRAWS) -> dict[TableKey, Insight]:
@@ -58,9 +59,10 @@ def of_tables(cases: pa.Table, draws: int = intervals.DRAWS) -> dict[TableKey, I
         draws: number of bootstrap draws.
     """
     keys = cases.select(list(TABLE_KEYS)).to_pandas()
+    known = cases.select(list(_COLUMNS))
     insights = {}
     for key, places in keys.groupby(list(TABLE_KEYS), sort=True).indices.items():
-        rows = cases.select(list(_COLUMNS)).take(pa.array(places)).to_pandas()
+        rows = known.take(pa.array(places)).to_pandas()
         insights[key] = _insight(dict(zip(TABLE_KEYS, key, strict=True)), rows, draws)
     return insights
 
@@ -93,7 +95,7 @@ def _insight(keys: dict[str, Any], rows: pd.DataFrame, draws: int) -> Insight:
     quantiles = {metric: _quantiles(scores, place) for place, metric in enumerate(SPREAD_METRICS)}
     if keys["reference"] not in RANKED_REFERENCES or keys["unit"] not in RANKED_UNITS:
         return Insight(quantiles)
-    paired = comparisons.pair(intervals.arrange(scored, ("dice",)), draws=draws)
+    paired = comparisons.pair(scores.only("dice"), draws=draws)
     if len(paired.systems) < 2:
         return Insight(quantiles)
     dice = pd.DataFrame(scores.case_values[..., 0], index=list(scores.systems))

@@ -7,7 +7,7 @@ between systems are paired (Efron & Tibshirani 1993, ch. 8 and 13; percentile in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,6 +24,8 @@ FEWER_DRAWS = 2_000
 """For what stands beside the ranking: enough for the third decimal of an interval."""
 GENERATOR_SEED = 20_200_325
 CONFIDENCE = 0.95
+SMALLEST_PRODUCT = 40
+"""Draws that a matrix product needs on average, below which more, smaller products are slower."""
 CASE_KEY = ("test_on", "case_id", "scan_id", "slice_index")
 
 
@@ -56,6 +58,11 @@ class Scores:
     def case_values(self) -> Floats:
         """Mean over the seeds in which a case is defined, (S, C, M); NaN where in none."""
         return nan_mean(self.values, axis=1)
+
+    def only(self, metric: str) -> Scores:
+        """The scores of one metric alone."""
+        place = self.metrics.index(metric)
+        return replace(self, metrics=(metric,), values=self.values[..., place : place + 1])
 
 
 @dataclass(frozen=True)
@@ -105,25 +112,30 @@ def arrange(rows: pd.DataFrame, metrics: tuple[str, ...]) -> Scores:
     """
     if rows.empty:
         raise ValueError("a table needs at least one row")
-    if rows.duplicated(["system", "seed", *CASE_KEY]).any():
-        raise ValueError("a case occurs twice for one system and seed")
     patient = ["test_on", "patient_id"]
-    cases = rows[[*patient, *CASE_KEY[1:]]].drop_duplicates(list(CASE_KEY))
-    cases = cases.sort_values([*patient, *CASE_KEY[1:]], ignore_index=True)
+    case_of_row, first_rows = _cases_of(rows)
+    cases = rows[[*patient, *CASE_KEY[1:]]].iloc[first_rows]
+    cases = cases.set_axis(range(len(cases))).sort_values([*patient, *CASE_KEY[1:]])
+    columns = np.argsort(cases.index)[case_of_row]
+    cases = cases.reset_index(drop=True)
     new_patient = (cases[patient] != cases[patient].shift()).any(axis=1).to_numpy()
-    keys = [*CASE_KEY]
-    position = cases[keys].assign(column=np.arange(len(cases)))
-    columns = rows[keys].merge(position, on=keys, how="left", validate="many_to_one")["column"]
     system_codes, systems = pd.factorize(rows["system"], sort=True)
     seeds: list[tuple[int, ...]] = []
     slots = np.zeros(len(rows), dtype=np.int64)
+    seed_of_row = rows["seed"].to_numpy()
     for code in range(len(systems)):
-        own, slot = np.unique(rows["seed"].to_numpy()[system_codes == code], return_inverse=True)
-        slots[system_codes == code] = slot
+        members = np.flatnonzero(system_codes == code)
+        own, slot = np.unique(seed_of_row[members], return_inverse=True)
+        slots[members] = slot
         seeds.append(tuple(int(seed) for seed in own))
+    places = np.ravel_multi_index(
+        (system_codes, slots, columns), (len(systems), max(map(len, seeds)), len(cases))
+    )
+    if np.bincount(places).max() > 1:
+        raise ValueError("a case occurs twice for one system and seed")
     shape = (len(systems), max(map(len, seeds)), len(cases), len(metrics))
     values = np.full(shape, np.nan)
-    values[system_codes, slots, columns.to_numpy()] = rows[list(metrics)].to_numpy(np.float64)
+    values[system_codes, slots, columns] = rows[list(metrics)].to_numpy(np.float64)
     return Scores(
         systems=tuple(map(str, systems)),
         seeds=tuple(seeds),
@@ -132,6 +144,16 @@ def arrange(rows: pd.DataFrame, metrics: tuple[str, ...]) -> Scores:
         cases=cases,
         first_of_patient=np.flatnonzero(new_patient),
     )
+
+
+def _cases_of(rows: pd.DataFrame) -> tuple[Integers, Integers]:
+    """Which case each row is of, (rows,), and the row in which each case stands first, (C,)."""
+    case = np.zeros(len(rows), dtype=np.int64)
+    for name in CASE_KEY:
+        codes, distinct = pd.factorize(rows[name], use_na_sentinel=False)
+        if len(distinct) > 1:
+            case = pd.factorize(case * len(distinct) + codes)[0]
+    return case, np.unique(case, return_index=True)[1]
 
 
 def patient_draws(n_patients: int, draws: int, generator: np.random.Generator) -> Floats:
@@ -191,10 +213,12 @@ def _weighted_means(
     share = defined / np.maximum(seeds_of_case, 1)
     total = _by_patient(np.where(defined, values, 0.0) * share, first_of_patient)
     weight = _by_patient(share, first_of_patient)
-    distinct, column = _distinct_columns(weight)
-    numerator = _drawn_sum(total, patients, seeds)
+    means = np.full((len(patients), weight.shape[2]), np.nan)
+    known = np.flatnonzero(weight.any(axis=(0, 1)))
+    distinct, column = _distinct_columns(weight[..., known])
+    numerator = _drawn_sum(total[..., known], patients, seeds)
     denominator = _drawn_sum(distinct, patients, seeds)[:, column]
-    means: Floats = np.divide(
+    means[:, known] = np.divide(
         numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 1e-9
     )
     return means.reshape(len(patients), values.shape[0], values.shape[3])
@@ -216,10 +240,20 @@ def _distinct_columns(weight: Floats) -> tuple[Floats, list[int]]:
 
 
 def _drawn_sum(values: Floats, patients: Floats, seeds: Floats) -> Floats:
-    """Sum over seeds and patients of (K, P, J) by the draws' weights, (draws, J)."""
+    """Sum over seeds and patients of (K, P, J) by the draws' weights, (draws, J).
+
+    Draws of the same seeds share one product, of values summed over these seeds, where there are
+    fewer such sets than would be products over single seeds.
+    """
+    sets, of_draw = np.unique(seeds, axis=0, return_inverse=True)
     total = np.zeros((len(patients), values.shape[2]))
-    for k, of_seed in enumerate(values):
-        total += seeds[:, k, None] * (patients @ of_seed)
+    if len(sets) > len(seeds) / SMALLEST_PRODUCT:
+        for k, of_seed in enumerate(values):
+            total += seeds[:, k, None] * (patients @ of_seed)
+        return total
+    for place, drawn in enumerate(sets):
+        members = np.flatnonzero(of_draw == place)
+        total[members] = patients[members] @ np.tensordot(drawn, values, axes=1)
     return total
 
 
@@ -229,7 +263,8 @@ def percentile_interval(means: Floats, confidence: float = CONFIDENCE) -> tuple[
     limits = np.full((2, *means.shape[1:]), np.nan)
     whole = ~np.isnan(means).any(axis=0)
     if whole.any():
-        limits[:, whole] = np.percentile(means[:, whole], [tail, 100 - tail], axis=0)
+        samples = np.ascontiguousarray(means[:, whole].T)  # a sample in a row: sorted in place
+        limits[:, whole] = np.percentile(samples, [tail, 100 - tail], axis=-1, overwrite_input=True)
     for index in zip(*np.nonzero(~whole), strict=True):
         sample = means[(slice(None), *index)]
         sample = sample[~np.isnan(sample)]

@@ -63,8 +63,18 @@ def test_a_test_that_contradicts_the_means_is_not_drawn_as_better() -> None:
 
 
 def test_rank_biserial_by_hand() -> None:
-    assert comparisons.rank_biserial(np.array([0.3, -0.1, 0.2, 0.0])) == pytest.approx(4 / 6)
-    assert comparisons.rank_biserial(np.zeros(3)) == 0
+    found = comparisons.rank_biserial(np.array([[0.3, -0.1, 0.2, 0.0], [0.0] * 4]))
+    np.testing.assert_allclose(found, [4 / 6, 0])
+
+
+@pytest.mark.parametrize("patients", [12, 80])
+def test_tests_of_many_pairs_are_those_of_each(patients: int) -> None:
+    drawn = np.random.default_rng(0).normal(size=(3, patients))
+    drawn[1, :4] = drawn[1, 0]  # ties in one pair leave the others' p as it is
+    drawn[2] = 0
+    found = comparisons.signed_rank(drawn, digits=15)
+    alone = [scipy.stats.wilcoxon(np.round(row, 15)).pvalue for row in drawn[:2]]
+    np.testing.assert_array_equal(found, [*alone, 1.0])
 
 
 def test_films_of_one_patient_are_one_observation() -> None:
