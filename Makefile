@@ -29,7 +29,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@command -v uv >/dev/null || $(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet uv
 	@UV=$$(command -v uv || echo "$(PYTHON) -m uv"); \
 	 [ -x $(BIN)/python ] || $$UV venv --quiet --python $(PYTHON) $(VENV); \
-	 $$UV pip install --quiet --python $(BIN)/python -r requirements.lock && \
+	 $$UV pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock && \
 	 $$UV pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
 

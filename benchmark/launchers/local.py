@@ -19,6 +19,7 @@ from benchmark.cell.peers import first_fault
 from benchmark.failures import explain, explain_exit
 from benchmark.launchers.display import Board
 from benchmark.launchers.slots import Slot, Slots, share_out, visible_gpus
+from benchmark.launchers.warm import Nursery, Started, nursery_for
 from benchmark.launchers.watch import Limits, Pulse
 from benchmark.progress import duration, say
 from benchmark.start import command
@@ -60,11 +61,15 @@ def run_cells(
     """
     board = Board(cells, len(slots.all), earlier)
     stop = threading.Event()
-    with _interruptible(), ThreadPoolExecutor(len(slots.all)) as pool:
+    with (
+        _interruptible(),
+        nursery_for(len(cells), slots) as nursery,
+        ThreadPoolExecutor(len(slots.all)) as pool,
+    ):
         shown = threading.Thread(target=board.show, daemon=True)
         try:
             futures = {
-                pool.submit(_run_cell, cell, slots, limits or Limits(), board, stop): cell
+                pool.submit(_run_cell, cell, slots, limits or Limits(), board, stop, nursery): cell
                 for cell in cells
             }
             shown.start()
@@ -111,7 +116,12 @@ def _interruptible() -> Iterator[None]:
 
 
 def _run_cell(
-    cell: Cell, slots: Slots, limits: Limits, board: Board, stop: threading.Event
+    cell: Cell,
+    slots: Slots,
+    limits: Limits,
+    board: Board,
+    stop: threading.Event,
+    nursery: Nursery | None,
 ) -> tuple[str, str, float]:
     """Run one cell's ``fit`` process; return its state, the reason and its seconds."""
     if stop.is_set():
@@ -120,7 +130,7 @@ def _run_cell(
     board.begin(cell)
     state, reason = "failed", ""
     try:
-        state, reason = _hold_and_run(cell, slot, limits, stop)
+        state, reason = _hold_and_run(cell, slot, limits, stop, nursery)
     except BusyError:
         state, reason = cell.state()
     except OSError as error:
@@ -132,7 +142,9 @@ def _run_cell(
     return state, reason, seconds
 
 
-def _hold_and_run(cell: Cell, slot: Slot, limits: Limits, stop: threading.Event) -> tuple[str, str]:
+def _hold_and_run(
+    cell: Cell, slot: Slot, limits: Limits, stop: threading.Event, nursery: Nursery | None
+) -> tuple[str, str]:
     assert cell.config is not None
     with Owner(cell.folder) as owner:
         if cell.state()[0] == "done":
@@ -145,7 +157,7 @@ def _hold_and_run(cell: Cell, slot: Slot, limits: Limits, stop: threading.Event)
         # Each cell is a run of its own, also where an agent of a sweep started all of them.
         common = {k: v for k, v in os.environ.items() if k not in wandb_place.OF_AN_AGENT}
         environment = {**common, **slot.environment(), **owner.hand_over()}
-        code, given_up = _attend(cell, command("benchmark", *words), environment, limits, stop)
+        code, given_up = _attend(cell, words, environment, limits, stop, nursery)
         if code != 0 and (given_up or not stop.is_set()):
             return _record_death(cell, owner, given_up, code)
     return cell.state()
@@ -157,24 +169,36 @@ def _attend(
     environment: Mapping[str, str],
     limits: Limits,
     stop: threading.Event,
+    nursery: Nursery | None,
 ) -> tuple[int, str]:
     """Run a process until it ends, is given up or all is stopped; return its exit code and why."""
     given_up = ""
+    process = _start(cell, words, environment, nursery)
+    try:
+        pulse, looked = Pulse(cell.folder, limits), time.monotonic()
+        while process.poll() is None and not given_up and not stop.wait(0.2):
+            if time.monotonic() - looked >= 1:
+                given_up, looked = pulse.overdue(), time.monotonic()
+    finally:
+        code = _end(process, 0.0 if given_up else GRACE_S)
+    if given_up:
+        with suppress(OSError), cell.log.open("a") as log:
+            log.write(f"lungbench: {given_up}; the process was ended\n")
+    return code, given_up
+
+
+def _start(
+    cell: Cell, words: Sequence[str], environment: Mapping[str, str], nursery: Nursery | None
+) -> Started:
+    """Start a cell's process, forked from what has loaded its libraries where that serves."""
+    warm = nursery.start(words, environment, cell.log) if nursery else None
+    if warm is not None:
+        return warm
     with cell.log.open("a") as log:
-        process = subprocess.Popen(
-            words, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
-        )
-        try:
-            pulse, looked = Pulse(cell.folder, limits), time.monotonic()
-            while process.poll() is None and not given_up and not stop.wait(0.2):
-                if time.monotonic() - looked >= 1:
-                    given_up, looked = pulse.overdue(), time.monotonic()
-        finally:
-            _end(process, 0.0 if given_up else GRACE_S)
-        if given_up:
-            with suppress(OSError):
-                log.write(f"lungbench: {given_up}; the process was ended\n")
-    return process.returncode, given_up
+        return subprocess.Popen(
+            command("benchmark", *words), stdout=log, stderr=subprocess.STDOUT,
+            env=environment, start_new_session=True,
+        )  # fmt: skip
 
 
 def _record_death(cell: Cell, owner: Owner, given_up: str, code: int) -> tuple[str, str]:
@@ -194,11 +218,10 @@ def _record_death(cell: Cell, owner: Owner, given_up: str, code: int) -> tuple[s
     return "failed", reason
 
 
-def _end(process: subprocess.Popen[bytes], grace_s: float) -> None:
-    """End a process and all its children, after some grace where it may help."""
+def _end(process: Started, grace_s: float) -> int:
+    """End a process and all its children, after some grace where it may help; return its code."""
     if not hasattr(os, "killpg"):
-        _end_without_group(process)
-        return
+        return _end_without_group(process)
     try:
         if process.poll() is None and grace_s:
             os.killpg(process.pid, signal.SIGTERM)
@@ -207,14 +230,14 @@ def _end(process: subprocess.Popen[bytes], grace_s: float) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
-    process.wait()
+    return process.wait()
 
 
-def _end_without_group(process: subprocess.Popen[bytes]) -> None:
+def _end_without_group(process: Started) -> int:
     """End a process where the system has no process groups (Windows); it gets no grace there."""
     program = shutil.which("taskkill")
     if program is not None and process.poll() is None:
         words = [program, "/F", "/T", "/PID", str(process.pid)]  # with all its children
         subprocess.run(words, capture_output=True, check=False)
     process.kill()
-    process.wait()
+    return process.wait()

@@ -34,9 +34,13 @@ class Slot:
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables that keep a cell inside its slot."""
+        gpus = {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)} if self.gpus else {}
+        return self.limits() | gpus
+
+    def limits(self) -> dict[str, str]:
+        """Return the environment variables that libraries read when they are loaded."""
         threads = str(self.threads)
-        limits = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-        return {**limits, "CUDA_VISIBLE_DEVICES": ",".join(self.gpus)} if self.gpus else limits
+        return {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
 
 
 class Slots:

@@ -1,0 +1,188 @@
+"""A process that has loaded torch and Lightning once, and forks each cell from there.
+
+    python -P benchmark/start.py benchmark.cell.nursery
+
+The launcher starts it and speaks to it in JSON, a line each way. It asks
+
+    {"number": 1, "words": ["fit", "--config", …], "environment": {…}, "log": "…/log.txt"}
+
+and hears ``{"ready": true}`` once, then ``{"number": 1, "pid": 123}`` (or ``"fault"`` in words) and
+at the end ``{"number": 1, "code": 0}``. A cell is a process of its own as if started cold: its own
+session, log, environment and exit code. The nursery has one thread and never touches CUDA, since
+neither survives a fork; it ends when nobody speaks to it any more, and the cells live on.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import selectors
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+LOADED = (
+    "benchmark.__main__", "benchmark.cell.fit", "datamodules.cross_dataset",
+    "lightning_modules.adversarial", "lightning_modules.mean_shape", "wandb",
+)  # fmt: skip
+"""What every cell needs; a user's own code is left to the cells that name it."""
+THREADS = Path("/proc/self/task")
+LOUDEST_LINE = 1 << 20
+"""Bytes of a request, at most; an environment is the largest part of it."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A cell that is asked for.
+
+    Attributes:
+        number: what the replies are known by.
+        words: the command and its arguments, as ``lungbench`` takes them.
+        environment: all environment variables of the cell.
+        log: the file that its output is appended to.
+    """
+
+    number: int
+    words: Sequence[str]
+    environment: dict[str, str]
+    log: str
+
+
+class Nursery:
+    """Forks cells on request until the requests end."""
+
+    def __init__(self) -> None:
+        self._replies = os.dup(1)
+        os.set_inheritable(self._replies, False)
+        os.dup2(2, 1)  # what a library prints is no reply
+        self._selector = selectors.DefaultSelector()
+        self._born: dict[int, tuple[int, int]] = {}
+        self._heard = b""
+
+    def serve(self) -> Request | None:
+        """Fork cells until the requests end.
+
+        Returns:
+            None in the nursery itself, and in each forked process the request that it is to obey.
+        """
+        os.set_blocking(0, False)
+        self._selector.register(0, selectors.EVENT_READ)
+        self._tell(ready=True)
+        while True:
+            for key, _ in self._selector.select():
+                if key.fd != 0:
+                    self._bury(key.fd)
+                    continue
+                requests = self._requests()
+                if requests is None:
+                    return None
+                for request in requests:
+                    if self._fork(request):
+                        return request
+
+    def _requests(self) -> list[Request] | None:
+        try:
+            heard = os.read(0, LOUDEST_LINE)
+        except BlockingIOError:
+            return []
+        if not heard:
+            return None
+        *lines, self._heard = (self._heard + heard).split(b"\n")
+        return [Request(**json.loads(line)) for line in lines]
+
+    def _fork(self, request: Request) -> bool:
+        """Fork a process; True in it, once it has a session and a log of its own."""
+        if alone := _why_not_alone():
+            self._tell(number=request.number, fault=alone)
+            return False
+        here, there = socket.socketpair()
+        with here, there:
+            try:
+                log = os.open(request.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+                try:
+                    pid = os.fork()
+                    if pid == 0:
+                        self._leave_home(log)
+                finally:
+                    os.close(log)
+            except OSError as error:
+                self._tell(number=request.number, fault=str(error))
+                return False
+            if pid == 0:
+                here.close()
+                there.send(b"!")
+                if not there.recv(1):  # nobody knows of this process, and may start another
+                    os._exit(1)
+                return True
+            there.close()
+            here.recv(1)  # from here on its process group can be ended
+            watched = os.pidfd_open(pid)
+            self._born[watched] = request.number, pid
+            self._selector.register(watched, selectors.EVENT_READ)
+            self._tell(number=request.number, pid=pid)
+            with suppress(OSError):  # it was killed already
+                here.send(b"!")
+            return False
+
+    def _leave_home(self, log: int) -> None:
+        """Keep nothing of the nursery's open files, and a session of one's own."""
+        os.setsid()
+        self._selector.close()
+        for descriptor in (*self._born, self._replies):
+            os.close(descriptor)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for source, place in ((nothing, 0), (log, 1), (log, 2)):
+            os.dup2(source, place)
+        os.close(nothing)
+
+    def _bury(self, watched: int) -> None:
+        number, pid = self._born.pop(watched)
+        self._selector.unregister(watched)
+        os.close(watched)
+        _, status = os.waitpid(pid, 0)
+        self._tell(number=number, code=os.waitstatus_to_exitcode(status))
+
+    def _tell(self, **reply: Any) -> None:
+        os.write(self._replies, json.dumps(reply).encode() + b"\n")
+
+
+def _why_not_alone() -> str:
+    """Return why this process cannot fork, nothing where it can."""
+    import torch
+
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return "CUDA was started in the process that cells are forked from"
+    count = len(list(THREADS.iterdir()))
+    names = ", ".join(thread.name for thread in threading.enumerate()[1:])
+    return f"{count} threads where one should be ({names or 'of a library'})" if count > 1 else ""
+
+
+def obey(request: Request) -> int:
+    """Be the cell that was asked for; return its exit code."""
+    import benchmark.__main__
+
+    os.environ.clear()
+    os.environ.update(request.environment, PYTHONSAFEPATH="1")
+    sys.argv[1:] = ["benchmark", *request.words]
+    try:
+        return benchmark.__main__.main(request.words)
+    finally:
+        gc.unfreeze()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Load what cells need, then serve; return the exit code of the nursery, or of a cell."""
+    nursery = Nursery()
+    for name in LOADED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # cells share these pages for as long as nobody writes to them
+    request = nursery.serve()
+    return 0 if request is None else obey(request)

@@ -1,0 +1,186 @@
+"""Cells forked from a process that has loaded everything are the cells of cold processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from benchmark.__main__ import main
+from benchmark.launchers.local import slots_for
+from benchmark.launchers.slots import Slot, Slots
+from benchmark.launchers.warm import COLD, Nursery, nursery_for
+
+NETWORK = """
+import json, os, sys, time
+from pathlib import Path
+import torch
+from torch import nn
+
+
+class Telling(nn.Conv2d):
+    def __init__(self, classes: int, waits_for: str = "", raises: bool = False) -> None:
+        super().__init__(1, classes, 3, padding=1)
+        self.waits_for, self.raises, self.said = waits_for, raises, False
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        if not self.said:
+            self.said = True
+            names = "OMP_NUM_THREADS", "MKL_NUM_THREADS", "MARK", "JE_ARROW_MALLOC_CONF"
+            told = {name: os.environ.get(name) for name in names}
+            told |= {"threads": torch.get_num_threads(), "session": os.getsid(0) == os.getpid()}
+            told |= {"words": sys.argv[1:3], "input": sys.stdin.read(), "parent": os.getppid()}
+            print("TOLD", json.dumps(told), flush=True)
+            while self.waits_for and not Path(self.waits_for).exists():
+                time.sleep(0.05)
+            if self.raises:
+                raise ValueError("planted fault")
+        return super().forward(image)
+"""
+SMALL = {"preprocessing.size": 32, "trainer.max_epochs": 1, "batch_size": 2}
+
+
+def write_suite(folder: Path, **systems: dict) -> str:
+    """Write a network, a system for each set of its arguments and a suite of all."""
+    folder.mkdir(exist_ok=True)
+    (folder / "telling.py").write_text(NETWORK)
+    for name, arguments in systems.items():
+        network = {"class_path": "telling.Telling",
+                   "init_args": {"classes": "$classes", **arguments}}  # fmt: skip
+        settings = {"extends": "unet", "model": {"init_args": {"generator": network}}}
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings))
+    names = ["mean_shape", *(f"{name}.yaml" for name in systems)]
+    suite = {"systems": names, "protocols": ["m_to_s"], "overrides": SMALL}
+    (folder / "warm.yaml").write_text(yaml.safe_dump(suite))
+    return str(folder / "warm.yaml")
+
+
+def run(suite: str, root: Path, runs: Path) -> int:
+    return main(["run", "--suite", suite, "--data-root", str(root), "--runs", str(runs),
+                 "--launcher", "local", "--jobs", "2"])  # fmt: skip
+
+
+def cell(runs: Path, system: str) -> Path:
+    return runs / "warm" / "cells" / system / "m_to_s" / "seed-0"
+
+
+def told(runs: Path, system: str) -> dict:
+    lines = (cell(runs, system) / "log.txt").read_text().splitlines()
+    return json.loads(next(line for line in lines if line.startswith("TOLD")).removeprefix("TOLD"))
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory, phantom_root):
+    """The same suite, one of its three systems faulty, run warm and cold."""
+    home = tmp_path_factory.mktemp("warm")
+    suite = write_suite(home, telling={}, failing={"raises": True})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MARK", "seen")
+        assert run(suite, phantom_root, home / "warm") == 1
+        patch.setenv(COLD, "1")
+        assert run(suite, phantom_root, home / "cold") == 1
+    return home / "warm", home / "cold"
+
+
+def test_rows_and_records_are_those_of_cold_cells(both):
+    for system in ("mean_shape", "telling"):
+        warm, cold = (pd.read_parquet(cell(runs, system) / "cases.parquet") for runs in both)
+        pd.testing.assert_frame_equal(warm, cold, check_exact=True)
+        warm, cold = (json.loads((cell(runs, system) / "cell.json").read_text()) for runs in both)
+        differing = {name for name in warm if warm[name] != cold.get(name)}
+        assert warm.keys() == cold.keys()
+        assert differing <= {
+            "started", "finished", "wall_s", "images_per_s", "peak_memory_mib", "wandb_id",
+            "config_digest",
+        }, differing  # fmt: skip
+
+
+def test_a_cell_has_its_own_environment_session_and_log(both):
+    warm, cold = (told(runs, "telling") for runs in both)
+    assert warm.pop("parent") != cold.pop("parent")
+    assert warm == cold
+    assert warm["MARK"] == "seen" and warm["session"] and warm["words"] == ["benchmark", "fit"]
+    assert warm["OMP_NUM_THREADS"] == str(warm["threads"])
+
+
+def test_a_failing_cell_says_why_as_a_cold_one_does(both):
+    reasons = set()
+    for runs in both:
+        said = json.loads((cell(runs, "failing") / "cell.json").read_text())
+        assert said["state"] == "failed" and "ValueError: planted fault" in said["reason"]
+        assert f"lungbench: {said['reason']}" in (cell(runs, "failing") / "log.txt").read_text()
+        reasons.add(said["reason"])
+    assert len(reasons) == 1
+
+
+def test_a_killed_nursery_costs_no_cell(tmp_path, phantom_root, capsys):
+    gate = tmp_path / "gate"
+    suite = write_suite(tmp_path, first={"waits_for": str(gate)}, second={"waits_for": str(gate)})
+    log = cell(tmp_path / "runs", "first") / "log.txt"
+
+    def kill() -> None:
+        until = time.monotonic() + 300
+        while not (log.exists() and "TOLD" in log.read_text()) and time.monotonic() < until:
+            time.sleep(0.1)
+        os.kill(told(tmp_path / "runs", "first")["parent"], signal.SIGKILL)
+        time.sleep(1)
+        gate.touch()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    code = run(suite, phantom_root, tmp_path / "runs")
+    killer.join()
+    said = capsys.readouterr().out
+    assert code == 0, said
+    assert "3 done" in said
+    assert "cells load their libraries themselves from here on: the process" in said
+
+
+@pytest.fixture(scope="module")
+def nursery():
+    """A nursery whose children do other things than train."""
+    made = Nursery(Slot((), 1).limits())
+    yield made
+    made.close()
+
+
+def test_exit_codes_and_signals_are_seen(nursery, tmp_path):
+    def start(*words: str):
+        return nursery.start(words, dict(os.environ), tmp_path / "log.txt")
+
+    assert start("plan", "--suite", "nothing").wait(60) == 2
+    assert "nothing" in (tmp_path / "log.txt").read_text()
+    assert start("list", "suites").wait(60) == 0
+    port = "0"
+    served = start("serve", "--runs", str(tmp_path), "--port", port)
+    assert served.poll() is None
+    os.killpg(served.pid, signal.SIGKILL)
+    assert served.wait(60) == -signal.SIGKILL
+
+
+def test_a_log_that_cannot_be_written_is_told(nursery, tmp_path, capsys):
+    assert nursery.start(["list", "suites"], {}, tmp_path / "no" / "folder" / "log.txt") is None
+    assert "No such file or directory" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("count", "slots", "cold"),
+    [
+        (1, Slots([Slot((), 1)] * 2), ""),
+        (5, Slots([Slot((), 1, devices=2)]), ""),
+        (5, Slots([Slot((), 1), Slot((), 2)]), ""),
+        (5, slots_for([], jobs=1), "1"),
+    ],
+    ids=["one cell", "several processes a cell", "unequal threads", "told so"],
+)
+def test_where_forking_does_not_serve_cells_start_cold(count, slots, cold, monkeypatch):
+    monkeypatch.setenv(COLD, cold)
+    with nursery_for(count, slots) as found:
+        assert found is None
