@@ -26,6 +26,7 @@ from benchmark.cell.config_check import check_classes  # noqa: E402
 from benchmark.cell.identity import Identity  # noqa: E402
 from benchmark.cell.launching import WatchedDDPStrategy  # noqa: E402
 from benchmark.cell.peers import Peers  # noqa: E402
+from benchmark.gpus import unusable, visible_gpus, why_not  # noqa: E402
 from benchmark.progress import console  # noqa: E402
 from benchmark.tracking import wandb_place  # noqa: E402
 from benchmark.tracking.tracker import Overlays  # noqa: E402
@@ -128,8 +129,9 @@ class CellCLI(LightningCLI):
         }
         if given.get("deterministic") is None:
             kwargs["deterministic"] = repeatable(given.get("accelerator"))
-        if given.get("accelerator") in (None, "auto") and not torch.cuda.is_available():
-            kwargs["accelerator"] = "cpu"  # never MPS by itself: its results were never checked
+        kwargs |= chosen_accelerator(given.get("accelerator"))
+        if kwargs.get("accelerator") is None and given.get("accelerator") != "cpu":
+            require_seen(given.get("devices"))
         on_cpu = kwargs.get("accelerator", given.get("accelerator")) == "cpu"
         if on_cpu and given.get("precision") in ("16-mixed", "16", 16):
             expected = "bf16-mixed or 32-true on a CPU, which has no 16-bit floats with a scaler"
@@ -160,6 +162,47 @@ def _explained(config: Path, extra: Sequence[str], error: Exception) -> UserErro
     flags = [flag for flag in extra if not flag.startswith("--cell.")]  # the others are a user's
     where = f"{config} with {' '.join(flags)}" if flags else config
     return UserError(where, told, "arguments that the named classes take")
+
+
+def chosen_accelerator(asked: object) -> dict[str, str]:
+    """Return what the Trainer is to be told of the device, if anything.
+
+    Never MPS unless it is asked for, since its results were never checked, and never the CPU of a
+    machine whose GPUs torch cannot use.
+
+    Args:
+        asked: what the config says.
+
+    Raises:
+        UserError: if GPUs are there, or asked for, that torch cannot use.
+    """
+    if asked not in (None, "auto", "gpu", "cuda") or torch.cuda.is_available():
+        return {}
+    gpus = visible_gpus()
+    if gpus or asked in ("gpu", "cuda"):
+        raise unusable(gpus, why_not())
+    return {"accelerator": "cpu"}
+
+
+def require_seen(devices: object) -> None:
+    """Refuse a process that sees fewer GPUs than the node's processes train on.
+
+    Lightning gives each process the GPU of its own number among those of the node.
+
+    Raises:
+        UserError: naming what hides them.
+    """
+    wanted = int(devices) if isinstance(devices, (int, str)) and str(devices).isdigit() else 1
+    seen = torch.cuda.device_count()
+    if 0 < seen < wanted:
+        todo = "leave --gpus-per-task and --gpu-bind out of `sbatch` in the site profile"
+        todo = (
+            todo
+            if under_srun()
+            else "look at CUDA_VISIBLE_DEVICES; of a divided GPU (MIG) take one"
+        )
+        found = f"{seen} GPU{'s' if seen > 1 else ''} seen by a process"
+        raise UserError("trainer.devices", found, f"all {wanted} that the node trains on", todo)
 
 
 def repeatable(accelerator: object) -> Literal["warn", False]:

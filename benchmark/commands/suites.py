@@ -88,7 +88,7 @@ def _list_cells(given: argparse.Namespace, extra: Sequence[str]) -> int:
 
 
 def _run(given: argparse.Namespace, extra: Sequence[str]) -> int:
-    from benchmark.launchers.slots import visible_gpus
+    from benchmark.gpus import visible_gpus
     from benchmark.launchers.slurm import is_available
     from benchmark.running.run import run
 

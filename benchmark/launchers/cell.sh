@@ -2,7 +2,7 @@
 # Runs one cell: line $SLURM_ARRAY_TASK_ID + $1 (from 0) of cells.txt. docs/slurm.md explains.
 : "${submission:?}" "${nodes:?}" "${per_node:?}" "${cpus:?}" "${retries:?}" "${every:?}" "${start:?}"
 row=$((SLURM_ARRAY_TASK_ID + $1))
-IFS=$'\t' read -r processes cell < <(sed -n "$((row + 1))p" "$submission/cells.txt")
+IFS=$'\t' read -r processes accelerator cell < <(sed -n "$((row + 1))p" "$submission/cells.txt")
 job="${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
 say() { echo "$(date +%FT%T) job $job, start $((${SLURM_RESTART_COUNT:-0} + 1)): $*"; }
 
@@ -47,7 +47,8 @@ srun --nodes="${shape[0]}" --ntasks-per-node="${shape[1]}" \
     --kill-on-bad-exit=1 --open-mode=append --output="${cell//%/%%}/log.txt" \
     "${start[@]}" benchmark fit --config "$cell/config.yaml" --out "$cell" \
     --checkpoint-every "$every" \
-    --trainer.num_nodes="${shape[0]}" --trainer.devices="${shape[1]}" 2> "$told" &
+    --trainer.num_nodes="${shape[0]}" --trainer.devices="${shape[1]}" \
+    --trainer.accelerator="$accelerator" 2> "$told" &
 step=$!
 wait "$step"
 code=$?

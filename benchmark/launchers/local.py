@@ -17,8 +17,9 @@ from benchmark.cell.cell import INTERRUPTED, Cell
 from benchmark.cell.ownership import BusyError, Owner, clear_leftovers
 from benchmark.cell.peers import first_fault
 from benchmark.failures import explain, explain_exit
+from benchmark.gpus import require_usable, visible_gpus
 from benchmark.launchers.display import Board
-from benchmark.launchers.slots import Slot, Slots, share_out, visible_gpus
+from benchmark.launchers.slots import Slot, Slots, require_divisible, share_out
 from benchmark.launchers.warm import Nursery, Started, nursery_for
 from benchmark.launchers.watch import Limits, Pulse
 from benchmark.progress import duration, say
@@ -36,10 +37,19 @@ def slots_for(
     cells_per_gpu: int | None = None,
     jobs: int | None = None,
 ) -> Slots:
-    """Divide this machine for cells; see ``share_out``. Cells told to use the CPU get no GPUs."""
+    """Divide this machine for cells; see ``share_out``. Cells told to use the CPU get no GPUs.
+
+    Raises:
+        UserError: if the machine has fewer GPUs than a cell asks for or torch cannot use them, or
+            the processes of a cell do not divide its batch.
+    """
     accelerators = {(cell.config or {}).get("trainer", {}).get("accelerator") for cell in cells}
     gpus = [] if accelerators == {"cpu"} else visible_gpus()
-    return share_out(gpus, cores(), devices, cells_per_gpu, jobs)
+    slots = share_out(gpus, cores(), devices, cells_per_gpu, jobs)
+    require_divisible(cells, devices, f"{devices} processes", "--devices")
+    if gpus:
+        require_usable(gpus)
+    return slots
 
 
 def run_cells(
@@ -154,6 +164,8 @@ def _hold_and_run(
         words = ["fit", "--config", str(cell.files.config), "--out", str(cell.folder)]
         if "devices" not in cell.config["trainer"]:
             words.append(f"--trainer.devices={slot.devices}")
+        if slot.gpus and "accelerator" not in cell.config["trainer"]:
+            words.append("--trainer.accelerator=gpu")  # by name: "auto" may mean the CPU
         # Each cell is a run of its own, also where an agent of a sweep started all of them.
         common = {k: v for k, v in os.environ.items() if k not in wandb_place.OF_AN_AGENT}
         environment = {**common, **slot.environment(), **owner.hand_over()}

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import re
-import shutil
-import subprocess
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmark.cell.cell import Cell
 from contract.errors import UserError
 
 CPU_CELLS = 4
@@ -104,7 +101,7 @@ def share_out(
         jobs: cells at a time.
 
     Raises:
-        UserError: if the machine has fewer GPUs than a cell asks for.
+        UserError: if the machine has fewer GPUs than a cell asks for, or only parts of GPUs.
     """
     for option, value in (("devices", devices), ("cells-per-gpu", cells_per_gpu), ("jobs", jobs)):
         if value is not None and value < 1:
@@ -120,6 +117,9 @@ def share_out(
     groups = [tuple(gpus[i : i + devices]) for i in range(0, len(gpus) - devices + 1, devices)]
     if not groups:
         raise UserError(f"--devices {devices}", f"{len(gpus)} GPUs", f"at least {devices}")
+    if devices > 1 and any(gpu.startswith("MIG-") for gpu in gpus):
+        found = "GPUs divided into parts (MIG), of which a process sees one"
+        raise UserError(f"--devices {devices}", found, "--devices 1", "or undivided GPUs")
     each = cells_per_gpu or -(-(jobs or 1) // len(groups))
     shared = (groups * each)[:jobs]
     threads = max(1, cores // (len(shared) * devices))
@@ -133,40 +133,29 @@ def unused_gpu() -> str:
     return ""
 
 
-def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Return the ids of the NVIDIA GPUs that may be used, without starting CUDA.
-
-    ``CUDA_VISIBLE_DEVICES`` decides where it is set; otherwise ``nvidia-smi -L`` lists them.
-    """
-    given = environment.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        ids = [entry.strip() for entry in given.split(",")]
-        usable = [entry not in ("", "-1", "NoDevFiles") for entry in ids]
-        # As CUDA reads it: what stands behind an invalid id does not count.
-        return ids[: usable.index(False)] if False in usable else ids
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    try:
-        listed = subprocess.run(
-            [program, "-L"], capture_output=True, text=True, check=False, timeout=60
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return listed_gpus(listed.stdout) if listed.returncode == 0 else []
-
-
-def listed_gpus(text: str) -> list[str]:
-    """Read the output of ``nvidia-smi -L``; a divided GPU counts as its MIG parts.
+def require_divisible(cells: Sequence[Cell], processes: int, shape: str, options: str) -> None:
+    """Refuse cells whose joint batch cannot be divided among their processes.
 
     Args:
-        text: lines such as ``GPU 0: NVIDIA A100 (UUID: GPU-5c1…)``, each followed by its parts.
+        cells: the cells.
+        processes: of each cell, where its config does not say.
+        shape: the processes in words.
+        options: what says how many there are.
+
+    Raises:
+        UserError: naming them.
     """
-    found: list[list[str]] = []
-    for line in text.splitlines():
-        named = re.search(r"UUID: ([\w/-]+)\)", line)
-        if named and line.startswith("GPU "):
-            found.append([named[1]])
-        elif named and found:
-            found[-1].append(named[1])
-    return [name for gpu in found for name in (gpu[1:] or gpu)]
+    bad = {
+        f"{cell.system} ({cell.config['data']['init_args']['batch_size']})"
+        for cell in cells
+        if cell.config is not None
+        and "devices" not in cell.config["trainer"]
+        and cell.config["data"]["init_args"]["batch_size"] % processes
+    }
+    if bad:
+        raise UserError(
+            "batch_size",
+            f"{', '.join(sorted(bad))}: not divisible by {processes} processes",
+            f"multiples of {shape}",
+            f"change {options}, or --set batch_size=…; or leave these out with --systems",
+        )

@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from benchmark.cell.cell import Cell
+from benchmark.launchers import slots
 from benchmark.launchers.site_profile import Site
 from benchmark.launchers.slurm_queue import Submission, ask, look, submissions
 from benchmark.launchers.slurm_scripts import cell_script, finish_script
@@ -91,22 +92,9 @@ def require_divisible(cells: Sequence[Cell], site: Site, devices: int) -> None:
     Raises:
         UserError: naming them.
     """
-    processes = site.nodes * devices
-    bad = {
-        f"{cell.system} ({cell.config['data']['init_args']['batch_size']})"
-        for cell in cells
-        if cell.config is not None
-        and "devices" not in cell.config["trainer"]
-        and cell.config["data"]["init_args"]["batch_size"] % processes
-    }
-    if bad:
-        raise UserError(
-            "batch_size",
-            f"{', '.join(sorted(bad))}: not divisible by {processes} processes",
-            f"multiples of {site.nodes} nodes × {devices} processes",
-            "change nodes or gpus_per_node in the site profile, --devices, or --set batch_size=…; "
-            "or leave these out with --systems",
-        )
+    shape = f"{site.nodes} nodes × {devices} processes"
+    options = "nodes or gpus_per_node in the site profile, --devices"
+    slots.require_divisible(cells, site.nodes * devices, shape, options)
 
 
 def submit(order: Order, cells: Sequence[Cell]) -> Submission:
@@ -169,7 +157,10 @@ def files(order: Order, cells: Sequence[Cell], folder: Path) -> dict[str, str]:
     return {
         "cells.sh": cell_script(order.site, name, folder, order.devices),
         "finish.sh": finish_script(order.site, f"{name}-finish", folder, closing),
-        "cells.txt": "".join(f"{_processes(cell)}\t{cell.folder.resolve()}\n" for cell in cells),
+        "cells.txt": "".join(
+            f"{_processes(cell)}\t{_accelerator(cell, order.site)}\t{cell.folder.resolve()}\n"
+            for cell in cells
+        ),
         "site.yaml": order.profile,
     }
 
@@ -244,6 +235,12 @@ def _processes(cell: Cell) -> str:
     """Return ``one`` for cells that train in a single process by their own config."""
     assert cell.config is not None
     return "one" if "devices" in cell.config["trainer"] else "all"
+
+
+def _accelerator(cell: Cell, site: Site) -> str:
+    """Return what a cell trains on, by name: "auto" may mean the CPU of a job with GPUs."""
+    assert cell.config is not None
+    return cell.config["trainer"].get("accelerator") or ("gpu" if site.gpus_per_node else "cpu")
 
 
 def _write_config(cell: Cell) -> None:

@@ -96,6 +96,7 @@ def run(
     taken = (*FINISHED, "running", "queued")
     todo = [cell for cell in selected if cell.state(tickets.get(cell.folder))[0] not in taken]
     say(f"suite {plan.suite.name}: {len(selected)} cells, {len(todo)} to run")
+    slots = slots_for(todo, devices, cells_per_gpu, jobs) if todo else None
     for cell in plan.cells:
         if cell.problem:
             record_no_data(cell)
@@ -104,9 +105,8 @@ def run(
     bury_lost(todo, tickets)
     for cell in todo:
         set_aside_stale(cell)
-    if todo:
+    if slots is not None:
         prepare_caches(plan, todo, root, runs / "cache")
-        slots = slots_for(todo, devices, cells_per_gpu, jobs)
         say(f"cells: {slots}")
         run_cells(longest_first(todo), slots, limits, _taken(plan))
     mend_configs(plan)

@@ -32,7 +32,7 @@ class Frail(nn.Conv2d):
         return super().forward(image)
 
     def raises(self) -> None:
-        raise ValueError("planted fault on GPU " + os.environ["CUDA_VISIBLE_DEVICES"])
+        raise ValueError("planted fault")
 
     def greedy(self) -> None:
         used = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -71,10 +71,7 @@ def command(folder: Path, root: Path, systems: list[str], *names: str) -> list[s
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_one_raises_one_needs_too_much_memory_one_hangs(
-    tmp_path, phantom_root, capsys, monkeypatch
-):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")  # where there are none, the CPU trains
+def test_one_raises_one_needs_too_much_memory_one_hangs(tmp_path, phantom_root, capsys):
     systems = write_systems(tmp_path)
     arguments = command(tmp_path, phantom_root, systems, "mean_shape")
     run = ["run", *arguments, "--launcher", "local"]
@@ -85,7 +82,7 @@ def test_one_raises_one_needs_too_much_memory_one_hangs(
     cells = {cell["system"]: cell for cell in json.loads(capsys.readouterr().out)}
     assert cells["mean_shape"]["state"] == "done"
     expected = {
-        "raises": "ValueError: planted fault on GPU ",
+        "raises": "ValueError: planted fault",
         "greedy": "out of memory (it asked for 1073741824 bytes more); use less of it: a smaller",
         "hangs": "no sign of life for 0:00:4",
     }
@@ -95,8 +92,6 @@ def test_one_raises_one_needs_too_much_memory_one_hangs(
         assert f"{system} m_to_s seed-0: failed" in told and cells[system]["reason"] in told
         log = Path(cells[system]["log"]).read_text()
         assert f"lungbench: {reason}" in log
-    assert cells["raises"]["reason"][-1] in "01"
-    assert "2 at a time, each on 1 of 2 GPUs" in told
     assert "--set batch_size=" in cells["greedy"]["reason"]
     suite = tmp_path / "runs" / "frail_suite"
     for page in ("leaderboard.md", "leaderboard.html"):
