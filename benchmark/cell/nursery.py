@@ -39,7 +39,7 @@ LOUDEST_LINE = 1 << 20
 
 
 @dataclass(frozen=True)
-class Request:
+class CellRequest:
     """A cell that is asked for.
 
     Attributes:
@@ -66,7 +66,7 @@ class Nursery:
         self._born: dict[int, tuple[int, int]] = {}
         self._heard = b""
 
-    def serve(self) -> Request | None:
+    def serve(self) -> CellRequest | None:
         """Fork cells until the requests end.
 
         Returns:
@@ -87,7 +87,7 @@ class Nursery:
                     if self._fork(request):
                         return request
 
-    def _requests(self) -> list[Request] | None:
+    def _requests(self) -> list[CellRequest] | None:
         try:
             heard = os.read(0, LOUDEST_LINE)
         except BlockingIOError:
@@ -95,9 +95,9 @@ class Nursery:
         if not heard:
             return None
         *lines, self._heard = (self._heard + heard).split(b"\n")
-        return [Request(**json.loads(line)) for line in lines]
+        return [CellRequest(**json.loads(line)) for line in lines]
 
-    def _fork(self, request: Request) -> bool:
+    def _fork(self, request: CellRequest) -> bool:
         """Fork a process; True in it, once it has a session and a log of its own."""
         if alone := _why_not_alone():
             self._tell(number=request.number, fault=alone)
@@ -164,7 +164,7 @@ def _why_not_alone() -> str:
     return f"{count} threads where one should be ({names or 'of a library'})" if count > 1 else ""
 
 
-def obey(request: Request) -> int:
+def obey(request: CellRequest) -> int:
     """Be the cell that was asked for; return its exit code."""
     import benchmark.__main__
 

@@ -20,7 +20,7 @@ from benchmark.failures import explain, explain_exit
 from benchmark.gpus import require_usable, visible_gpus
 from benchmark.launchers.display import Board
 from benchmark.launchers.slots import Slot, Slots, require_divisible, share_out
-from benchmark.launchers.warm import Nursery, Started, nursery_for
+from benchmark.launchers.warm import StartedProcess, WarmStarts, warm_starts_for
 from benchmark.launchers.watch import Limits, Pulse
 from benchmark.progress import duration, say
 from benchmark.start import command
@@ -73,13 +73,13 @@ def run_cells(
     stop = threading.Event()
     with (
         _interruptible(),
-        nursery_for(len(cells), slots) as nursery,
+        warm_starts_for(len(cells), slots) as warm,
         ThreadPoolExecutor(len(slots.all)) as pool,
     ):
         shown = threading.Thread(target=board.show, daemon=True)
         try:
             futures = {
-                pool.submit(_run_cell, cell, slots, limits or Limits(), board, stop, nursery): cell
+                pool.submit(_run_cell, cell, slots, limits or Limits(), board, stop, warm): cell
                 for cell in cells
             }
             shown.start()
@@ -131,7 +131,7 @@ def _run_cell(
     limits: Limits,
     board: Board,
     stop: threading.Event,
-    nursery: Nursery | None,
+    warm: WarmStarts | None,
 ) -> tuple[str, str, float]:
     """Run one cell's ``fit`` process; return its state, the reason and its seconds."""
     if stop.is_set():
@@ -140,7 +140,7 @@ def _run_cell(
     board.begin(cell)
     state, reason = "failed", ""
     try:
-        state, reason = _hold_and_run(cell, slot, limits, stop, nursery)
+        state, reason = _hold_and_run(cell, slot, limits, stop, warm)
     except BusyError:
         state, reason = cell.state()
     except OSError as error:
@@ -153,7 +153,7 @@ def _run_cell(
 
 
 def _hold_and_run(
-    cell: Cell, slot: Slot, limits: Limits, stop: threading.Event, nursery: Nursery | None
+    cell: Cell, slot: Slot, limits: Limits, stop: threading.Event, warm: WarmStarts | None
 ) -> tuple[str, str]:
     assert cell.config is not None
     with Owner(cell.folder) as owner:
@@ -169,7 +169,7 @@ def _hold_and_run(
         # Each cell is a run of its own, also where an agent of a sweep started all of them.
         common = {k: v for k, v in os.environ.items() if k not in wandb_place.OF_AN_AGENT}
         environment = {**common, **slot.environment(), **owner.hand_over()}
-        code, given_up = _attend(cell, words, environment, limits, stop, nursery)
+        code, given_up = _attend(cell, words, environment, limits, stop, warm)
         if code != 0 and (given_up or not stop.is_set()):
             return _record_death(cell, owner, given_up, code)
     return cell.state()
@@ -181,11 +181,11 @@ def _attend(
     environment: Mapping[str, str],
     limits: Limits,
     stop: threading.Event,
-    nursery: Nursery | None,
+    warm: WarmStarts | None,
 ) -> tuple[int, str]:
     """Run a process until it ends, is given up or all is stopped; return its exit code and why."""
     given_up = ""
-    process = _start(cell, words, environment, nursery)
+    process = _start(cell, words, environment, warm)
     try:
         pulse, looked = Pulse(cell.folder, limits), time.monotonic()
         while process.poll() is None and not given_up and not stop.wait(0.2):
@@ -200,12 +200,12 @@ def _attend(
 
 
 def _start(
-    cell: Cell, words: Sequence[str], environment: Mapping[str, str], nursery: Nursery | None
-) -> Started:
+    cell: Cell, words: Sequence[str], environment: Mapping[str, str], warm: WarmStarts | None
+) -> StartedProcess:
     """Start a cell's process, forked from what has loaded its libraries where that serves."""
-    warm = nursery.start(words, environment, cell.log) if nursery else None
-    if warm is not None:
-        return warm
+    forked = warm.start(words, environment, cell.log) if warm else None
+    if forked is not None:
+        return forked
     with cell.log.open("a") as log:
         return subprocess.Popen(
             command("benchmark", *words), stdout=log, stderr=subprocess.STDOUT,
@@ -230,7 +230,7 @@ def _record_death(cell: Cell, owner: Owner, given_up: str, code: int) -> tuple[s
     return "failed", reason
 
 
-def _end(process: Started, grace_s: float) -> int:
+def _end(process: StartedProcess, grace_s: float) -> int:
     """End a process and all its children, after some grace where it may help; return its code."""
     if not hasattr(os, "killpg"):
         return _end_without_group(process)
@@ -245,7 +245,7 @@ def _end(process: Started, grace_s: float) -> int:
     return process.wait()
 
 
-def _end_without_group(process: Started) -> int:
+def _end_without_group(process: StartedProcess) -> int:
     """End a process where the system has no process groups (Windows); it gets no grace there."""
     program = shutil.which("taskkill")
     if program is not None and process.poll() is None:

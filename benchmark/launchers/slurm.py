@@ -86,7 +86,7 @@ def require_plain_folder(folder: Path) -> None:
         raise UserError(escaped(path), f"{bad!a} in the path", expected, todo)
 
 
-def require_divisible(cells: Sequence[Cell], site: Site, devices: int) -> None:
+def require_shares(cells: Sequence[Cell], site: Site, devices: int) -> None:
     """Refuse cells whose joint batch cannot be divided among their processes.
 
     Raises:

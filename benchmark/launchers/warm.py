@@ -32,7 +32,7 @@ UNKNOWN = -9
 """The exit code of a cell whose nursery is gone: most likely both were killed."""
 
 
-class Started(Protocol):
+class StartedProcess(Protocol):
     """A started process, as ``subprocess.Popen`` is one."""
 
     pid: int
@@ -90,7 +90,7 @@ class WarmProcess:
             os.kill(self.pid, 9)
 
 
-class Nursery:
+class WarmStarts:
     """Starts a nursery and has it fork cells; threads may ask at the same time.
 
     Args:
@@ -191,7 +191,7 @@ class Nursery:
 
 
 @contextmanager
-def nursery_for(count: int, slots: Slots) -> Iterator[Nursery | None]:
+def warm_starts_for(count: int, slots: Slots) -> Iterator[WarmStarts | None]:
     """Give a nursery where it serves.
 
     Args:
@@ -209,7 +209,7 @@ def nursery_for(count: int, slots: Slots) -> Iterator[Nursery | None]:
     if not serves:
         yield None
         return
-    nursery = Nursery(slots.all[0].limits())
+    nursery = WarmStarts(slots.all[0].limits())
     try:
         yield nursery
     finally:

@@ -123,7 +123,7 @@ def submit_suite(request: Request, dry_run: bool = False, jobs: int | None = Non
         if not todo:
             return _nothing_to_submit(request, plan, root, queue)
         slurm.require_sbatch()
-        slurm.require_divisible(todo, site, order.devices)
+        slurm.require_shares(todo, site, order.devices)
         bury_lost(todo, queue.tickets)
         for cell in todo:
             set_aside_stale(cell)
@@ -295,7 +295,7 @@ def _print_scripts(order: slurm.Order, cells: Sequence[Cell]) -> None:
         say("nothing to submit: every cell that can run is done")
         return
     cells = longest_first(cells)
-    slurm.require_divisible(cells, order.site, order.devices)
+    slurm.require_shares(cells, order.site, order.devices)
     folder = slurm.new_folder(order.folder)
     arrays: list[str] = []
     for first, count in slurm.chunks(len(cells), slurm.max_array()):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -71,20 +69,15 @@ def test_a_run_is_refused_before_any_cell(in_a_job, two_gpus, tmp_path, phantom_
 
 @without_cuda
 @pytest.mark.parametrize("device", ["auto", "gpu"])
-def test_a_task_of_a_job_fails_in_words(device, two_gpus, tmp_path, phantom_root, monkeypatch):
-    assert main(["run", *arguments(tmp_path, phantom_root, **{"trainer.accelerator": "cpu"})]) == 0
-    config = next((tmp_path / "runs").rglob("config.yaml"))
+def test_a_task_of_a_job_fails_in_words(device, two_gpus, tiny_cell, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("LUNGBENCH_SRUN", "1")
-    words = ["fit", "--config", str(config), "--out", str(tmp_path / "out"),
-             f"--trainer.accelerator={device}"]  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmark", *words], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2, done.stderr
-    record = json.loads((tmp_path / "out" / "cell.json").read_text())
+    out = tmp_path / "out"
+    words = ["fit", "--config", str(tiny_cell()), "--out", str(out)]
+    assert main([*words, f"--trainer.accelerator={device}"]) == 2
+    record = json.loads((out / "cell.json").read_text())
     assert record["state"] == "failed"
     assert record["reason"].startswith("trainer.accelerator: found 2 GPUs with driver 535.104.05")
-    assert "Traceback" not in done.stderr and not list((tmp_path / "out").rglob("*.ckpt"))
+    assert "Traceback" not in capfd.readouterr().err and not list(out.rglob("*.ckpt"))
 
 
 def test_a_batch_that_processes_do_not_divide_is_refused_before_any_cell(

@@ -16,7 +16,7 @@ import yaml
 from benchmark.__main__ import main
 from benchmark.launchers.local import slots_for
 from benchmark.launchers.slots import Slot, Slots
-from benchmark.launchers.warm import COLD, Nursery, nursery_for
+from benchmark.launchers.warm import COLD, WarmStarts, warm_starts_for
 
 NETWORK = """
 import json, os, sys, time
@@ -146,7 +146,7 @@ def test_a_killed_nursery_costs_no_cell(tmp_path, phantom_root, capsys):
 @pytest.fixture(scope="module")
 def nursery():
     """A nursery whose children do other things than train."""
-    made = Nursery(Slot((), 1).limits())
+    made = WarmStarts(Slot((), 1).limits())
     yield made
     made.close()
 
@@ -182,5 +182,5 @@ def test_a_log_that_cannot_be_written_is_told(nursery, tmp_path, capsys):
 )
 def test_where_forking_does_not_serve_cells_start_cold(count, slots, cold, monkeypatch):
     monkeypatch.setenv(COLD, cold)
-    with nursery_for(count, slots) as found:
+    with warm_starts_for(count, slots) as found:
         assert found is None
