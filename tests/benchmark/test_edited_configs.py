@@ -76,7 +76,7 @@ def backwards(settings):
         {"path": ("data", "init_args", "cache"), "value": "/elsewhere"},
         {"path": ("cell", "about"), "value": {"notes": "mine"}},
     ],
-    ids=str,
+    ids=["nothing", "order and style", "devices", "accelerator", "workers", "cache", "remarks"],
 )  # fmt: skip
 def test_what_leaves_rows_as_they_are_is_no_edit(copied, composed, capsys, same):
     found = copied(*same.pop("path", ()), **same)
