@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import torch
@@ -27,6 +28,14 @@ _SMALL = 1e-6
 def at_least_float32(tensor: Tensor) -> Tensor:
     """Return half precision as float32, and float32 or float64 as it is."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
+    """Have a device's operations keep their precision; ``meta`` knows no other."""
+    device = tensor.device.type
+    if not torch.amp.is_autocast_available(device):
+        return nullcontext()
+    return torch.autocast(device, enabled=False)
 
 
 class SegmentationLoss(nn.Module, ABC):
@@ -52,7 +61,7 @@ class SegmentationLoss(nn.Module, ABC):
                 "expected logits, probabilities and target of one shape (N, C, H, W), "
                 f"found {', '.join(map(str, shapes))}"
             )
-        with torch.autocast(logits.device.type, enabled=False):
+        with without_autocast(logits):
             wide = map(at_least_float32, (logits, probabilities, target))
             return self.per_image(*wide).mean()
 

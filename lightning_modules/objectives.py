@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from contract.errors import UserError
-from lightning_modules.losses import at_least_float32
+from lightning_modules.losses import at_least_float32, without_autocast
 
 
 class AdversarialObjective(ABC):
@@ -222,7 +222,7 @@ def gradient_penalty(critic: nn.Module, image: Tensor, fake: Tensor, real: Tenso
     fake, real, image = (at_least_float32(tensor.detach()) for tensor in (fake, real, image))
     share = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
     between = (share * real + (1 - share) * fake).requires_grad_()
-    with torch.autocast(between.device.type, enabled=False):
+    with without_autocast(between):
         score = critic(image, between).reshape(len(real), -1).mean(dim=1).sum()
         (slope,) = torch.autograd.grad(score, between, create_graph=True)
         # The root's slope is infinite at 0, where a critic may well be flat.

@@ -32,6 +32,11 @@ def add(commands: Commands) -> None:
     ):
         parser = add_command(commands, name, text, _list_cells, suite)
         parser.add_argument("--json", action="store_true", help="print a list of objects")
+        if name == "plan":
+            parser.add_argument(
+                "--cost", action="store_true",
+                help="parameters, operations, memory and hours of each cell, before it is run",
+            )  # fmt: skip
     text = "run what is not done, then build the leaderboard"
     run = add_command(commands, "run", text, _run, suite)
     run.add_argument(
@@ -70,7 +75,7 @@ def add(commands: Commands) -> None:
 
 def _list_cells(given: argparse.Namespace, extra: Sequence[str]) -> int:
     from benchmark.launchers.slurm_queue import tickets_of
-    from benchmark.running.report import as_objects, print_cells
+    from benchmark.running.report import as_objects, print_cells, print_costs
 
     # What is said on the way is no JSON.
     with redirect_stdout(sys.stderr) if given.json else nullcontext():
@@ -79,10 +84,20 @@ def _list_cells(given: argparse.Namespace, extra: Sequence[str]) -> int:
     tickets, remark = tickets_of(plan.folder)
     if remark:
         print(f"lungbench: {remark}", file=sys.stderr)
+    found = {}
+    if getattr(given, "cost", False):
+        from benchmark.planning.cost import costs
+
+        found = costs(cells)
+    title = f"suite {plan.suite.name}: {plan.suite.title}"
     if given.json:
-        print(json.dumps(as_objects(cells, tickets), indent=1))
+        objects = as_objects(cells, tickets)
+        for cell, row in zip(cells, objects, strict=True):
+            row |= found[cell.name].as_columns() if cell.name in found else {}
+        print(json.dumps(objects, indent=1))
+    elif found:
+        print_costs(title, cells, found)
     else:
-        title = f"suite {plan.suite.name}: {plan.suite.title}"
         print_cells(title, cells, given.command == "status", tickets)
     return 2 if plan.left_out else 0
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
 from benchmark.cell.cell import Cell, Ticket
 from benchmark.progress import console, say
+
+if TYPE_CHECKING:
+    from benchmark.planning.cost import CellCost
 
 NO_TICKETS: Mapping[Path, Ticket] = {}
 
@@ -91,3 +94,45 @@ def print_cells(
         states[state] += 1
     console.print(table)
     say(", ".join(f"{number} {state}" for state, number in sorted(states.items())))
+
+
+def print_costs(title: str, cells: Sequence[Cell], found: Mapping[str, CellCost]) -> None:
+    """Print what a suite costs, a row a system, and its total.
+
+    Args:
+        title: the table's title.
+        cells: the cells.
+        found: the cost of each cell with data, by the cell's name.
+    """
+    from benchmark.planning.cost import CARD, CARD_FLOPS
+
+    measured = any(one.hours is not None for one in found.values())
+    table = Table(title=title, title_justify="left")
+    columns = ["system", "cells", "parameters", "critic", "GFLOP a step", "critic's", "peak GiB"]
+    columns += [f"{CARD} h a cell", f"{CARD} h"] + (["h here"] if measured else [])
+    for column in columns:
+        table.add_column(column, no_wrap=True, justify="left" if column == "system" else "right")
+    for system in dict.fromkeys(cell.system for cell in cells):
+        own = [found[cell.name] for cell in cells if cell.system == system and cell.name in found]
+        if not own:
+            continue
+        step, hours = own[0].step, [one.card_hours for one in own]
+        span = f"{min(hours):.3f}" + (f"–{max(hours):.3f}" if max(hours) > min(hours) else "")
+        row = [
+            system, str(len(own)), f"{step.generator_parameters:,}",
+            f"{step.critic_parameters:,}" if step.critic_parameters else "",
+            f"{step.generator_flop / 1e9:,.1f}",
+            f"{step.critic_flop / 1e9:,.1f}" if step.critic_flop else "",
+            f"{max(one.step.peak_bytes for one in own) / 2**30:.1f}", span, f"{sum(hours):.2f}",
+        ]  # fmt: skip
+        row += [f"{sum(one.hours or 0.0 for one in own):.2f}"] if measured else []
+        table.add_row(*row)
+    console.print(table)
+    total = sum(one.card_hours for one in found.values())
+    told = f"{len(found)} cells: {total:.1f} hours on an {CARD} that reaches "
+    told += f"{CARD_FLOPS / 1e12:.0f} TFLOP/s (assumed, not measured)"
+    if measured:
+        here = sum(one.hours or 0.0 for one in found.values())
+        told += f"; {here:.1f} hours here, as finished cells took"
+    absent = len(cells) - len(found)
+    say(told + (f"; {absent} cells have no data, and are not counted" if absent else ""))

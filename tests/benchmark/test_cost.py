@@ -1,0 +1,136 @@
+"""What a suite costs: counted from real steps of its systems, corrected by what cells took."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+import yaml
+from finished_cells import finish
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmark.__main__ import main
+from benchmark.planning.cost import CARD_FLOPS, StepCost, costs, step_cost, training_flop
+from benchmark.planning.plan import make_plan
+from lightning_modules.activations import activate
+from lightning_modules.segmenter import Segmenter
+
+SMALL = {
+    "preprocessing.size": 32,
+    "batch_size": 4,
+    "model.init_args.generator.init_args.widths": [4, 8],
+    "model.init_args.critic.init_args.widths?": [4, 8],
+    "model.init_args.pretrain_epochs?": 2,
+    "model.init_args.generator_steps?": 2,
+    "trainer.max_epochs": 5,
+}
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory, phantom_root):
+    """A suite of a pair, its generator alone and the floor, and its plan."""
+    home = tmp_path_factory.mktemp("cost")
+    given = {
+        "systems": ["adversarial_attention_unet", "attention_unet", "mean_shape"],
+        "protocols": ["m_to_s"],
+        "overrides": {"preprocessing.size": 32, "batch_size": 4},
+        "system_overrides": {"adversarial_attention_unet": SMALL, "attention_unet": SMALL},
+    }
+    (home / "tiny.yaml").write_text(yaml.safe_dump(given))
+    return home, make_plan(str(home / "tiny.yaml"), home / "runs", phantom_root)
+
+
+def by_system(plan):
+    found = costs(plan.cells)
+    return {cell.system: (cell, found[cell.name]) for cell in plan.cells}
+
+
+def test_operations_are_those_that_torch_counts_of_real_steps(suite):
+    cell, cost = by_system(suite[1])["adversarial_attention_unet"]
+    module = Segmenter.from_config(cell.config["model"]).train()
+    channels = len(module.structures)
+    image, target = torch.rand(4, 1, 32, 32), torch.rand(4, channels, 32, 32).round()
+    module.critic.requires_grad_(False)
+    with FlopCounterMode(display=False) as alone:
+        logits = module.logits(image)
+        fake = activate(logits, module.activation)
+        module.segmentation_loss(logits, fake, target).backward()
+    with FlopCounterMode(display=False) as together:
+        logits = module.logits(image)
+        fake = activate(logits, module.activation)
+        loss = module.segmentation_loss(logits, fake, target)
+        (loss + module.objective.generator_loss(module.critic, image, fake, target)).backward()
+    module.critic.requires_grad_(True)
+    with FlopCounterMode(display=False) as critic:
+        module.objective.critic_loss(module.critic, image, fake.detach(), target).backward()
+    assert cost.step.pretraining_flop == alone.get_total_flops() > 0
+    assert cost.step.generator_flop == together.get_total_flops() > alone.get_total_flops()
+    assert cost.step.critic_flop == critic.get_total_flops() > 0
+    assert cost.step.generator_parameters == sum(p.numel() for p in module.generator.parameters())
+    assert cost.step.critic_parameters == sum(p.numel() for p in module.critic.parameters())
+
+
+def test_a_training_is_its_schedule(suite):
+    cell, cost = by_system(suite[1])["adversarial_attention_unet"]
+    batches = cell.counts[0] // 4
+    step = StepCost(1, 1, pretraining_flop=1.0, generator_flop=100.0, critic_flop=10_000.0)
+    turns = batches * 3 // 2  # every second step of the three epochs after pre-training
+    expected = batches * 2 + batches * 3 * 100 + turns * 10_000
+    assert training_flop(step, cell) == expected
+    assert cost.flop == training_flop(cost.step, cell)
+    assert cost.card_hours == pytest.approx(cost.flop / CARD_FLOPS / 3600)
+
+
+def test_a_system_without_a_critic_and_one_without_gradients(suite):
+    found = by_system(suite[1])
+    alone, pair = found["attention_unet"][1], found["adversarial_attention_unet"][1]
+    assert alone.step.critic_flop == alone.step.critic_parameters == 0
+    assert alone.step.generator_flop == pair.step.pretraining_flop
+    assert found["mean_shape"][1].flop == 0
+
+
+def test_a_gradient_penalty_is_counted_too():
+    critic = {"class_path": "lightning_modules.critics.scan.ScanCritic",
+              "init_args": {"mask_channels": 1, "widths": [4, 8]}}  # fmt: skip
+    network = {"class_path": "lightning_modules.generators.unet.UNet",
+               "init_args": {"classes": 1, "widths": [4, 8], "norm": "instance"}}  # fmt: skip
+
+    def critic_flop(penalty: float) -> float:
+        objective = {"class_path": "lightning_modules.objectives.EarthMoverObjective",
+                     "init_args": {"clip": None, "gradient_penalty": penalty}}  # fmt: skip
+        model = {
+            "class_path": "lightning_modules.adversarial.AdversarialSegmenter",
+            "init_args": {
+                "structures": ["lungs"], "activation": "sigmoid", "generator": network,
+                "loss": {"class_path": "lightning_modules.losses.SoftDice"},
+                "critic": critic, "objective": objective,
+            },
+        }  # fmt: skip
+        return step_cost(model, 2, 32, "model").critic_flop
+
+    assert critic_flop(10.0) > 1.5 * critic_flop(0.0) > 0
+
+
+def test_memory_grows_with_the_batch_and_fits_no_less_than_the_parameters(suite):
+    cell, _ = by_system(suite[1])["attention_unet"]
+    small, large = (step_cost(cell.config["model"], n, 32, "model").peak_bytes for n in (2, 8))
+    assert 1.5 * 2**30 < small < large < 4 * small
+
+
+def test_plan_tells_costs_and_finished_cells_correct_the_hours(suite, phantom_root, capsys):
+    home, plan = suite
+    given = ["plan", "--suite", str(home / "tiny.yaml"), "--runs", str(home / "runs"),
+             "--data-root", str(phantom_root), "--cost"]  # fmt: skip
+    assert main(given) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "3 cells:" in told and "assumed, not measured" in told and "hours here" not in told
+    cell, cost = by_system(plan)["attention_unet"]
+    finish(cell, device="cpu", wall_s=7200.0)
+    assert main([*given, "--json"]) == 0
+    rows = {row["system"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["attention_unet"]["hours"] == pytest.approx(2.0)
+    assert rows["attention_unet"]["training_flop"] == cost.flop
+    pair = rows["adversarial_attention_unet"]
+    assert pair["hours"] == pytest.approx(2.0 * pair["training_flop"] / cost.flop)
+    assert rows["mean_shape"]["hours"] == 0
