@@ -27,6 +27,7 @@ from benchmark.start import command
 from benchmark.tracking import wandb_place
 from contract.machine import cores
 
+INTERRUPTED_CODE = 130
 GRACE_S = 10.0
 """What an interrupted cell gets to end by itself."""
 
@@ -185,7 +186,9 @@ def _attend(
 ) -> tuple[int, str]:
     """Run a process until it ends, is given up or all is stopped; return its exit code and why."""
     given_up = ""
-    process = _start(cell, words, environment, warm)
+    process = _start(cell, words, environment, warm, stop)
+    if process is None:
+        return INTERRUPTED_CODE, ""
     try:
         pulse, looked = Pulse(cell.folder, limits), time.monotonic()
         while process.poll() is None and not given_up and not stop.wait(0.2):
@@ -200,11 +203,19 @@ def _attend(
 
 
 def _start(
-    cell: Cell, words: Sequence[str], environment: Mapping[str, str], warm: WarmStarts | None
-) -> StartedProcess:
-    """Start a cell's process, forked from what has loaded its libraries where that serves."""
-    forked = warm.start(words, environment, cell.log) if warm else None
-    if forked is not None:
+    cell: Cell,
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    warm: WarmStarts | None,
+    stop: threading.Event,
+) -> StartedProcess | None:
+    """Start a cell's process, forked from what has loaded its libraries where that serves.
+
+    Returns:
+        None where all was stopped meanwhile.
+    """
+    forked = warm.start(words, environment, cell.log, stop) if warm else None
+    if forked is not None or stop.is_set():
         return forked
     with cell.log.open("a") as log:
         return subprocess.Popen(

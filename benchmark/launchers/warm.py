@@ -27,6 +27,7 @@ COLD = "LUNGBENCH_COLD"
 """The environment variable that has every cell load its libraries anew."""
 ONE_THREAD = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 """Has pyarrow start no thread when it is loaded; only a process of one thread forks safely."""
+LOOK_S = 0.2
 TOLD = "cells load their libraries themselves from here on"
 UNKNOWN = -9
 """The exit code of a cell whose nursery is gone: most likely both were killed."""
@@ -108,11 +109,15 @@ class WarmStarts:
         self._answers: dict[int, WarmProcess | None] = {}
         self._answered = threading.Condition()
         self._running: dict[int, WarmProcess] = {}
-        self._count, self._over = 0, False
+        self._count, self._over, self._stopped = 0, False, False
         threading.Thread(target=self._listen, daemon=True).start()
 
     def start(
-        self, words: Sequence[str], environment: Mapping[str, str], log: Path
+        self,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        stop: threading.Event,
     ) -> WarmProcess | None:
         """Fork a cell once everything is loaded.
 
@@ -120,6 +125,7 @@ class WarmStarts:
             words: the command, as ``lungbench`` takes it.
             environment: the cell's.
             log: what its output is appended to.
+            stop: when nothing is to be started any more; the nursery ends then, loading or not.
 
         Returns:
             The cell's process, or None where the nursery cannot fork it; why has been said.
@@ -132,7 +138,11 @@ class WarmStarts:
         if not self._ask(request):
             return None
         with self._answered:
-            self._answered.wait_for(lambda: self._over or number in self._answers)
+            while not self._over and number not in self._answers:
+                if stop.is_set():
+                    self._stopped = True
+                    self._process.kill()
+                self._answered.wait(LOOK_S)
             return self._answers.pop(number, None)
 
     def _ask(self, request: Mapping[str, Any]) -> bool:
@@ -149,12 +159,13 @@ class WarmStarts:
     def _listen(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._hear(json.loads(line))
+            if line.endswith(b"\n"):  # or it was killed in the middle of a word
+                self._hear(json.loads(line))
         code = self._process.wait()
         with self._answered:
             self._over = True
             self._answered.notify_all()
-        if code:
+        if code and not self._stopped:
             told = self._last_line()
             say(f"{TOLD}: the process that had loaded them ended (exit code {code}{told})")
         for cell in list(self._running.values()):
@@ -165,7 +176,7 @@ class WarmStarts:
         if number is None:
             return  # it is ready
         if "fault" in reply:
-            say(f"{TOLD}: {reply['fault']}")
+            say(f"a cell loads its libraries itself: {reply['fault']}")
         with self._answered:
             if "code" in reply:
                 self._running.pop(number).end(reply["code"])
@@ -183,11 +194,10 @@ class WarmStarts:
         return f": {last[:200]}" if last else ""
 
     def close(self) -> None:
-        """Let the nursery end; cells that it forked live on."""
-        with self._lock:
-            assert self._process.stdin is not None
-            with suppress(OSError):
-                self._process.stdin.close()
+        """End the nursery, loading or not; cells that it forked live on."""
+        self._stopped = True
+        self._process.kill()
+        self._process.wait()
 
 
 @contextmanager

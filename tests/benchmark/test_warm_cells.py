@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -153,7 +155,7 @@ def nursery():
 
 def test_exit_codes_and_signals_are_seen(nursery, tmp_path):
     def start(*words: str):
-        return nursery.start(words, dict(os.environ), tmp_path / "log.txt")
+        return nursery.start(words, dict(os.environ), tmp_path / "log.txt", threading.Event())
 
     assert start("plan", "--suite", "nothing").wait(60) == 2
     assert "nothing" in (tmp_path / "log.txt").read_text()
@@ -166,8 +168,45 @@ def test_exit_codes_and_signals_are_seen(nursery, tmp_path):
 
 
 def test_a_log_that_cannot_be_written_is_told(nursery, tmp_path, capsys):
-    assert nursery.start(["list", "suites"], {}, tmp_path / "no" / "folder" / "log.txt") is None
+    log = tmp_path / "no" / "folder" / "log.txt"
+    assert nursery.start(["list", "suites"], {}, log, threading.Event()) is None
     assert "No such file or directory" in capsys.readouterr().out
+
+
+def forks(pid: int) -> list[int]:
+    """The nursery that a process started, or the cells that a nursery forked."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    found = [int(child) for path in lists for child in path.read_text().split()]
+    return [one for one in found if b"nursery" in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
+@pytest.mark.parametrize("when", ["while libraries load", "while cells train"])
+def test_an_interrupted_run_leaves_nothing_behind(when, tmp_path, phantom_root):
+    never = {"waits_for": str(tmp_path / "never")}
+    suite = write_suite(tmp_path, first=never, second=never)
+    words = ["run", "--suite", suite, "--data-root", str(phantom_root),
+             "--runs", str(tmp_path / "runs"), "--launcher", "local", "--jobs", "3"]  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-m", "benchmark", *words], text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    logs = [cell(tmp_path / "runs", name) / "log.txt" for name in ("first", "second")]
+
+    def ready() -> bool:
+        if when == "while libraries load":
+            return bool(forks(process.pid))
+        return all(log.exists() and "TOLD" in log.read_text() for log in logs)
+
+    until = time.monotonic() + 200
+    while not ready():
+        assert time.monotonic() < until and process.poll() is None
+        time.sleep(0.05)
+    (nursery,) = forks(process.pid)
+    family = [nursery, *forks(nursery)]
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "the same command goes on from here" in said and "themselves" not in said
+    assert not [pid for pid in family if Path(f"/proc/{pid}").exists()]
+    assert not list((tmp_path / "runs").rglob("owner.json"))
 
 
 @pytest.mark.parametrize(
