@@ -21,7 +21,7 @@ _FREE = (
     ("data", "init_args", "workers"),
 )
 """Keys that leave rows as they are: where and how fast a cell runs, and what it tells readers."""
-EDITED = {"key": "config.yaml", "from": "as composed", "to": "edited by hand"}
+EDITED = {"key": "config", "from": "as composed", "to": "edited by hand"}
 """What a record says of a cell whose config is not the one that was composed."""
 
 
@@ -41,7 +41,10 @@ def seal_of(settings: Mapping[str, Any]) -> str:
             place = place[part]
         else:
             place.pop(name, None)
-    text = json.dumps(_ordered(kept), default=str)
+    try:
+        text = json.dumps(kept, sort_keys=True, default=str)
+    except TypeError:  # keys of several kinds
+        text = json.dumps(_ordered(kept), default=str)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

@@ -8,6 +8,7 @@ import yaml
 from wandb_files import read_run
 
 from benchmark.cell.fit import fit
+from benchmark.cell.seal import seal_of
 from benchmark.tracking.tracker import draw_comparison
 
 SECRET = "0123456789abcdef" * 2 + "01234567"
@@ -64,6 +65,7 @@ def test_a_restarted_cell_keeps_its_run_id(tiny_cell, tmp_path, monkeypatch):
     settings = yaml.safe_load(config.read_text())
     callback = {"class_path": "killing.RaiseAt", "init_args": {"epoch": 3}}
     settings["trainer"]["callbacks"] = [callback]
+    settings["cell"]["seal"] = seal_of(settings)  # the same cell, for the test
     faulty = tmp_path / "faulty.yaml"
     faulty.write_text(yaml.safe_dump(settings))
     out = tmp_path / "cell"
