@@ -212,13 +212,14 @@ def _add_cells(
                     raise
                 plan.notices.append(f"{name} {protocol.name} is left out: {error}")
                 continue
+            marks = _marks(design, system, protocol.name)
             for seed in plan.suite.seeds:
-                plan.cells.append(_cell(plan, design, system, protocol, seed, root, cache))
+                plan.cells.append(_cell(plan, marks, system, protocol, seed, root, cache))
 
 
 def _cell(
     plan: Plan,
-    design: Design,
+    marks: Mapping[str, Any],
     system: Settings,
     protocol: GroundedProtocol,
     seed: int,
@@ -234,7 +235,6 @@ def _cell(
         "test_on": protocol.test_on,
     }
     folder = CellFolder.of(plan.folder, system["name"], protocol.name, seed).path
-    marks = _marks(design, system, protocol.name)
     if protocol.problem:
         return Cell(**common, **marks, folder=folder, problem=protocol.problem)
     structures = choose_structures(system, protocol.structures)
