@@ -6,6 +6,7 @@ LAUNCHER ?= auto
 ARGS ?=
 PYTHON ?= python3
 
+PACKAGES := benchmark contract datamodules leaderboards lightning_modules lungbench
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
@@ -31,6 +32,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	 [ -x $(BIN)/python ] || $$UV venv --quiet --python $(PYTHON) $(VENV); \
 	 $$UV pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock && \
 	 $$UV pip install --quiet --python $(BIN)/python --no-deps -e .
+	@$(BIN)/python -m compileall -q $(PACKAGES)
 	@touch $@
 
 benchmark: setup  ## run what is not done in SUITE, then build the leaderboard

@@ -3,13 +3,14 @@
 Each system takes one real step of its generator and its critic on tensors that have a shape and no
 content (torch's ``meta`` device), at its own size and batch. Operations are counted as
 ``torch.utils.flop_counter`` does, two for a multiplication with its addition. Hours follow from
-them: on a card that is not here by a rate that is assumed, on this machine by what finished cells
-took. Loading, validating and testing are not in them.
+them: on a card that is not here by a rate that is assumed, and of training alone; on this machine
+by what finished cells took, with all that they did.
 """
 
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from torch.utils.flop_counter import flop_registry
 
 from benchmark.cell.cell import Cell
 from benchmark.start import add_code_folders
+from contract.errors import UserError
 from lightning_modules.activations import activate
 from lightning_modules.adversarial import AdversarialSegmenter
 from lightning_modules.segmenter import Segmenter
@@ -66,7 +68,7 @@ class CellCost:
         step: its system's step.
         flop: operations of its whole training.
         card_hours: hours on the card that ``CARD`` names, assumed.
-        hours: hours on this machine's device as finished cells took, None where none has.
+        hours: hours on this machine, as cells that finished here took, None where none has.
     """
 
     step: StepCost
@@ -198,7 +200,7 @@ def _on_meta(model: Mapping[str, Any], where: str) -> Segmenter:
     try:
         with torch.device("meta"):
             module = Segmenter.from_config(model, where)
-    except Exception:  # whatever a library raises where a number is asked of ``meta``
+    except UserError:  # also where a library asks for a number of ``meta``
         module = Segmenter.from_config(model, where)
     return module.to("meta")
 
@@ -233,11 +235,12 @@ def _count(module: torch.nn.Module) -> int:
 
 
 def _corrected(cells: Iterable[Cell], found: Mapping[str, CellCost]) -> dict[str, CellCost]:
-    """Add the hours that this machine takes, where finished cells of one device tell its rate."""
+    """Add the hours that this machine takes, where cells that finished here tell its rate."""
     spent: dict[str, list[float]] = {}
     for cell in cells:
         record = cell.files.record
-        if cell.name in found and record.is_done and record.device and record.wall_s:
+        own = record.is_done and record.host == platform.node()
+        if cell.name in found and own and record.device and record.wall_s:
             sums = spent.setdefault(record.device, [0.0, 0.0])
             sums[0] += found[cell.name].flop
             sums[1] += record.wall_s

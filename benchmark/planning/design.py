@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,7 +62,7 @@ class Design:
 
     def changed(self, system: str, protocol: str) -> Settings:
         """Return a system with all changes that apply under a protocol."""
-        settings = self.systems[system]
+        settings = deepcopy(self.systems[system])
         for label, layer in self.layers(system, protocol):
             settings = apply(settings, label, layer)
         return settings
@@ -69,7 +70,7 @@ class Design:
     def said(self, system: str, protocol: str) -> Settings:
         """Return a system as its own file has it under a protocol."""
         label, own = next(self.layers(system, protocol))
-        return apply(self.systems[system], label, own)
+        return apply(deepcopy(self.systems[system]), label, own)
 
     def protocols_of(self, system: str) -> list[str]:
         """Return the names of the protocols under which a system runs."""
@@ -94,7 +95,7 @@ class Design:
 
 
 def apply(system: Settings, label: str, layer: Mapping[str, object]) -> Settings:
-    """Return a system with a layer of changes.
+    """Return a system with a layer of changes, itself where there are none.
 
     A key marked with ``?`` applies only where the system already has it; with a second key behind
     the mark, where it has that one.
@@ -107,7 +108,7 @@ def apply(system: Settings, label: str, layer: Mapping[str, object]) -> Settings
             place = place.get(part) if isinstance(place, dict) else None
         if not mark or place is not None:
             kept[dotted] = value
-    return override(system, kept, label)
+    return override(system, kept, label) if kept else system
 
 
 def read_design(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 
 import pytest
 import torch
@@ -126,7 +127,9 @@ def test_plan_tells_costs_and_finished_cells_correct_the_hours(suite, phantom_ro
     told = " ".join(capsys.readouterr().out.split())
     assert "3 cells:" in told and "assumed, not measured" in told and "hours here" not in told
     cell, cost = by_system(plan)["attention_unet"]
-    finish(cell, device="cpu", wall_s=7200.0)
+    finish(cell, device="cpu", wall_s=7200.0, host=platform.node())
+    (other,) = (one for one in plan.cells if one.system == "mean_shape")
+    finish(other, device="cuda", wall_s=1.0, host="elsewhere")  # says nothing of this machine
     assert main([*given, "--json"]) == 0
     rows = {row["system"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["attention_unet"]["hours"] == pytest.approx(2.0)
