@@ -60,6 +60,8 @@ def as_objects(
 
 def _plain(text: str) -> Text:
     """Return text for a table's cell: brackets are no colours, and a terminal obeys no sign."""
+    if text.isprintable():
+        return Text(text)
     return Text("".join(sign if sign.isprintable() else " " for sign in text))
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.sources.ct.pseudo_masks import pseudo_mask
 from datamodules.sources.ct.scan import CTSource, Scan
 
 
@@ -33,4 +32,6 @@ class QINLungCTSource(CTSource):
         volume = np.empty((len(series), *series.shape), np.int16)
         for index in range(len(series)):
             volume[index] = series.read_slice(index)
+        from datamodules.sources.ct.pseudo_masks import pseudo_mask
+
         return pseudo_mask(volume, series.spacing, series.slice_mm), volume
