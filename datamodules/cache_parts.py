@@ -101,6 +101,9 @@ def find_damage(folder: Path, whole: bool = True, progress: Progress = no_progre
     Raises:
         OSError: if the disk fails, or a file must not be read.
     """
+    for name in (*PARTS, CHECKSUMS):
+        if not (folder / name).is_file():  # or a folder, a pipe, a link that leads nowhere
+            return f"{name} is missing"
     try:
         parts = _recorded(folder)
         if parts is None:

@@ -107,6 +107,11 @@ def lost_link(path):
     path.symlink_to("nowhere")
 
 
+def pipe(path):
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
 def loop(path):
     path.unlink(missing_ok=True)
     path.symlink_to(path.name)
@@ -360,7 +365,8 @@ ODD: list[Row] = [
     *[("newest", damage, resumed, r"^epoch-\d+\.ckpt .*; (falling back|training starts)")
       for damage in (folder, loop)],
     *[("cell/owner", damage, taken, "taken") for damage in (holds(b"x"), lost_link, loop)],
-    ("cache/images.npy", folder, CHECK, r"exit 1.*images\.npy"),
+    *[("cache/images.npy", damage, CHECK, r"exit 1.*images\.npy")
+      for damage in (folder, lost_link, loop, pipe)],
     *[("digests", damage, remembered, "^0 known, True$") for damage in (lost_link, loop)],
     *[("board/leaderboard.html", damage, lambda w: leaderboard_faults(w.plan), "leaderboard.html")
       for damage in (folder, lost_link, loop)],
