@@ -40,7 +40,6 @@ from datamodules.decoding import PLANES, Decoded, decode_all, from_png, slices_o
 from datamodules.digests import Digests, Progress, combined, no_progress
 from datamodules.preprocessing import DEFAULT_HU_WINDOW, Preprocessing
 from datamodules.sources.base import Case, Source
-from datamodules.sources.ct.pseudo_masks import PSEUDO_MASK_FORMAT
 from datamodules.sources.ct.scan import ScanCase
 from datamodules.sources.own_data import OwnData
 
@@ -60,6 +59,8 @@ _log = logging.getLogger(__name__)
 FILM_FORMAT = 3
 """Raised whenever the same films of a user's own would give other pixels."""
 
+PSEUDO_MASK_FORMAT = 1
+"""Raised whenever the same scan would get another mask computed from its HU values."""
 CT_FORMAT = 2
 """Raised whenever the same scans would give other pixels or nodules."""
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from benchmark.cell.ownership import describe_owner, is_owned, owner_job
 from benchmark.planning.library import Settings
 from contract.cell_folder import CellFolder, cell_name
 from contract.cell_record import NOTHING, Change
 from contract.files import digest_of_bytes, write_atomically
+from contract.yaml_files import yaml_text
 
 INTERRUPTED = "interrupted; will resume"
 
@@ -90,7 +89,7 @@ class Cell:
 
     def write_config(self) -> str:
         """Write the config into the folder, as a whole; return the digest of what was written."""
-        text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
+        text = yaml_text(self.config)
         write_atomically(self.files.config, text)
         return digest_of_bytes(text.encode())
 

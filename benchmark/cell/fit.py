@@ -35,7 +35,7 @@ from contract.cell_folder import CellFolder, CheckpointFolder
 from contract.cell_record import CellRecord
 from contract.errors import UserError
 from contract.files import digest_of, digest_of_bytes, write_atomically
-from contract.yaml_files import read_yaml
+from contract.yaml_files import read_yaml, yaml_text
 from datamodules.base import ProtocolDataModule
 from lightning_modules.segmenter import Segmenter
 
@@ -250,7 +250,7 @@ def _keep_config(cli: CellCLI, identity: dict[str, Any], kept: Path) -> str:
     """Let a cell's folder hold the config that it is run by; return the file's digest."""
     settings = yaml.safe_load(cli.parser.dump(cli.config, skip_none=False))
     settings["cell"]["changes"] = identity["changes"]
-    content = yaml.safe_dump(sealed(settings), sort_keys=False, allow_unicode=True).encode()
+    content = yaml_text(sealed(settings)).encode()
     write_atomically(kept, content)
     return digest_of_bytes(content)
 

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from benchmark.cell.cell import Cell
 from benchmark.launchers import slots
 from benchmark.launchers.site_profile import Site
@@ -22,6 +20,7 @@ from benchmark.launchers.slurm_scripts import cell_script, finish_script
 from contract.errors import UserError
 from contract.files import replacing
 from contract.names import escaped, odd_signs
+from contract.yaml_files import yaml_text
 
 USUAL_ARRAY = 1001
 """SLURM's ``MaxArraySize`` where a cluster does not say."""
@@ -244,10 +243,8 @@ def _accelerator(cell: Cell, site: Site) -> str:
 
 
 def _write_config(cell: Cell) -> None:
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text = yaml.dump(cell.config, Dumper=dumper, sort_keys=False, allow_unicode=True)
     with replacing(cell.files.config, durable=False) as file:  # thousands, before they wait
-        file.write(text.encode())
+        file.write(yaml_text(cell.config).encode())
 
 
 def max_array() -> int:

@@ -27,7 +27,8 @@ COLD = "LUNGBENCH_COLD"
 """The environment variable that has every cell load its libraries anew."""
 ONE_THREAD = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 """Has pyarrow start no thread when it is loaded; only a process of one thread forks safely."""
-LOOK_S = 0.2
+ANSWER_S = 0.2
+"""How often, in seconds, a wait for an answer looks whether the suite was stopped."""
 TOLD = "cells load their libraries themselves from here on"
 UNKNOWN = -9
 """The exit code of a cell whose nursery is gone: most likely both were killed."""
@@ -142,7 +143,7 @@ class WarmStarts:
                 if stop.is_set():
                     self._stopped = True
                     self._process.kill()
-                self._answered.wait(LOOK_S)
+                self._answered.wait(ANSWER_S)
             return self._answers.pop(number, None)
 
     def _ask(self, request: Mapping[str, Any]) -> bool:

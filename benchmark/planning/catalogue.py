@@ -7,13 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchmark.planning.library import HERE, Settings, find, known_names, load_settings, load_suite
 from contract.errors import UserError
 from contract.names import in_short
 from contract.suggestions import did_you_mean
-from contract.yaml_files import read_yaml
+from contract.yaml_files import read_yaml, yaml_text
 from datamodules.sources import CT_SOURCES, SOURCES
 
 SIZES = HERE / "systems" / "parameters.csv"
@@ -107,9 +105,7 @@ def resolved(kind: str, name: str) -> str:
     notes = {key: settings.pop(key) for key in ("notes",) if key in settings}
     order = {"name": settings.pop("name"), **settings, **notes}
     head = f"# {kind.removesuffix('s')} {order['name']}, from {_shown(find(kind, name))}\n"
-    return head + yaml.dump(
-        order, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None
-    )
+    return head + yaml_text(order, width=100, flow=None)
 
 
 def _shown(path: Path) -> str:

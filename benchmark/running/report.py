@@ -58,11 +58,28 @@ def as_objects(
     return objects
 
 
-def _plain(text: str) -> Text:
-    """Return text for a table's cell: brackets are no colours, and a terminal obeys no sign."""
+def _plain(text: str) -> str:
+    """Return text for a table's cell: a terminal obeys no sign of it."""
     if text.isprintable():
-        return Text(text)
-    return Text("".join(sign if sign.isprintable() else " " for sign in text))
+        return text
+    return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
+def _print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table for people; one line a row, nothing folded, where a script may read it."""
+    if not console.is_terminal:
+        widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+        print(title)
+        for row in (heads, *rows):
+            texts = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
+            print("  ".join(texts).rstrip())
+        return
+    table = Table(title=Text(title), title_justify="left")
+    for number, head in enumerate(heads):
+        table.add_column(head, no_wrap=number < 4, overflow="fold" if number >= 4 else "ellipsis")
+    for row in rows:
+        table.add_row(*map(Text, row))  # brackets are no colours
+    console.print(table)
 
 
 def print_cells(
@@ -80,11 +97,7 @@ def print_cells(
         tickets: places in a cluster's queue, by the cells' folders.
     """
     states: Counter[str] = Counter()
-    table = Table(title=title, title_justify="left")
-    for column in ("system", "protocol", "seed", "state"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("log" if logs else "train / validation / test", overflow="fold")
-    table.add_column("reason", overflow="fold")
+    rows: list[list[str]] = []
     for cell in cells:
         state, reason = cell.state(tickets.get(cell.folder))
         train, validation, test = cell.counts
@@ -92,9 +105,10 @@ def print_cells(
         counts += " (PHANTOM DATA)" if cell.phantom else ""
         told = str(cell.log) if logs else ("" if cell.problem else counts)
         row = (cell.system, cell.protocol, str(cell.seed), state, told, reason)
-        table.add_row(*map(_plain, row))
+        rows.append([_plain(text) for text in row])
         states[state] += 1
-    console.print(table)
+    told = "log" if logs else "train / validation / test"
+    _print_table(title, ("system", "protocol", "seed", "state", told, "reason"), rows)
     say(", ".join(f"{number} {state}" for state, number in sorted(states.items())))
 
 

@@ -13,6 +13,7 @@ import yaml
 from benchmark.cell.cell import Cell
 from benchmark.planning.plan import Plan, make_plan
 from contract.cell_folder import CellFolder
+from contract.yaml_files import yaml_text
 from datamodules.phantoms import write_montgomery, write_shenzhen
 
 NAME = "torture"
@@ -123,7 +124,7 @@ class Scene:
         place = self.home / "configs" / suite_folder / f"{cell.name.replace(' ', '-')}.yaml"
         if not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(yaml.safe_dump(cell.config, sort_keys=False, allow_unicode=True))
+            place.write_text(yaml_text(cell.config))
         return place
 
     def remember(self, cells: Sequence[Cell]) -> None:

@@ -4,7 +4,7 @@ The steps are those of Hu, Hoffman and Reinhardt, "Automatic lung segmentation f
 quantitation of volumetric X-ray CT images", IEEE TMI 20(6), 2001, with a fixed threshold: air
 inside the body, without trachea and bowel gas, closed so that vessels and nodules at the wall
 belong to the lung. Dense disease that reaches the wall and is wider than the closing is missed:
-nothing replaces drawn masks.
+nothing replaces drawn masks. Whoever changes a mask raises ``PSEUDO_MASK_FORMAT`` of the cache.
 """
 
 from __future__ import annotations
@@ -17,9 +17,6 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from contract.arrays import Mask, Spacing
-
-PSEUDO_MASK_FORMAT = 1
-"""Raised whenever the same scan would get another mask."""
 
 THRESHOLD_HU = -400
 """Between lung (about -850 HU) and soft tissue (about 40 HU)."""
