@@ -11,7 +11,18 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.commands import data, fit, library, predict, publish, score, slurm, speed, suites
+from benchmark.commands import (
+    data,
+    export,
+    fit,
+    library,
+    predict,
+    publish,
+    score,
+    slurm,
+    speed,
+    suites,
+)
 from benchmark.failures import explain, is_of_machine
 from contract.cell_folder import CellFolder
 from contract.errors import UserError
@@ -26,6 +37,7 @@ GROUPS = (
     score,
     publish,
     predict,
+    export,
     speed,
 )
 """The commands, in the order in which ``--help`` lists them."""

@@ -47,8 +47,7 @@ from lightning_modules.metrics.scoring import (
     structure_masks,
     to_reference_grid,
 )
-
-OPPOSITE = {"left_lung": "right_lung", "right_lung": "left_lung"}
+from lightning_modules.mirroring import mirrored_back
 
 
 class Segmenter(pl.LightningModule):
@@ -161,8 +160,7 @@ class Segmenter(pl.LightningModule):
     def views(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return the prediction, and what the mirror image gives, mirrored back.
 
-        How far the second is from the first tells how sure the prediction is. Left and right
-        lung change places in a mirror, and so do their channels here.
+        How far the second is from the first tells how sure the prediction is.
 
         Args:
             image: ``(N, 1, H, W)``.
@@ -171,18 +169,12 @@ class Segmenter(pl.LightningModule):
             Probabilities ``(N, C, H, W)`` in [0, 1], twice.
         """
         if not self.mirror:
-            return self(image), self._unmirrored(self(image.flip(-1)))
-        mirrored = self._unmirrored(self._seen(image.flip(-1)))
+            return self(image), mirrored_back(self(image.flip(-1)), self.structures)
+        mirrored = mirrored_back(self._seen(image.flip(-1)), self.structures)
         return (self._seen(image) + mirrored) / 2, mirrored
 
     def _seen(self, image: Tensor) -> Tensor:
         return activate(self.logits(image), self.activation)
-
-    def _unmirrored(self, probabilities: Tensor) -> Tensor:
-        both = set(OPPOSITE) <= set(self.structures)
-        names = [OPPOSITE.get(name, name) if both else name for name in self.structures]
-        places = [self.structures.index(name) for name in names]
-        return probabilities.flip(-1)[:, places]
 
     def validation_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
         """Accumulate the loss and the lungs' Dice per image, at the network's size."""

@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.commands.arguments import Commands, add_command, plain_path
 from contract.cell_folder import LAYOUT
+from contract.errors import UserError
+
+if TYPE_CHECKING:
+    from benchmark.prediction.predictor import Model
 
 
 def add(commands: Commands) -> None:
@@ -20,6 +25,11 @@ def add(commands: Commands) -> None:
         "--cell", type=Path, nargs="+", action="extend", metavar="FOLDER", dest="cells",
         help=f"a finished cell, .../{LAYOUT}; several seeds predict "
         "together; its config names code to run, so trust it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--model", type=Path, metavar="FILE",
+        help="instead of a cell: what `lungbench export` wrote, .onnx (which needs the extra "
+        "`onnx` and runs no code) or .pt",
     )  # fmt: skip
     parser.add_argument(
         "--runs", type=plain_path, default=Path("runs"), help="the runs folder [runs]"
@@ -47,15 +57,27 @@ def add(commands: Commands) -> None:
 
 
 def _predict(given: argparse.Namespace, extra: Sequence[str]) -> int:
-    from benchmark.prediction.networks import choose_cells, trained
     from benchmark.prediction.predict import predict
 
-    if given.cells:
-        cells = trained(given.cells)
-    else:
-        cells = choose_cells(given.runs, given.suite, given.system, given.protocol)
-    failed = predict(cells, given.images, given.out, given.device, given.bits, given.force)
+    model = _chosen(given)
+    failed = predict(model, given.images, given.out, given.device, given.bits, given.force)
     return 1 if failed else 0
+
+
+def _chosen(given: argparse.Namespace) -> Model:
+    """Return the cells or the exported model that the arguments name."""
+    if given.model is not None:
+        if given.cells or given.suite or given.system or given.protocol:
+            found = "a cell beside it"
+            raise UserError(f"--model {given.model}", found, "either a model or a cell")
+        from benchmark.prediction.exported import open_model
+
+        return open_model(given.model)
+    from benchmark.prediction.networks import choose_cells, trained
+
+    if given.cells:
+        return trained(given.cells)
+    return choose_cells(given.runs, given.suite, given.system, given.protocol)
 
 
 def _serve(given: argparse.Namespace, extra: Sequence[str]) -> int:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmark.cell.loading import build_module, load_tested, read_config
+from benchmark.prediction.predictor import require_finite
 from contract.cell_folder import LAYOUT, CellFolder, cells_of, suite_folders
 from contract.errors import DataError, UserError
 from datamodules.preprocessing import Preprocessing
@@ -42,6 +43,10 @@ class Trained:
     def name(self) -> str:
         """``suite/system/protocol``, for people and as a key."""
         return f"{self.suite}/{self.system}/{self.protocol}"
+
+    def load(self, device: str = "auto") -> Networks:
+        """Return them ready to predict; see ``load_networks``."""
+        return load_networks(self, device)
 
 
 def finished(runs: Path) -> list[Trained]:
@@ -156,11 +161,7 @@ class Networks:
             images = images.to(self._device)
             views = [module.views(images) for module in self._modules]
             own, mirrored = (torch.stack(view) for view in zip(*views, strict=True))
-        if not (own.isfinite().all() and mirrored.isfinite().all()):
-            raise UserError(
-                "the trained network", "an output that is not finite", "probabilities",
-                "its training diverged; choose another cell",
-            )  # fmt: skip
+        require_finite(own, mirrored)
         return own, mirrored
 
 

@@ -14,8 +14,8 @@ from itertools import chain, groupby
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-from benchmark.prediction.networks import Networks, Trained, load_networks
 from benchmark.prediction.pictures import as_jpeg, as_png, paint_structures
+from benchmark.prediction.predictor import Model, Predictor
 from benchmark.prediction.segmentation import MANY_PIXELS, Segmentation, segment
 from benchmark.progress import say, shown
 from contract.errors import DataError, UserError
@@ -61,7 +61,7 @@ class Job:
 
 
 def predict(
-    cells: Trained,
+    model: Model,
     images: Path,
     out: Path,
     device: str = "auto",
@@ -76,7 +76,7 @@ def predict(
     hold no picture (reports, a DICOMDIR) are passed over.
 
     Args:
-        cells: the trained cells that predict.
+        model: the trained cells, or the exported model, that predict.
         images: the folder of films; its subfolders are kept in the results.
         out: the folder to write.
         device: a torch device, or ``auto``.
@@ -87,17 +87,17 @@ def predict(
         How many films failed.
 
     Raises:
-        UserError: if there is no film, the folders are one, or the cells cannot be loaded.
+        UserError: if there is no film, the folders are one, or the model cannot be loaded.
     """
     jobs = find_films(images, out)
-    networks = load_networks(cells, device)
-    told = f"{cells.name}: {len(networks)} network{'s' if len(networks) > 1 else ''}"
-    say(f"{told}, trained on PHANTOM DATA: synthetic films" if cells.phantom else told)
+    networks = model.load(device)
+    told = f"{model.name}: {len(networks)} network{'s' if len(networks) > 1 else ''}"
+    say(f"{told}, trained on PHANTOM DATA: synthetic films" if model.phantom else told)
     rows: list[TableRow] = []
     pool = ThreadPoolExecutor(min(AT_ONCE, cores()))
     try:
         reading = FilmReading(bits, force)
-        one = partial(_one, networks=networks, cells=cells, out=out, reading=reading)
+        one = partial(_one, networks=networks, system=model.system, out=out, reading=reading)
         # A large film has the memory for itself.
         groups = groupby(jobs, key=lambda job: stated_pixels(job.path) > MANY_PIXELS)
         done = chain.from_iterable(
@@ -193,9 +193,9 @@ def _may_be_film(path: Path) -> bool:
         return False
 
 
-def _one(job: Job, networks: Networks, cells: Trained, out: Path, reading: FilmReading) -> TableRow:
+def _one(job: Job, networks: Predictor, system: str, out: Path, reading: FilmReading) -> TableRow:
     """Segment one film, write its files and return its line of the table."""
-    row: TableRow = {"file": readable(job.file), "system": cells.system, "error": ""}
+    row: TableRow = {"file": readable(job.file), "system": system, "error": ""}
     try:
         film = read_film(job.path, reading.bits, reading.force)
         found = segment(networks, film)
@@ -270,7 +270,7 @@ def table_row(film: Film, found: Segmentation) -> TableRow:
     }
 
 
-def write_predictions(path: Path, rows: Sequence[TableRow], networks: Networks) -> None:
+def write_predictions(path: Path, rows: Sequence[TableRow], networks: Predictor) -> None:
     """Write the table: a line a film, an empty field for what is undefined."""
     structures = [name for name in networks.structures if name != "background"]
     structures += [] if "lungs" in structures else ["lungs"]

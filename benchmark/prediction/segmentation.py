@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.prediction.networks import Networks
+from benchmark.prediction.predictor import Predictor
 from contract.arrays import Mask
 from contract.machine import give_back_memory
 from datamodules.sources.films import Film
@@ -50,7 +50,7 @@ class Segmentation:
     quality: Quality
 
 
-def segment(networks: Networks, film: Film) -> Segmentation:
+def segment(networks: Predictor, film: Film) -> Segmentation:
     """Segment a film with the mean of the networks' probabilities.
 
     Args:
@@ -88,7 +88,7 @@ def segment(networks: Networks, film: Film) -> Segmentation:
 
 
 def _masks(
-    networks: Networks, probabilities: Tensor, box: tuple[int, int, int, int], shape: FilmShape
+    networks: Predictor, probabilities: Tensor, box: tuple[int, int, int, int], shape: FilmShape
 ) -> dict[str, Mask]:
     """Return the structures' masks ``(H, W)``; those of large films in bands of rows.
 

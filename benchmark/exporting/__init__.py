@@ -1,0 +1,1 @@
+"""Models that leave the house: a finished cell's network as a file that needs no cell."""

@@ -1,0 +1,190 @@
+"""Exported models that predict: opened without their cell, and without its code."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmark.exporting.facts import FACTS_KEY, ModelFacts, facts_of
+from benchmark.exporting.formats import IMAGE, ONNX, SAFETENSORS, TORCHSCRIPT, require_onnxruntime
+from benchmark.prediction.predictor import require_finite
+from contract.errors import UserError
+from lightning_modules.mirroring import mirrored_back
+
+Run = Callable[[Tensor], tuple[Tensor, ...]]
+"""Images ``(N, 1, H, W)`` to what the file returns: ``probabilities``, and ``mirrored`` if any."""
+_TODO = "export the cell again, or copy the file again"
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A model that left the house, opened.
+
+    Attributes:
+        path: its file.
+        facts: what it says of itself.
+        run: computes it.
+    """
+
+    path: Path
+    facts: ModelFacts
+    run: Run
+
+    @property
+    def name(self) -> str:
+        """Its cell and file, for people."""
+        return f"{self.facts.name} ({self.path.name})"
+
+    @property
+    def system(self) -> str:
+        """The system's name."""
+        return self.facts.system
+
+    @property
+    def phantom(self) -> bool:
+        """Whether it was trained on synthetic films."""
+        return self.facts.phantom
+
+    def load(self, device: str = "auto") -> ExportedNetwork:
+        """Return it ready to predict, on the CPU.
+
+        Args:
+            device: ``auto`` or ``cpu``.
+
+        Raises:
+            UserError: for another device.
+        """
+        if device not in ("auto", "cpu"):
+            todo = "leave it out, or name the cell by --cell"
+            raise UserError(f"--device {device}", "an exported model", "auto or cpu", todo)
+        return ExportedNetwork(self)
+
+
+class ExportedNetwork:
+    """An exported model as what films are handed to; see ``Predictor``.
+
+    Args:
+        model: the opened file.
+    """
+
+    def __init__(self, model: ExportedModel) -> None:
+        self._model = model
+        facts = model.facts
+        self.preprocessing, self.structures = facts.preprocessing, facts.structures
+        self.activation = facts.activation
+        self._one_at_a_time = threading.Lock()
+
+    def __len__(self) -> int:
+        """One network."""
+        return 1
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return probabilities ``(1, N, C, H, W)`` for the images and their mirror images.
+
+        Args:
+            images: ``(N, 1, H, W)``.
+
+        Raises:
+            UserError: if the file does not compute what it says, or something not finite.
+        """
+        with self._one_at_a_time:
+            found = self._run(images)
+            if self._model.facts.mirror:
+                own, mirrored = found
+            else:
+                (own,) = found
+                mirrored = mirrored_back(self._run(images.flip(-1))[0], self.structures)
+        require_finite(own, mirrored)
+        return own[None], mirrored[None]
+
+    def _run(self, images: Tensor) -> tuple[Tensor, ...]:
+        try:
+            found = self._model.run(images)
+            said = str([tuple(output.shape) for output in found])
+        except Exception as error:  # both runtimes raise many kinds
+            found, said = (), f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
+        shape = (len(images), len(self.structures), *images.shape[2:])
+        expected = [shape] * (2 if self._model.facts.mirror else 1)
+        if [tuple(output.shape) for output in found] != expected:
+            raise UserError(
+                self._model.path, f"{said} for images of shape {tuple(images.shape)}",
+                f"outputs of shape {expected}, as its metadata says", _TODO,
+            )  # fmt: skip
+        return found
+
+
+def open_model(path: Path) -> ExportedModel:
+    """Open an exported model, by its file's ending.
+
+    An ONNX file runs no code. A TorchScript file is a program, to be opened if it is trusted.
+
+    Args:
+        path: a file that ``lungbench export`` wrote, ``.onnx`` or ``.pt``.
+
+    Raises:
+        UserError: if it is missing, damaged, of another origin or kind, or a library is missing.
+    """
+    readers = {ONNX.ending: _open_onnx, TORCHSCRIPT.ending: _open_torchscript}
+    ending = path.suffix.lower()
+    expected = " or ".join(readers)
+    if not path.is_file():
+        raise UserError(path, "no such file", f"an exported model, {expected}", "check --model")
+    if ending == SAFETENSORS.ending:
+        raise UserError(path, "weights without a network", f"a model that computes, {expected}",
+                        "export the cell with --format onnx")  # fmt: skip
+    if ending not in readers:
+        found = f"a file that ends in {ending or 'nothing'}"
+        raise UserError(path, found, f"an exported model, {expected}", "check --model")
+    return readers[ending](path)
+
+
+def _open_onnx(path: Path) -> ExportedModel:
+    onnxruntime = require_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 4  # what is wrong is raised
+    try:
+        # From its bytes: a file cannot name others, and its size is bounded by its own.
+        session = onnxruntime.InferenceSession(
+            path.read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # ONNX Runtime raises many kinds
+        raise _damaged(path, "ONNX", error) from None
+    facts = facts_of(session.get_modelmeta().custom_metadata_map, path)
+
+    def run(images: Tensor) -> tuple[Tensor, ...]:
+        found = session.run(None, {IMAGE: images.numpy()})
+        return tuple(map(torch.from_numpy, found))
+
+    return ExportedModel(path, facts, run)
+
+
+def _open_torchscript(path: Path) -> ExportedModel:
+    extra = {FACTS_KEY: ""}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it is an old format
+            script = torch.jit.load(path, "cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
+    except Exception as error:  # torch raises many kinds for damaged or foreign files
+        raise _damaged(path, "TorchScript", error) from None
+    said = {name: text.decode() if isinstance(text, bytes) else text  # type: ignore[unreachable]
+            for name, text in extra.items() if text}  # fmt: skip
+    facts = facts_of(said, path)
+
+    def run(images: Tensor) -> tuple[Tensor, ...]:
+        with torch.inference_mode():
+            found = script(images)
+        return found if isinstance(found, tuple) else (found,)
+
+    return ExportedModel(path, facts, run)
+
+
+def _damaged(path: Path, kind: str, error: Exception) -> UserError:
+    said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return UserError(path, f"no readable {kind} model ({said})", f"a whole {kind} file", _TODO)
