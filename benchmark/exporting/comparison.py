@@ -12,7 +12,7 @@ from benchmark.exporting.graph import OutputGraph
 from contract.errors import UserError
 from lightning_modules.activations import Activation, hard_masks
 
-TOLERANCE = 1e-4
+LARGEST_GAP = 1e-4
 """How far a probability may be from PyTorch's."""
 TIE = 1e-5
 """Where PyTorch's own margin is less than this, rounding alone decides on a pixel: such pixels are
@@ -42,7 +42,7 @@ class Comparison:
     @property
     def holds(self) -> bool:
         """Whether probabilities are close and masks equal, ties aside."""
-        return self.largest <= TOLERANCE and self.differing == self.ties
+        return self.largest <= LARGEST_GAP and self.differing == self.ties
 
     @property
     def told(self) -> str:

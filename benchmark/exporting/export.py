@@ -13,11 +13,11 @@ from torch import Tensor
 from benchmark.cell.loading import build_module, load_tested, read_config
 from benchmark.cell.results import versions
 from benchmark.exporting.card import model_card
-from benchmark.exporting.comparison import TOLERANCE, Comparison, compare
-from benchmark.exporting.facts import ModelFacts, QualityRule, TrainingSet, facts_of
+from benchmark.exporting.comparison import LARGEST_GAP, Comparison, compare
+from benchmark.exporting.facts import ModelFacts, QualityRule, TrainedOn, facts_of
 from benchmark.exporting.films import films_for
 from benchmark.exporting.formats import (
-    FORMATS,
+    EXPORT_KINDS,
     ONNX,
     SAFETENSORS,
     Format,
@@ -51,7 +51,7 @@ def export(folder: Path, format_name: str, output: Path | None = None) -> Path:
 
     Args:
         folder: the cell's folder. Its config names code to run, so it must be trusted.
-        format_name: a key of ``FORMATS``.
+        format_name: a key of ``EXPORT_KINDS``.
         output: the file to write; called after the cell, in the current folder, if not given.
 
     Returns:
@@ -60,7 +60,7 @@ def export(folder: Path, format_name: str, output: Path | None = None) -> Path:
     Raises:
         UserError: if the cell cannot be exported, or the file does not compute what PyTorch does.
     """
-    kind = FORMATS[format_name]
+    kind = EXPORT_KINDS[format_name]
     if output is not None and output.suffix.lower() != kind.ending:
         ends = f"a file that ends in {output.suffix or 'nothing'}"
         raise UserError(f"--output {output}", ends, f"{kind.ending} for --format {kind.name}")
@@ -141,14 +141,14 @@ def _facts(
         changes=changes_text(record.changes),
         notes=tuple(_notes(about)),
         n_train=record.n_train,
-        train_on=tuple(TrainingSet(name, _terms(name, record.phantom)) for name in names),
+        train_on=tuple(TrainedOn(name, _terms(name, record.phantom)) for name in names),
         test_on=record.test_on or "",
         config_hash=record.config_hash,
         split_hash=record.split_hash,
         commit=record.commit,
         versions=dict(record.versions),
         exported_by=versions() | ({"onnx": version("onnx")} if kind is ONNX else {}),
-        checked=f"{checked}: probabilities within {TOLERANCE} of PyTorch's, and equal masks",
+        checked=f"{checked}: probabilities within {LARGEST_GAP} of PyTorch's, and equal masks",
         generator=generator if kind is SAFETENSORS else None,
     )
 
@@ -215,7 +215,7 @@ def write_checked(
         if not found.holds:
             raise UserError(
                 f"{kind.name} of {facts.name}", f"another model than PyTorch's: {found.told}",
-                f"at most {TOLERANCE} and equal masks; no file was left",
+                f"at most {LARGEST_GAP} and equal masks; no file was left",
                 "choose another --format; a network that branches on its images cannot be traced",
             )  # fmt: skip
         write_atomically(output, written.read_bytes())

@@ -46,7 +46,7 @@ class QualityRule:
 
 
 @dataclass(frozen=True)
-class TrainingSet:
+class TrainedOn:
     """A data set that a model was trained on.
 
     Attributes:
@@ -111,7 +111,7 @@ class ModelFacts:
     changes: str
     notes: tuple[str, ...]
     n_train: int | None
-    train_on: tuple[TrainingSet, ...]
+    train_on: tuple[TrainedOn, ...]
     test_on: str
     config_hash: str | None
     split_hash: str | None
@@ -156,7 +156,7 @@ def facts_of(metadata: Mapping[str, str], path: Path) -> ModelFacts:
     nested = {
         "preprocessing": Preprocessing(**_with_tuples(said["preprocessing"])),
         "quality": QualityRule(**_with_tuples(said["quality"])),
-        "train_on": tuple(TrainingSet(**one) for one in said["train_on"]),
+        "train_on": tuple(TrainedOn(**one) for one in said["train_on"]),
     }
     facts = ModelFacts(**_with_tuples(said) | nested)
     _require_channels(facts, path)

@@ -22,7 +22,7 @@ from datamodules.sources import open_sources
 from datamodules.sources.montgomery import MontgomerySource
 from lightning_modules.descriptions import build_from_config
 
-FILMS = 10
+FILMS_COMPARED = 10
 PHANTOM_SIZE = 256
 """Long side of a synthetic film in pixels."""
 
@@ -46,7 +46,7 @@ def films_for(cell: CellFolder, config: Settings) -> tuple[Tensor, str]:
     except UserError as error:
         say(f"the cell's own films cannot be read ({error}); comparing on phantoms")
         films, told = [], ""
-    if missing := FILMS - len(films):
+    if missing := FILMS_COMPARED - len(films):
         films += _phantoms(missing)
         told = " and ".join(filter(None, [told, f"{missing} phantoms (synthetic films)"]))
     preprocessing = Preprocessing(**config["data"]["init_args"]["preprocessing"])
@@ -58,7 +58,7 @@ def _spread(cell: CellFolder) -> list[tuple[str, str]]:
     """Return data set and id of at most ten test cases, evenly from all of them."""
     rows = cell.read_rows().select(["test_on", "case_id"]).to_pylist()
     keys = list(dict.fromkeys((row["test_on"], row["case_id"]) for row in rows))
-    places = np.linspace(0, len(keys) - 1, min(FILMS, len(keys))).round().astype(int)
+    places = np.linspace(0, len(keys) - 1, min(FILMS_COMPARED, len(keys))).round().astype(int)
     return [keys[place] for place in places]
 
 

@@ -85,7 +85,7 @@ def _write_safetensors(
 ONNX = Format("onnx", ".onnx", _write_onnx)
 TORCHSCRIPT = Format("torchscript", ".pt", _write_torchscript)
 SAFETENSORS = Format("safetensors", ".safetensors", _write_safetensors)
-FORMATS = {kind.name: kind for kind in (ONNX, TORCHSCRIPT, SAFETENSORS)}
+EXPORT_KINDS = {kind.name: kind for kind in (ONNX, TORCHSCRIPT, SAFETENSORS)}
 
 
 def load_weights_alone(network: nn.Module, path: Path) -> dict[str, str]:

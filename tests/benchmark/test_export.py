@@ -23,10 +23,10 @@ from safetensors import safe_open
 from torch import nn
 
 from benchmark.__main__ import main
-from benchmark.exporting.comparison import TIE, TOLERANCE, compare
+from benchmark.exporting.comparison import LARGEST_GAP, TIE, compare
 from benchmark.exporting.export import export, write_checked
 from benchmark.exporting.facts import FACTS_KEY, facts_of
-from benchmark.exporting.formats import FORMATS
+from benchmark.exporting.formats import EXPORT_KINDS
 from benchmark.exporting.graph import OutputGraph
 from benchmark.prediction.exported import open_model
 from benchmark.prediction.networks import load_networks, trained
@@ -51,10 +51,10 @@ def cell(trained_runs) -> Path:
 def exported(cell, tmp_path_factory) -> dict[str, Path]:
     """The cell in all formats."""
     home = tmp_path_factory.mktemp("exported")
-    for name, kind in FORMATS.items():
+    for name, kind in EXPORT_KINDS.items():
         file = home / f"unet{kind.ending}"
         assert main(["export", str(cell), "--format", name, "--output", str(file)]) == 0
-    return {name: home / f"unet{kind.ending}" for name, kind in FORMATS.items()}
+    return {name: home / f"unet{kind.ending}" for name, kind in EXPORT_KINDS.items()}
 
 
 def told(file: Path) -> dict:
@@ -196,7 +196,7 @@ def leave(module, exported, file: Path, kind: str = "onnx", **changes):
         threshold=None if module.activation == "softmax" else 0.5, **changes,
     )  # fmt: skip
     images = torch.from_numpy(np.random.default_rng(0).normal(size=(10, 1, 64, 64)))
-    return write_checked(module, images.float(), facts, FORMATS[kind], file, lambda: module)
+    return write_checked(module, images.float(), facts, EXPORT_KINDS[kind], file, lambda: module)
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid", "tanh"])
@@ -221,7 +221,7 @@ def test_sides_mirroring_aspect_and_clahe_survive(activation, exported, tmp_path
     with torch.inference_mode():
         expected = module.views(square)
     for own, other in zip(opened(square), expected, strict=True):
-        assert torch.allclose(own[0], other, atol=TOLERANCE)
+        assert torch.allclose(own[0], other, atol=LARGEST_GAP)
     masks = segment(opened, Film(film, None)).masks
     assert set(masks) == {"lungs", *SIDES[1:]} and 0.1 < masks["lungs"].mean() < 0.9
     assert (run_script(file, tmp_path / "film.png", tmp_path) == masks["lungs"]).all()
@@ -264,7 +264,7 @@ class Colour(nn.Module):
 def test_a_file_that_computes_something_else_is_not_left_behind(exported, tmp_path):
     torch.manual_seed(0)
     for kind in ("onnx", "torchscript"):
-        file = tmp_path / f"model{FORMATS[kind].ending}"
+        file = tmp_path / f"model{EXPORT_KINDS[kind].ending}"
         file.write_text("an older one")
         with pytest.raises(UserError, match=r"another model than PyTorch's.* pixels") as error:
             leave(segmenter(Branching()), exported, file, kind)
@@ -278,8 +278,8 @@ def test_a_file_that_computes_something_else_is_not_left_behind(exported, tmp_pa
 
 def test_networks_that_want_colour_or_return_more_leave_too(exported, tmp_path):
     torch.manual_seed(0)
-    for kind in FORMATS:
-        file = tmp_path / f"colour{FORMATS[kind].ending}"
+    for kind in EXPORT_KINDS:
+        file = tmp_path / f"colour{EXPORT_KINDS[kind].ending}"
         assert leave(segmenter(Colour()), exported, file, kind).holds
 
 
