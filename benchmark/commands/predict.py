@@ -46,6 +46,11 @@ def add(commands: Commands) -> None:
         "--force", action="store_true",
         help="segment DICOM files too that are no frontal film of a chest by their header",
     )  # fmt: skip
+    parser.add_argument(
+        "--dicom-seg", action="store_true",
+        help="write a DICOM segmentation too for each DICOM film; it carries the patient's "
+        "identity as the film's file states it",
+    )  # fmt: skip
 
     text = "a local web page that segments one film at a time, on this machine only"
     parser = add_command(commands, "serve", text, _serve)
@@ -60,7 +65,9 @@ def _predict(given: argparse.Namespace, extra: Sequence[str]) -> int:
     from benchmark.prediction.predict import predict
 
     model = _chosen(given)
-    failed = predict(model, given.images, given.out, given.device, given.bits, given.force)
+    failed = predict(
+        model, given.images, given.out, given.device, given.bits, given.force, given.dicom_seg
+    )
     return 1 if failed else 0
 
 

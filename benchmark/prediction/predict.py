@@ -14,6 +14,7 @@ from itertools import chain, groupby
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
+from benchmark.prediction.dicom_seg import NoSegmentationError, as_dicom_seg
 from benchmark.prediction.pictures import as_jpeg, as_png, paint_structures
 from benchmark.prediction.predictor import Model, Predictor
 from benchmark.prediction.segmentation import MANY_PIXELS, Segmentation, segment
@@ -67,6 +68,7 @@ def predict(
     device: str = "auto",
     bits: int | None = None,
     force: bool = False,
+    dicom_seg: bool = False,
 ) -> int:
     """Segment every film below a folder and write what was found.
 
@@ -82,6 +84,8 @@ def predict(
         device: a torch device, or ``auto``.
         bits: significant bits of 16-bit pictures, see ``datamodules.sources.films``.
         force: segment DICOM files too that are no frontal film of a chest by their header.
+        dicom_seg: write ``out/segmentations/<name>.dcm`` too for DICOM films, which carry the
+            patient's identity as the film does.
 
     Returns:
         How many films failed.
@@ -97,7 +101,9 @@ def predict(
     pool = ThreadPoolExecutor(min(AT_ONCE, cores()))
     try:
         reading = FilmReading(bits, force)
-        one = partial(_one, networks=networks, system=model.system, out=out, reading=reading)
+        named = model.name if dicom_seg else None
+        one = partial(_one, networks=networks, system=model.system, out=out, reading=reading,
+                      in_segmentations=named)  # fmt: skip
         # A large film has the memory for itself.
         groups = groupby(jobs, key=lambda job: stated_pixels(job.path) > MANY_PIXELS)
         done = chain.from_iterable(
@@ -193,8 +199,18 @@ def _may_be_film(path: Path) -> bool:
         return False
 
 
-def _one(job: Job, networks: Predictor, system: str, out: Path, reading: FilmReading) -> TableRow:
-    """Segment one film, write its files and return its line of the table."""
+def _one(
+    job: Job,
+    networks: Predictor,
+    system: str,
+    out: Path,
+    reading: FilmReading,
+    in_segmentations: str | None,
+) -> TableRow:
+    """Segment one film, write its files and return its line of the table.
+
+    ``in_segmentations`` is what DICOM segmentations call the model; none are written without.
+    """
     row: TableRow = {"file": readable(job.file), "system": system, "error": ""}
     try:
         film = read_film(job.path, reading.bits, reading.force)
@@ -209,7 +225,16 @@ def _one(job: Job, networks: Predictor, system: str, out: Path, reading: FilmRea
         write_atomically(_mask_file(out, name, job), as_png(mask))
     picture = as_jpeg(paint_structures(film.pixels, found.masks))
     write_atomically(_overlay_file(out, job), picture)
-    return row | {"output": readable(job.output)} | table_row(film, found)
+    row |= {"output": readable(job.output)} | table_row(film, found)
+    if in_segmentations is None or film.turn is None:
+        return row
+    try:
+        content = as_dicom_seg(job.path, film.turn, found.masks, in_segmentations)
+        write_atomically(_segmentation_file(out, job), content)
+    except NoSegmentationError as error:
+        _segmentation_file(out, job).unlink(missing_ok=True)
+        row["remarks"] = "; ".join(filter(None, [row["remarks"], f"no DICOM-SEG: {error}"]))
+    return row
 
 
 def _alone(one: Callable[[Job], TableRow]) -> Callable[[Job], TableRow]:
@@ -230,7 +255,12 @@ def _overlay_file(out: Path, job: Job) -> Path:
     return out / "overlays" / f"{job.output}.jpg"
 
 
+def _segmentation_file(out: Path, job: Job) -> Path:
+    return out / "segmentations" / f"{job.output}.dcm"
+
+
 def _remove_results(job: Job, out: Path) -> None:
+    _segmentation_file(out, job).unlink(missing_ok=True)
     _overlay_file(out, job).unlink(missing_ok=True)
     for folder in out.glob("masks/*"):
         _mask_file(out, folder.name, job).unlink(missing_ok=True)

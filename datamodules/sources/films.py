@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from contract.arrays import Spacing
 from contract.errors import DataError
 from datamodules.sources.dicom.film import read_dicom_film
+from datamodules.sources.dicom.header import Turn
 from datamodules.sources.dicom.objects import (
     DICOM_MARK,
     explained,
@@ -55,6 +56,7 @@ class Film:
         bits: significant bits of deeper pixels, where the file's values alone tell them.
         remarks: what a user should know of how it was read.
         doubts: why a user should look at it, whatever its mask.
+        turn: how the pixels that a DICOM file stores became these; None for other files.
     """
 
     pixels: NDArray[np.uint8]
@@ -62,6 +64,7 @@ class Film:
     bits: int | None = None
     remarks: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    turn: Turn | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -140,7 +143,7 @@ def stated_pixels(path: Path) -> int:
 def _from_dicom(path: Path, force: bool) -> Film:
     read = read_dicom_film(path, force)
     remarks, doubts = ((text,) if text else () for text in (read.turned, read.doubt))
-    return Film(read.pixels, read.header.spacing, read.bits, remarks, doubts)
+    return Film(read.pixels, read.header.spacing, read.bits, remarks, doubts, read.turn)
 
 
 def _from_volume(path: Path, bits: int | None) -> Film:

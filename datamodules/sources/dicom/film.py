@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from contract.errors import DataError
 from datamodules.sources.dicom.display import show
-from datamodules.sources.dicom.header import FilmHeader, film_header
+from datamodules.sources.dicom.header import FilmHeader, Turn, film_header
 from datamodules.sources.dicom.objects import explained, open_dicom
 from datamodules.sources.dicom.pixels import read_stored, require_pixels
 
@@ -28,13 +28,15 @@ class DicomFilm:
         pixels: grey values ``(H, W)`` in 0..255, bone bright, upright.
         header: what the header tells.
         bits: bits taken for significant where the file does not say how it is to be shown.
-        turned: how it was turned upright, in words; ``""`` where it lay so.
+        turn: how the stored pixels became these.
+        turned: the same in words; ``""`` where it lay upright.
         doubt: what a user should look at, in words; ``""`` for nothing.
     """
 
     pixels: NDArray[np.uint8]
     header: FilmHeader
     bits: int | None
+    turn: Turn
     turned: str
     doubt: str
 
@@ -61,21 +63,21 @@ def read_dicom_film(path: Path, force: bool = False) -> DicomFilm:
         stored = read_stored(path, film)
         del film.PixelData  # as large as the film
         pixels, bits = show(film, stored)
-        upright, turned, doubt = _upright(pixels, header)
-        return DicomFilm(upright, header, bits, turned, header.doubt or doubt)
+        turn, turned, doubt = _upright(pixels, header)
+        upright = turn(pixels) if turn else pixels
+        return DicomFilm(upright, header, bits, turn, turned, header.doubt or doubt)
 
 
-def _upright(pixels: NDArray[np.uint8], header: FilmHeader) -> tuple[NDArray[np.uint8], str, str]:
-    """Turn a film as its header says; head and feet are exchanged where it shows the contrary."""
+def _upright(pixels: NDArray[np.uint8], header: FilmHeader) -> tuple[Turn, str, str]:
+    """Return how to turn a film, by its header; head and feet are exchanged where it lies so."""
     if not header.turn:
-        return pixels, "", ""
+        return header.turn, "", ""
     stated = f"PatientOrientation {header.orientation}"
-    upright = header.turn(pixels)
     ends = header.turn.transposed or header.turn.upended
-    if ends and _lower_half_brightness(upright) < HEAD_DOWN:
+    if ends and _lower_half_brightness(header.turn(pixels)) < HEAD_DOWN:
         doubt = f"{stated} would show it head down, so that it was turned the other way"
-        return np.ascontiguousarray(upright[::-1, ::-1]), f"turned against {stated}", doubt
-    return upright, f"turned upright, as {stated} says", ""
+        return header.turn.headlong(), f"turned against {stated}", doubt
+    return header.turn, f"turned upright, as {stated} says", ""
 
 
 def _lower_half_brightness(pixels: NDArray[np.uint8]) -> float:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.arrays import Spacing
+from contract.arrays import Mask, Spacing
 from datamodules.sources.clinical import years
 from datamodules.sources.dicom.objects import explained, numbers_of, open_dicom, text_of, texts_of
 
@@ -51,6 +51,16 @@ class Turn:
         turned = pixels.T if self.transposed else pixels
         turned = turned[:, ::-1] if self.mirrored else turned
         return np.ascontiguousarray(turned[::-1] if self.upended else turned)
+
+    def back(self, mask: Mask) -> Mask:
+        """Return a mask ``(H, W)`` of the upright film on the pixels as they are stored."""
+        turned = mask[::-1] if self.upended else mask
+        turned = turned[:, ::-1] if self.mirrored else turned
+        return np.ascontiguousarray(turned.T if self.transposed else turned)
+
+    def headlong(self) -> Turn:
+        """Return the same turn and then another half."""
+        return replace(self, mirrored=not self.mirrored, upended=not self.upended)
 
 
 @dataclass(frozen=True)
