@@ -3,6 +3,7 @@ SUITE ?= smoke
 DATA_ROOT ?=
 RUNS ?= runs
 LAUNCHER ?= auto
+PERF ?=
 ARGS ?=
 PYTHON ?= python3
 
@@ -44,8 +45,10 @@ test: setup  ## run all tests
 lint: setup  ## check style, docstrings and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-perf: setup  ## time the hot paths: decoding, scoring, a training step
-	@$(BIN)/python -m benchmark perf $(ARGS)
+perf: setup  ## measure beside MONAI, nnU-Net … into docs/performance.md; PERF=cpu or gpu
+	@UV=$$(command -v uv || echo "$(PYTHON) -m uv"); \
+	 $$UV pip install --quiet --python $(BIN)/python -c requirements.lock -e ".[perf]"
+	@$(BIN)/python -m benchmark perf --out docs/performance.md $(if $(PERF),--device $(PERF)) $(ROOT) $(ARGS)
 
 torture: setup  ## kill and damage tiny cells for ten minutes, or ARGS="--minutes 3 --seed 7"
 	@$(BIN)/python -m benchmark torture $(ARGS)

@@ -13,10 +13,36 @@ from pathlib import Path
 from benchmark.commands.arguments import Commands, add_command, plain_path
 from contract.errors import UserError
 
+PERF_TOPICS = ("scoring", "training", "data", "processes")
+
 
 def add(commands: Commands) -> None:
     """Add ``perf`` and ``torture``."""
-    add_command(commands, "perf", "time the hot paths on phantoms, each beside a common way", _perf)
+    text = (
+        "time what matters here beside what others do for the same, as ratios with their spread; "
+        "what needs a peer, real data, a GPU or hours that are not there is said to be not measured"
+    )
+    perf = add_command(commands, "perf", text, _perf)
+    perf.add_argument(
+        "--only", nargs="+", action="extend", choices=PERF_TOPICS, default=[], metavar="TOPIC",
+        help=f"of {', '.join(PERF_TOPICS)} [all]",
+    )  # fmt: skip
+    perf.add_argument(
+        "--out", type=plain_path, metavar="FILE", help="the page to write, Markdown [none]"
+    )
+    perf.add_argument(
+        "--rounds", type=int, default=5, metavar="N",
+        help="how often a pair is timed at most; long ones less often [5]",
+    )  # fmt: skip
+    perf.add_argument(
+        "--device", choices=("cpu", "gpu"), default=None, help="[gpu where torch can use one]"
+    )
+    perf.add_argument(
+        "--long", action="store_true", help="measure too what takes longer than minutes"
+    )
+    perf.add_argument(
+        "--data-root", type=plain_path, help="real films, for the lines that need them [none]"
+    )
     text = (
         "kill, damage and starve tiny cells at random moments, and compare their rows with those "
         "of cells that nobody disturbed"
@@ -38,9 +64,13 @@ def add(commands: Commands) -> None:
 
 
 def _perf(given: argparse.Namespace, extra: Sequence[str]) -> int:
-    from benchmark.perf import perf
+    if given.rounds < 1:
+        raise UserError(f"--rounds {given.rounds}", "no number of rounds", "at least 1")
+    if sys.platform != "linux":
+        raise UserError("perf", sys.platform, "Linux, which tells and limits a process's cores")
+    from benchmark.performance.perf import measure
 
-    perf()
+    measure(given.only, given.out, given.rounds, given.device, given.long, given.data_root)
     return 0
 
 

@@ -27,7 +27,7 @@ ONLY_TAKEN = {
     "publish": "sends to a server; test_publish",
     "cancel": "needs a cluster; test_slurm_cluster",
     "data fetch": "asks data providers' servers; test_data_fetch",
-    "perf": "times the machine for a minute; test_speed",
+    "perf": "times the machine for minutes; test_performance",
     "torture": "takes ten minutes; test_torture",
 }
 """Commands that are not run here, and why."""
