@@ -50,7 +50,7 @@ def circumstances(device: str, load_before: float, minutes: float) -> Circumstan
     load = f"{load_before:.1f} before, {os.getloadavg()[0]:.1f} at the end (its own included)"
     return Circumstances(
         (
-            ("command", f"`make perf PERF={device}`"),
+            ("device", device),
             ("when", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {minutes:.0f} minutes"),
             ("processor", f"{_processor()}, {cores()} cores"),
             ("load of the last minute", load),

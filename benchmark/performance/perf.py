@@ -37,7 +37,7 @@ def measure(
     long: bool = False,
     data_root: Path | None = None,
 ) -> list[Outcome]:
-    """Measure and print the lines, and write the page where one is wanted.
+    """Measure and print the lines, and write the page, after each line anew, where one is wanted.
 
     Args:
         only: topics to choose, or all.
@@ -60,19 +60,20 @@ def measure(
     for name in ("pytorch_lightning", "lightning.pytorch", "torch.onnx"):
         logging.getLogger(name).setLevel(logging.ERROR)
     load, began = os.getloadavg()[0], time.monotonic()
-    outcomes = []
+    chosen = [line for line in LINES if not only or line.topic in only]
+    found = {line.key: Outcome(line, None, "left out by --only") for line in LINES}
+    found |= {line.key: Outcome(line, None, "the run was ended before") for line in chosen}
     with tempfile.TemporaryDirectory(prefix="lungbench-perf-") as folder:
         setting = Setting(Path(folder), rounds, device, long, data_root)
-        for line in LINES:
-            if only and line.topic not in only:
-                continue
-            outcomes.append(outcome_of(line, setting))
-            say(_told(outcomes[-1]))
+        for line in chosen:
+            found[line.key] = outcome_of(line, setting)
+            say(_told(found[line.key]))
+            if out is not None:
+                where = circumstances(device, load, (time.monotonic() - began) / 60)
+                write_atomically(out, performance_page(list(found.values()), where))
     if out is not None:
-        where = circumstances(device, load, (time.monotonic() - began) / 60)
-        write_atomically(out, performance_page(outcomes, where))
         say(f"written: {out}")
-    return outcomes
+    return [found[line.key] for line in chosen]
 
 
 def _told(outcome: Outcome) -> str:
