@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
@@ -131,10 +131,11 @@ class EpochCheckpoint(Checkpoint):
     def _save_weights(
         self, trainer: pl.Trainer, module: pl.LightningModule, name: CheckpointChoice, epochs: int
     ) -> None:
+        state = _kept_state(trainer, module)
         if trainer.is_global_zero:
             dice = self.best_dice if name == "best" else None
             weights = {
-                "state_dict": module.state_dict(),
+                "state_dict": state,
                 "epochs": epochs,
                 "val_dice": dice,
                 # What `load_from_checkpoint` needs beside the weights.
@@ -158,6 +159,18 @@ class EpochCheckpoint(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the best score up again."""
         self.best_dice, self.best_epoch = state_dict["best_dice"], state_dict["best_epoch"]
+
+
+def _kept_state(trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Any]:
+    """Return the weights that Lightning would save: averaged ones where a callback averages.
+
+    They are those that were validated. Like Lightning's own saving, this runs on every process.
+    """
+    content: dict[str, Any] = {"state_dict": module.state_dict()}
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if not isinstance(callback, Checkpoint):
+            callback.on_save_checkpoint(trainer, module, content)
+    return cast("dict[str, Any]", content["state_dict"])
 
 
 def is_complete(trainer: pl.Trainer) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -34,7 +33,7 @@ from benchmark.tracking.tracker import make_tracker
 from contract.cell_folder import CellFolder, CheckpointFolder
 from contract.cell_record import CellRecord
 from contract.errors import UserError
-from contract.files import digest_of, digest_of_bytes, write_atomically
+from contract.files import digest_of, digest_of_bytes, hash_of_text, write_atomically
 from contract.yaml_files import read_yaml, yaml_text
 from datamodules.base import ProtocolDataModule
 from lightning_modules.segmenter import Segmenter
@@ -183,7 +182,7 @@ def _read_identity(config: Path, extra: Sequence[str]) -> dict[str, Any]:
     if flags:
         text = json.dumps([identity["config_hash"], flags])
         identity["changes"] = [*identity["changes"], *changes_by_flags(settings, flags)]
-        identity["config_hash"] = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        identity["config_hash"] = hash_of_text(text)
     return identity
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from benchmark.planning.library import Settings
+from contract.files import hash_of_text
 
 _FREE = (
     ("cell", "seal"),
@@ -45,7 +45,7 @@ def seal_of(settings: Mapping[str, Any]) -> str:
         text = json.dumps(kept, sort_keys=True, default=str)
     except TypeError:  # keys of several kinds
         text = json.dumps(_ordered(kept), default=str)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return hash_of_text(text)
 
 
 def _ordered(value: Any) -> Any:
@@ -81,6 +81,6 @@ def identity_of_edited(identity: Mapping[str, Any], settings: Settings) -> dict[
     claimed, seal = identity["config_hash"], seal_of(settings)
     if claimed and identity["seal"] != seal:
         text = json.dumps([claimed, seal])
-        found["config_hash"] = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        found["config_hash"] = hash_of_text(text)
         found["changes"] = [*identity["changes"], EDITED]
     return found

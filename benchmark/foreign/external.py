@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import time
@@ -17,6 +16,7 @@ from benchmark.progress import say
 from contract.cell_folder import CellFolder, cell_name, cells_of
 from contract.cell_record import NOTHING
 from contract.errors import UserError
+from contract.files import hash_of_text
 from contract.names import require_name
 from datamodules.digests import Digests, combined
 from datamodules.division import DividedProtocol, split_hash
@@ -142,7 +142,7 @@ def identify(protocol: DividedProtocol, seed: int, about: Mapping[str, Any]) -> 
     kept = {name: about.get(name) for name in ("masks", "labels", "resize", "train_on")}
     splits = [split.digest for split in protocol.splits(seed)]
     text = json.dumps([EXTERNAL_FORMAT, kept, splits, protocol.fingerprint], sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return hash_of_text(text)
 
 
 def _protocol(plan: Plan, name: str) -> GroundedProtocol:

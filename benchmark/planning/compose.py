@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from benchmark.planning.library import Settings
 from contract.errors import UserError
+from contract.files import hash_of_text
 
 IDENTITY_FORMAT = 4
 """Raised whenever the same composition would train otherwise."""
@@ -111,7 +111,7 @@ def compose(
             "validation, or `checkpoint: last`",
         )
     identity = json.dumps([IDENTITY_FORMAT, config, fingerprint], sort_keys=True)
-    return config, hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
+    return config, hash_of_text(identity)
 
 
 def filled(value: Any, system: Settings) -> Any:

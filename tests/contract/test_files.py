@@ -7,8 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
-from contract.files import replacing, write_atomically
+from contract.files import hash_of_text, replacing, write_atomically
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -40,3 +41,13 @@ def test_a_library_may_write_to_the_open_file(tmp_path: Path, durable: bool) -> 
         pq.write_table(table, file)
         assert not path.exists()
     assert pq.read_table(path).equals(table)
+
+
+def test_no_hash_is_a_number_where_yaml_is_read() -> None:
+    """Of 3,000 hashes, some five would be: `12e4567890123456`, or sixteen digits."""
+    hashes = [hash_of_text(str(number)) for number in range(3000)]
+    assert len(set(hashes)) == 3000
+    for text in hashes:
+        assert isinstance(yaml.safe_load(text), str)
+        with pytest.raises(ValueError, match="could not convert"):
+            float(text)
