@@ -20,20 +20,21 @@ def add(commands: Commands) -> None:
     text = "segment a folder of your own films (PNG, JPEG, TIFF, BMP, DICOM)"
     parser = add_command(commands, "predict", text, _predict)
     parser.add_argument("--images", type=Path, required=True, help="folder of films")
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+    parser.add_argument(
+        "--out", type=Path, default=Path("predictions"), help="the folder to write [predictions]"
+    )
     parser.add_argument(
         "--cell", type=Path, nargs="+", action="extend", metavar="FOLDER", dest="cells",
         help=f"a finished cell, .../{LAYOUT}; several seeds predict "
-        "together; its config names code to run, so trust it",
+        "together; its config names code to run, so trust it [a small network that comes with "
+        "the package, see docs/predict.md]",
     )  # fmt: skip
     parser.add_argument(
         "--model", type=Path, metavar="FILE",
         help="instead of a cell: what `lungbench export` wrote, .onnx (which needs the extra "
-        "`onnx` and runs no code) or .pt",
+        "`onnx` and runs no code), .safetensors or .pt",
     )  # fmt: skip
-    parser.add_argument(
-        "--runs", type=plain_path, default=Path("runs"), help="the runs folder [runs]"
-    )
+    parser.add_argument("--runs", type=plain_path, help="instead of --cell: a runs folder [runs]")
     for name in ("suite", "system", "protocol"):
         text = f"instead of --cell: all seeds of this {name} [the only one]"
         parser.add_argument(f"--{name}", help=text)
@@ -80,11 +81,15 @@ def _chosen(given: argparse.Namespace) -> Model:
         from benchmark.prediction.exported import open_model
 
         return open_model(given.model)
+    if not any((given.cells, given.runs, given.suite, given.system, given.protocol)):
+        from benchmark.prediction.shipped import shipped_model
+
+        return shipped_model()
     from benchmark.prediction.networks import choose_cells, trained
 
     if given.cells:
         return trained(given.cells)
-    return choose_cells(given.runs, given.suite, given.system, given.protocol)
+    return choose_cells(given.runs or Path("runs"), given.suite, given.system, given.protocol)
 
 
 def _serve(given: argparse.Namespace, extra: Sequence[str]) -> int:

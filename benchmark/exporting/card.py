@@ -25,13 +25,16 @@ METRICS_OF_CARD = {
 """Titles and digits."""
 
 
-def model_card(facts: ModelFacts, rows: pa.Table, file: str, comparison: Comparison) -> str:
+def model_card(
+    facts: ModelFacts, rows: pa.Table, file: str, digest: str, comparison: Comparison
+) -> str:
     """Return a model's card as Markdown.
 
     Args:
         facts: what the model is.
         rows: the cell's rows, in ``contract.rows.CASE_SCHEMA``.
         file: the model's file.
+        digest: its SHA-256.
         comparison: how far it is from PyTorch.
     """
     environment = jinja2.Environment(
@@ -44,6 +47,7 @@ def model_card(facts: ModelFacts, rows: pa.Table, file: str, comparison: Compari
     return environment.from_string(template).render(
         facts=facts,
         file=file,
+        digest=digest,
         comparison=comparison,
         structures=[n.replace("_", " ") for n in facts.structures if n != BACKGROUND],
         steps=list(_steps(facts.preprocessing)),

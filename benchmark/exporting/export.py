@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
@@ -29,7 +30,7 @@ from benchmark.planning.library import Settings
 from benchmark.prediction.exported import open_model
 from benchmark.prediction.networks import trained
 from benchmark.progress import say
-from contract.cell_folder import CellFolder
+from contract.cell_folder import CellFolder, cell_name
 from contract.cell_record import CellRecord
 from contract.errors import UserError
 from contract.files import write_atomically
@@ -70,7 +71,7 @@ def export(folder: Path, format_name: str, output: Path | None = None) -> Path:
     cell = CellFolder(folder)
     record = cell.record
     module, config = _load(cell, record)
-    output = output or Path(f"{record.system}-{record.protocol}-seed-{record.seed}{kind.ending}")
+    output = output or Path(_called(record) + kind.ending)
     images, films = films_for(cell, config)
     facts = _facts(record, config, module, kind, f"{len(images)} films, {films}")
 
@@ -78,12 +79,17 @@ def export(folder: Path, format_name: str, output: Path | None = None) -> Path:
         return _require_generator(build_module(cell.config, config), record)
 
     found = write_checked(module, images, facts, kind, output, another)
-    card = model_card(facts, cell.read_rows(), output.name, found)
+    digest = hashlib.sha256(output.read_bytes()).hexdigest()
+    card = model_card(facts, cell.read_rows(), output.name, digest, found)
     card_file = output.with_name(output.name + CARD_ENDING)
     write_atomically(card_file, card)
     say(f"{output}: {facts.name}, with its model card in {card_file.name}")
     say(f"compared with PyTorch on {len(images)} films, {films}: {found.told}")
     return output
+
+
+def _called(record: CellRecord) -> str:
+    return cell_name(record.system, record.protocol, record.seed).replace(" ", "-")
 
 
 def _load(cell: CellFolder, record: CellRecord) -> tuple[AdversarialSegmenter, Settings]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from contract.cell_folder import cell_name
 from contract.errors import UserError
 from contract.language import check_settings
 from contract.words import check_structures
@@ -124,8 +125,9 @@ class ModelFacts:
 
     @property
     def name(self) -> str:
-        """``suite/system/protocol/seed-n``, for people."""
-        return f"{self.suite}/{self.system}/{self.protocol}/seed-{self.seed}"
+        """Suite, system, protocol and seed joined by ``/``, for people."""
+        cell = cell_name(self.system, self.protocol, self.seed).replace(" ", "/")
+        return f"{self.suite}/{cell}"
 
     def as_metadata(self) -> dict[str, str]:
         """Return the entries of a file's metadata."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import warnings
 from collections.abc import Callable
@@ -9,16 +10,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from benchmark.exporting.facts import FACTS_KEY, ModelFacts, facts_of
-from benchmark.exporting.formats import IMAGE, ONNX, SAFETENSORS, TORCHSCRIPT, require_onnxruntime
+from benchmark.exporting.formats import (
+    IMAGE,
+    ONNX,
+    SAFETENSORS,
+    TORCHSCRIPT,
+    load_weights_alone,
+    require_onnxruntime,
+)
+from benchmark.exporting.graph import OutputGraph
 from benchmark.prediction.predictor import require_finite
 from contract.errors import UserError
+from contract.names import in_short
+from lightning_modules.adversarial import AdversarialSegmenter
 from lightning_modules.mirroring import mirrored_back
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]
 """Images ``(N, 1, H, W)`` to what the file returns: ``probabilities``, and ``mirrored`` if any."""
+OWN_NETWORKS = "lightning_modules.generators."
+"""Where the networks are that a file of weights alone may name."""
 _TODO = "export the cell again, or copy the file again"
 
 
@@ -40,6 +54,11 @@ class ExportedModel:
     def name(self) -> str:
         """Its cell and file, for people."""
         return f"{self.facts.name} ({self.path.name})"
+
+    @property
+    def label(self) -> str:
+        """System, protocol and file, for people who choose."""
+        return " · ".join([self.facts.system, self.facts.protocol, self.path.name])
 
     @property
     def system(self) -> str:
@@ -122,22 +141,24 @@ class ExportedNetwork:
 def open_model(path: Path) -> ExportedModel:
     """Open an exported model, by its file's ending.
 
-    An ONNX file runs no code. A TorchScript file is a program, to be opened if it is trusted.
+    An ONNX file runs no code, and weights alone (safetensors) only that of this project's own
+    networks. A TorchScript file is a program, to be opened if it is trusted.
 
     Args:
-        path: a file that ``lungbench export`` wrote, ``.onnx`` or ``.pt``.
+        path: a file that ``lungbench export`` wrote, ``.onnx``, ``.safetensors`` or ``.pt``.
 
     Raises:
         UserError: if it is missing, damaged, of another origin or kind, or a library is missing.
     """
-    readers = {ONNX.ending: _open_onnx, TORCHSCRIPT.ending: _open_torchscript}
+    readers = {
+        ONNX.ending: _open_onnx,
+        SAFETENSORS.ending: _open_safetensors,
+        TORCHSCRIPT.ending: _open_torchscript,
+    }
     ending = path.suffix.lower()
     expected = " or ".join(readers)
     if not path.is_file():
         raise UserError(path, "no such file", f"an exported model, {expected}", "check --model")
-    if ending == SAFETENSORS.ending:
-        raise UserError(path, "weights without a network", f"a model that computes, {expected}",
-                        "export the cell with --format onnx")  # fmt: skip
     if ending not in readers:
         found = f"a file that ends in {ending or 'nothing'}"
         raise UserError(path, found, f"an exported model, {expected}", "check --model")
@@ -183,6 +204,45 @@ def _open_torchscript(path: Path) -> ExportedModel:
         return found if isinstance(found, tuple) else (found,)
 
     return ExportedModel(path, facts, run)
+
+
+def _open_safetensors(path: Path) -> ExportedModel:
+    try:
+        with safe_open(path, "pt") as file:
+            facts = facts_of(dict(file.metadata() or {}), path)
+    except UserError:
+        raise
+    except Exception as error:  # safetensors has an error of its own
+        raise _damaged(path, "safetensors", error) from None
+    module = _network_of(facts, path)
+    try:
+        load_weights_alone(module.generator, path)
+    except Exception as error:
+        raise _damaged(path, "safetensors", error) from None
+    return ExportedModel(path, facts, OutputGraph(module).outputs)
+
+
+def _network_of(facts: ModelFacts, path: Path) -> AdversarialSegmenter:
+    """Return a network of this project with fresh weights, as a file of weights names it.
+
+    Raises:
+        UserError: if it names other code, which a file of weights is not trusted with.
+    """
+    generator = facts.generator or {}
+    named, arguments = generator.get("class_path"), generator.get("init_args") or {}
+    own = str(named).startswith(OWN_NETWORKS)
+    if not own or "class_path" in json.dumps(arguments):
+        raise UserError(
+            path, f"weights of {in_short(named)}, whose code is not this project's",
+            f"those of a network of {OWN_NETWORKS}*", "export the cell with --format onnx",
+        )  # fmt: skip
+    settings = {"structures": list(facts.structures), "activation": facts.activation,
+                "mirror": facts.mirror, "generator": dict(generator),
+                "loss": {"class_path": "lightning_modules.losses.DiceCrossEntropy"}}  # fmt: skip
+    model = {"class_path": "lightning_modules.adversarial.AdversarialSegmenter",
+             "init_args": settings}  # fmt: skip
+    module: AdversarialSegmenter = AdversarialSegmenter.from_config(model, path)
+    return module
 
 
 def _damaged(path: Path, kind: str, error: Exception) -> UserError:

@@ -44,6 +44,12 @@ class Trained:
         """``suite/system/protocol``, for people and as a key."""
         return f"{self.suite}/{self.system}/{self.protocol}"
 
+    @property
+    def label(self) -> str:
+        """System, protocol, suite and how many seeds, for people who choose."""
+        seeds = [f"{len(self.folders)} seeds"] if len(self.folders) > 1 else []
+        return " · ".join([self.system, self.protocol, self.suite, *seeds])
+
     def load(self, device: str = "auto") -> Networks:
         """Return them ready to predict; see ``load_networks``."""
         return load_networks(self, device)

@@ -48,6 +48,11 @@ class Model(Protocol):
         ...
 
     @property
+    def label(self) -> str:
+        """What it is, for people who choose one from a list."""
+        ...
+
+    @property
     def system(self) -> str:
         """The system's name."""
         ...

@@ -18,10 +18,12 @@ from werkzeug.exceptions import BadRequest, NotFound, RequestEntityTooLarge, Uns
 
 from benchmark.prediction.local_guard import guard
 from benchmark.prediction.local_server import LocalServer
-from benchmark.prediction.networks import Networks, Trained, finished, load_networks
+from benchmark.prediction.networks import finished
 from benchmark.prediction.pictures import as_jpeg, as_png, paint_structures
 from benchmark.prediction.predict import without_place
+from benchmark.prediction.predictor import Model, Predictor
 from benchmark.prediction.segmentation import Segmentation, segment
+from benchmark.prediction.shipped import shipped_model
 from benchmark.progress import say
 from contract.errors import DataError, UserError
 from contract.machine import give_back_memory
@@ -37,7 +39,7 @@ FORM_BYTES = 64 << 10
 
 
 class Shelf:
-    """Trained systems below a runs folder, of which the last one used stays loaded.
+    """Trained systems below a runs folder, and the one that ships; the last used stays loaded.
 
     Args:
         runs: the runs folder.
@@ -47,17 +49,17 @@ class Shelf:
     def __init__(self, runs: Path, device: str) -> None:
         self._runs, self._device = runs, device
         self._lock = threading.Lock()
-        self._loaded: tuple[Trained, Networks] | None = None
+        self._loaded: tuple[Model, Predictor] | None = None
 
-    def systems(self) -> list[Trained]:
-        """Return what can predict by now."""
-        return finished(self._runs)
+    def systems(self) -> list[Model]:
+        """Return what can predict by now, the model that comes with the package last."""
+        return [*finished(self._runs), shipped_model()]
 
-    def segment(self, name: str, film: Film) -> tuple[Trained, Segmentation]:
+    def segment(self, name: str, film: Film) -> tuple[Model, Segmentation]:
         """Segment a film, one at a time.
 
         Args:
-            name: a system's ``Trained.name``.
+            name: a system's ``Model.name``.
             film: the film.
 
         Raises:
@@ -70,9 +72,9 @@ class Shelf:
         with self._lock:
             if self._loaded is None or self._loaded[0] != known[name]:
                 self._loaded = None  # two large systems might not fit beside each other
-                self._loaded = known[name], load_networks(known[name], self._device)
-            cells, networks = self._loaded
-            return cells, segment(networks, film)
+                self._loaded = known[name], known[name].load(self._device)
+            model, networks = self._loaded
+            return model, segment(networks, film)
 
 
 def create_app(runs: Path, device: str = "auto") -> Flask:
@@ -108,8 +110,8 @@ def create_app(runs: Path, device: str = "auto") -> Flask:
         with one_at_a_time:
             give_back_memory()
             film = _read_upload(request.files.getlist("image"))
-            cells, found = shelf.segment(request.form.get("system", ""), film)
-            return describe_result(cells, film, found)
+            model, found = shelf.segment(request.form.get("system", ""), film)
+            return describe_result(model, film, found)
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(error: RequestEntityTooLarge) -> tuple[dict[str, str], int]:
@@ -145,12 +147,12 @@ def _read_upload(uploads: list[FileStorage]) -> Film:
             raise UnsupportedMediaType(f"Not a readable film: {without_place(error)}.") from None
 
 
-def describe_result(cells: Trained, film: Film, found: Segmentation) -> dict[str, Any]:
+def describe_result(model: Model, film: Film, found: Segmentation) -> dict[str, Any]:
     """Return what the page shows of a segmented film, pictures as ``data:`` addresses."""
     heart = found.measured.get("heart")
     return {
-        "system": cells.name,
-        "phantom": cells.phantom,
+        "system": model.name,
+        "phantom": model.phantom,
         "height": film.shape[0],
         "width": film.shape[1],
         "spacing": film.spacing,
@@ -184,12 +186,9 @@ def serve(runs: Path, port: int, device: str = "auto") -> None:
         device: where networks predict.
 
     Raises:
-        UserError: if no cell has finished, or the port is in use.
+        UserError: if the port is in use.
     """
-    systems = finished(runs)
-    if not systems:
-        todo = "train one with `lungbench run`, or name another --runs"
-        raise UserError(runs, "no finished cell", todo=todo)
+    systems = Shelf(runs, device).systems()
     try:
         listening = socket.create_server((LOOPBACK, port))
     except OSError as error:
