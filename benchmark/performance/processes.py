@@ -50,7 +50,7 @@ def write_cell(setting: Setting, name: str, size: int, batch: int, batches: int)
     folder = setting.place(name)
     plan = make_plan("quick", folder / "runs", phantom_films(setting), changes)
     cell = next(c for c in plan.cells if (c.system, c.protocol) == ("unet", "m_to_s"))
-    config = folder / "config.yaml"
+    config = folder / "cell.yaml"
     config.write_text(yaml.safe_dump(cell.config))
     return config
 

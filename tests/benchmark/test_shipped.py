@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from safetensors import safe_open
@@ -15,8 +16,12 @@ from benchmark.__main__ import main
 from benchmark.exporting.facts import FACTS_KEY
 from benchmark.prediction.serve import create_app
 from benchmark.prediction.shipped import SHIPPED, shipped_model
+from contract.cell_folder import CellFolder
+from contract.files import digest_of
 from datamodules.fetch.addresses import read_addresses
 
+MEASURED = Path(__file__).parents[2] / "leaderboards" / "measured"
+CELLS = "cells"
 CARD = SHIPPED.with_name(SHIPPED.name + ".md")
 PACKAGES = (
     "benchmark",
@@ -44,6 +49,19 @@ def test_the_card_tells_digest_terms_scores_and_what_it_is_not_for():
         assert text in card
 
 
+def test_the_cards_scores_derive_from_committed_rows():
+    (rows,) = MEASURED.glob(f"{CELLS}/lung_baseline/m_to_s/*/cases.parquet")
+    record = CellFolder(rows.parent).record
+    assert record.config_hash == shipped_model().facts.config_hash
+    assert digest_of(rows) == record.rows_digest
+    films = pd.read_parquet(rows).query("structure == 'lungs'")
+    assert len(films) == 566
+    lines = CARD.read_text(encoding="utf-8").splitlines()
+    line = next(line for line in lines if line.startswith("| shenzhen | lungs"))
+    for metric, digits in (("dice", 4), ("iou", 4), ("hausdorff95_px", 2), ("assd_px", 2)):
+        assert f" {films[metric].mean():.{digits}f} [" in line
+
+
 def test_weights_and_package_stay_small():
     assert SHIPPED.stat().st_size <= 8_000_000
     root = Path(__file__).parents[2]
@@ -62,7 +80,7 @@ def test_who_names_no_cell_gets_areas_overlays_and_flags(phantom_root, tmp_path,
         rows = list(csv.DictReader(file))
     assert [row["file"] for row in rows] == [film.name for film in films]
     for row in rows:
-        assert row["system"] == "lung_baseline" and row["flagged"] in {"True", "False"}
+        assert row["system"] == "lung_baseline" and row["flagged"] in {"true", "false"}
         mask = np.asarray(Image.open(f"predictions/masks/lungs/{row['file']}"))
         assert int(row["lungs_area_px"]) == np.count_nonzero(mask) > 0
         assert Path(f"predictions/overlays/{row['file']}").with_suffix(".jpg").is_file()
