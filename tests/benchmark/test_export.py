@@ -349,6 +349,7 @@ def test_foreign_damaged_and_falsified_files_are_refused(exported, tmp_path, cap
     for name, content in {
         "torn.onnx": whole[: len(whole) // 2], "empty.onnx": b"", "text.onnx": b"a text",
         "torn.pt": exported["torchscript"].read_bytes()[:5000], "model.bin": b"",
+        "cut.safetensors": exported["safetensors"].read_bytes()[:5000],
     }.items():  # fmt: skip
         (tmp_path / name).write_bytes(content)
     torch.save({"state_dict": {}}, tmp_path / "weights.pt")
