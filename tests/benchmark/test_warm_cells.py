@@ -205,6 +205,9 @@ def test_an_interrupted_run_leaves_nothing_behind(when, tmp_path, phantom_root):
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "the same command goes on from here" in said and "themselves" not in said
+    until = time.monotonic() + 10  # the kernel takes a moment to bury them
+    while any(Path(f"/proc/{pid}").exists() for pid in family) and time.monotonic() < until:
+        time.sleep(0.05)
     assert not [pid for pid in family if Path(f"/proc/{pid}").exists()]
     assert not list((tmp_path / "runs").rglob("owner.json"))
 
