@@ -11,6 +11,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class Split:
     test: tuple[Key, ...]
     unused: tuple[Key, ...] = ()
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Ten hexadecimal digits that name this split on leaderboards."""
         lists = json.dumps([self.train, self.validation, self.test])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from benchmark.cell.ownership import describe_owner, is_owned, owner_job
@@ -44,7 +46,7 @@ class Cell:
         protocol: the protocol's name.
         seed: the training seed.
         folder: where everything of the cell lies.
-        config: the placed LightningCLI config, or None where the data is absent.
+        placed: makes the cell's LightningCLI config, or None where the data is absent.
         config_hash: the hash of what was composed.
         train_on: the data sets that train, joined by ``+``.
         test_on: the data sets that test.
@@ -63,7 +65,7 @@ class Cell:
     folder: Path
     train_on: str
     test_on: str
-    config: Settings | None = None
+    placed: Callable[[], Settings] | None = None
     config_hash: str = ""
     counts: tuple[int, int, int] = (0, 0, 0)
     split_hash: str = ""
@@ -71,6 +73,11 @@ class Cell:
     problem: str = ""
     changes: tuple[Change, ...] = ()
     baseline: str = ""
+
+    @cached_property
+    def config(self) -> Settings | None:
+        """The placed LightningCLI config, made when first asked for; None as ``placed``."""
+        return None if self.placed is None else self.placed()
 
     @property
     def name(self) -> str:

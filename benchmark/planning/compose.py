@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ PLACEHOLDERS = ("$classes", "$structures", "$size", "$seed", "$epochs", "$half_e
 """What a system's YAML may leave to the cell."""
 DESCRIPTIVE = ("name", "folder", "title", "paper", "notes", "chosen_on")
 """Keys that do not change what is trained."""
+_SEED = "$seed"
 _EPOCHS = ("trainer", "max_epochs")
 _FOR_READERS = ("title", "paper", "notes", "chosen_on")
 
@@ -55,19 +57,39 @@ def choose_structures(system: Settings, available: Sequence[set[str]]) -> list[s
     )
 
 
+@dataclass(frozen=True)
+class Composition:
+    """A system's config under a protocol, still without paths and names.
+
+    Attributes:
+        template: the config, ``$seed`` standing where the training seed belongs.
+        identity: all that decides rows, as text, ``"$seed"`` in it.
+    """
+
+    template: Settings
+    identity: str
+
+    def config(self, seed: int) -> Settings:
+        """Return a cell's config, of its own."""
+        settings: Settings = fill_placeholders(self.template, {_SEED: seed})
+        return settings
+
+    def digest(self, seed: int) -> str:
+        """Return the hash of what was composed for a cell."""
+        return hash_of_text(self.identity.replace(json.dumps(_SEED), json.dumps(seed)))
+
+
 def compose(
     system: Settings,
     protocol: Settings,
-    seed: int,
     structures: Sequence[str],
     fingerprint: str,
-) -> tuple[Settings, str]:
-    """Return a cell's config, still without paths and names, and the hash of what was composed.
+) -> Composition:
+    """Compose a system's config under a protocol, for every seed.
 
     Args:
         system: the system with all overrides applied.
         protocol: the protocol's rules, data sets by name.
-        seed: the training seed.
         structures: the output channels.
         fingerprint: the digest of the data's contents.
 
@@ -77,14 +99,13 @@ def compose(
     values = {
         "$classes": len(structures),
         "$structures": list(structures),
-        "$seed": seed,
         **own_values(system),
     }
     settings = fill_placeholders(without_description(system), values)
     model = settings["model"]
     model.setdefault("init_args", {}).setdefault("structures", list(structures))
     config = {
-        "seed_everything": seed,
+        "seed_everything": _SEED,
         "model": model,
         "data": {
             "class_path": "datamodules.cross_dataset.CrossDataset",
@@ -93,7 +114,7 @@ def compose(
                 "preprocessing": settings["preprocessing"],
                 "structures": list(structures),
                 "batch_size": settings["batch_size"],
-                "seed": seed,
+                "seed": _SEED,
                 "augmentation": settings.get("augmentation"),
                 **settings.get("data", {}),
             },
@@ -110,8 +131,7 @@ def compose(
             "0 with the checkpoint of the best validation Dice",
             "validation, or `checkpoint: last`",
         )
-    identity = json.dumps([IDENTITY_FORMAT, config, fingerprint], sort_keys=True)
-    return config, hash_of_text(identity)
+    return Composition(config, json.dumps([IDENTITY_FORMAT, config, fingerprint], sort_keys=True))
 
 
 def filled(value: Any, system: Settings) -> Any:

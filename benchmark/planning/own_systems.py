@@ -68,4 +68,4 @@ def _compose(name: str, seed: int, changes: Settings) -> Settings:
     if isinstance(structures[0], list):
         system["structures"] = structures[-1]
     chosen = choose_structures(system, [set(STRUCTURES)])
-    return compose(system, {}, seed, chosen, "")[0]
+    return compose(system, {}, chosen, "").config(seed)

@@ -8,24 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.cell.cell import Cell
-from benchmark.cell.seal import sealed
-from benchmark.planning.changes import changes_between
-from benchmark.planning.compose import (
-    choose_structures,
-    compose,
-    descriptive,
-    place,
-    without_description,
-)
+from benchmark.planning.cells import Places, composed_cells
+from benchmark.planning.compose import without_description
 from benchmark.planning.design import Design, read_design
 from benchmark.planning.library import Settings, Suite
-from benchmark.planning.pairs import compared_pairs, completed, pair_names
 from benchmark.planning.system_check import require_adversarial
-from contract.cell_folder import CellFolder
 from contract.errors import DataError, UserError
 from contract.suggestions import did_you_mean
 from datamodules.digests import Progress, no_progress
-from datamodules.division import split_hash
 from datamodules.grounding import DataRoot, GroundedProtocol, ground
 
 
@@ -161,6 +151,7 @@ def plan_design(
     plan.systems = {n: one for n, one in design.systems.items() if n not in design.faults}
     cache = runs / "cache"
     data = DataRoot(root, cache, progress)
+    places = Places(plan.folder, root.resolve(), cache.resolve())
     for name, protocol in plan.protocols.items():
         try:
             rules, folder = without_description(protocol), Path(protocol["folder"])
@@ -170,36 +161,15 @@ def plan_design(
                 raise
             plan.notices.append(f"protocol {name} is left out, its data is damaged: {error}")
             continue
-        _add_cells(plan, design, plan.grounded[name], root, cache, wanted_systems)
+        _add_cells(plan, design, plan.grounded[name], places, wanted_systems)
     return plan
-
-
-def _marks(design: Design, system: Settings, protocol: str) -> dict[str, Any]:
-    """Return what sets a cell apart from its system's file, and whom it is compared with.
-
-    Args:
-        design: the suite's files.
-        system: the system with all changes.
-        protocol: the protocol's name.
-    """
-    name, suite = system["name"], design.suite
-    said = design.said(name, protocol)
-    if name in pair_names(suite.generators, suite.critics):
-        said = completed(said, suite.overrides)
-    pair = compared_pairs(suite.generators, suite.critics).get(name)
-    compared = pair is not None and pair.is_like(system, design.changed(pair.baseline, protocol))
-    return {
-        "changes": tuple(changes_between(said, system)),
-        "baseline": pair.baseline if pair is not None and compared else "",
-    }
 
 
 def _add_cells(
     plan: Plan,
     design: Design,
     protocol: GroundedProtocol,
-    root: Path,
-    cache: Path,
+    places: Places,
     wanted_systems: Collection[str],
 ) -> None:
     for name in plan.systems:
@@ -212,58 +182,4 @@ def _add_cells(
                     raise
                 plan.notices.append(f"{name} {protocol.name} is left out: {error}")
                 continue
-            marks = _marks(design, system, protocol.name)
-            for seed in plan.suite.seeds:
-                plan.cells.append(_cell(plan, marks, system, protocol, seed, root, cache))
-
-
-def _cell(
-    plan: Plan,
-    marks: Mapping[str, Any],
-    system: Settings,
-    protocol: GroundedProtocol,
-    seed: int,
-    root: Path,
-    cache: Path,
-) -> Cell:
-    common = {
-        "suite": plan.suite.name,
-        "system": system["name"],
-        "protocol": protocol.name,
-        "seed": seed,
-        "train_on": protocol.train_on,
-        "test_on": protocol.test_on,
-    }
-    folder = CellFolder.of(plan.folder, system["name"], protocol.name, seed).path
-    if protocol.problem:
-        return Cell(**common, **marks, folder=folder, problem=protocol.problem)
-    structures = choose_structures(system, protocol.structures)
-    config, digest = compose(system, protocol.identity, seed, structures, protocol.fingerprint)
-    identity = {
-        **common,
-        **marks,
-        "changes": [dict(change) for change in marks["changes"]],
-        "config_hash": digest,
-        "checkpoint": config["checkpoint"],
-        "checkpoint_after": config.get("checkpoint_after"),
-        "code_folders": [system["folder"]],
-        "about": {
-            "system": descriptive(system),
-            "protocol": descriptive(plan.protocols[protocol.name]),
-        },
-    }
-    splits = protocol.splits(seed)
-    return Cell(
-        **common,
-        **marks,
-        folder=folder,
-        config=sealed(place(config, identity, protocol.settings, root.resolve(), cache.resolve())),
-        config_hash=digest,
-        counts=(
-            len(splits[0].train),
-            len(splits[0].validation),
-            sum(len(split.test) for split in splits),
-        ),
-        split_hash=split_hash(splits),
-        phantom=protocol.phantom,
-    )
+            plan.cells += composed_cells(design, system, protocol, places)

@@ -220,7 +220,7 @@ def mend_configs(plan: Plan) -> None:
     Their rows are those of the config that is planned: who edits one wants another folder.
     """
     for cell in _done(plan):
-        if cell.config is not None and not cell.files.is_own_config(cell.files.record):
+        if cell.placed is not None and not cell.files.is_own_config(cell.files.record):
             cell.files.update(config_digest=cell.write_config())
             say(f"{cell.files.config} was not the one that the cell was run by; written anew")
 
@@ -267,7 +267,7 @@ def build_suite_leaderboard(plan: Plan, root: Path, runs: Path, gallery: bool = 
     from leaderboards.board import build_leaderboard
 
     record_changes(plan.cells)
-    trained = {(c.system, c.protocol, c.seed): c.config_hash for c in plan.cells if c.config}
+    trained = {(c.system, c.protocol, c.seed): c.config_hash for c in plan.cells if c.placed}
     tested = {
         name
         for cell in plan.cells

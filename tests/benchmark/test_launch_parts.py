@@ -36,7 +36,7 @@ def cell(folder, system="unet", epochs=10, cases=100):
         "trainer": {"max_epochs": epochs},
         "data": {"init_args": {"preprocessing": {"size": 100}}},
     }
-    return Cell("s", system, "p", 0, Path(folder), "a", "b", config, "h", (cases, 1, 1))
+    return Cell("s", system, "p", 0, Path(folder), "a", "b", lambda: config, "h", (cases, 1, 1))
 
 
 def test_each_cell_has_gpus_of_its_own():

@@ -197,7 +197,7 @@ PROGRESS = {"done": 3, "total": 10, "what": "training"}
 @pytest.fixture
 def cell(tmp_path):
     config = {"trainer": {"max_epochs": 4}, "data": {"init_args": {"preprocessing": {"size": 8}}}}
-    return Cell("s", "u", "m_to_s", 0, tmp_path, "m", "s", config=config, counts=(3, 1, 2))
+    return Cell("s", "u", "m_to_s", 0, tmp_path, "m", "s", placed=lambda: config, counts=(3, 1, 2))
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=QUIET)

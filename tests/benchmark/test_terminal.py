@@ -29,7 +29,7 @@ def audit(given, extra):
 def run(given, extra):
     data = {"init_args": {"preprocessing": {"size": 8}}}
     config = {"trainer": {"max_epochs": 4}, "data": data}
-    cell = Cell("s", "auditing", "films", 0, Path(sys.argv[2]), "m", "s", config=config,
+    cell = Cell("s", "auditing", "films", 0, Path(sys.argv[2]), "m", "s", placed=lambda: config,
                 counts=(3, 1, 2))
     run_cells([cell], share_out((), 1))
 
