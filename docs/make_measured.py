@@ -53,7 +53,7 @@ with the same learning rate: this shows that every system trains, ends and is sc
 """What numbers cannot say, by suite; there is none in it."""
 MOST_SHARED = 6
 LARGEST_FALLS = 3
-DIGEST = re.compile(r"<!-- written by docs/make_measured.py; digest (\w+) -->\n\Z")
+DIGEST = re.compile(r"<!-- written by docs/make_\w+\.py; digest (\w+) -->\n\Z")
 TABLE = re.compile(r"(?<=\| ---: \| ---: \| ---: \|\n)(?:\|.*\n)+(?=\nThat is the suite)")
 SHORT = {"unet": "U-Net", FLOOR: "mean shape, the floor"}
 """What the README calls the systems of its table."""
@@ -265,14 +265,20 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
-def page(suite: Measured) -> str:
-    """Return a suite's page with its digest."""
+def page(suite: Measured, about: str, script: str = Path(__file__).name) -> str:
+    """Return a suite's page with its digest.
+
+    Args:
+        suite: what was measured.
+        about: what numbers cannot say.
+        script: the script that writes it.
+    """
     rows = [(name, text) for name, text in facts(suite)]
     parts = [
         f"# {load_suite(suite.name).title}: the suite `{suite.name}`",
-        "Written by `python docs/make_measured.py` from the suite's folder: every number is of its "
-        "records, configs and rows.",
-        ABOUT[suite.name],
+        f"Written by `python docs/{script}` from the suite's folder: every "
+        "number is of its records, configs and rows.",
+        about,
         grid(("what", "as recorded"), rows),
         "What the numbers say:",
         "\n".join(f"- {sentence}" for sentence in findings(suite)),
@@ -280,7 +286,7 @@ def page(suite: Measured) -> str:
         re.sub(r"^#", "##", suite.board, flags=re.MULTILINE).rstrip(),
     ]
     text = "\n\n".join(parts) + "\n\n"
-    return f"{text}<!-- written by docs/make_measured.py; digest {digest(text)} -->\n"
+    return f"{text}<!-- written by docs/{script}; digest {digest(text)} -->\n"
 
 
 def digest(text: str) -> str:
@@ -326,7 +332,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not suites:
         sys.exit(f"{runs}: none of {', '.join(ABOUT)}; run one of them, or name another --runs")
     for suite in suites:
-        (HERE / f"{suite.name}.md").write_text(page(suite), encoding="utf-8")
+        (HERE / f"{suite.name}.md").write_text(page(suite, ABOUT[suite.name]), "utf-8")
         print(HERE / f"{suite.name}.md")
         if suite.name == "quick":
             README.write_text(with_table(README.read_text("utf-8"), suite), encoding="utf-8")

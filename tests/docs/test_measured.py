@@ -73,7 +73,7 @@ def test_what_a_person_wrote_has_no_number(name):
 @pytest.mark.parametrize("name", PAGES)
 def test_the_page_is_as_the_script_writes_it(name, runs):
     """The same facts and kinds of findings as of a suite that was finished just now."""
-    fresh = SCRIPT.page(SCRIPT.Measured(runs / name))
+    fresh = SCRIPT.page(SCRIPT.Measured(runs / name), SCRIPT.ABOUT[name])
     assert SCRIPT.is_as_written(fresh)
     assert list(rows_of(PAGES[name])) == list(rows_of(fresh))
     for same in ("command", "batch", "epochs", "input", "changed", "batches an epoch"):
