@@ -17,6 +17,7 @@ _FREE = (
     ("trainer", "num_nodes"),
     ("trainer", "accelerator"),
     ("trainer", "strategy"),
+    ("trainer", "profiler"),
     ("data", "init_args", "cache"),
     ("data", "init_args", "workers"),
 )

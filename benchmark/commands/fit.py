@@ -23,6 +23,11 @@ def add(commands: Commands) -> None:
             "--checkpoint-every", type=float, default=30.0, metavar="S",
             help="seconds between two checkpoints [30]",
         )  # fmt: skip
+        parser.add_argument(
+            "--profile", action="store_true",
+            help="also leave OUT/profile/: a trace of some steps, which ui.perfetto.dev and "
+            "chrome://tracing open, and a table of what took longest; rows stay the same",
+        )  # fmt: skip
         if name == "test":
             parser.add_argument("--checkpoint", type=Path, required=True, help="weights (.ckpt)")
 
@@ -34,5 +39,11 @@ def _fit(given: argparse.Namespace, extra: Sequence[str]) -> int:
     from benchmark.cell.fit import fit
 
     checkpoint = getattr(given, "checkpoint", None)
+    if given.profile:
+        extra = [
+            *extra,
+            "--trainer.profiler.class_path=benchmark.cell.profiling.StepProfiler",
+            f"--trainer.profiler.init_args.dirpath={given.out / 'profile'}",
+        ]
     fit(given.config, given.out, extra, checkpoint, given.checkpoint_every)
     return 0

@@ -12,8 +12,10 @@ from benchmark.planning.compose import DESCRIPTIVE, filled
 from benchmark.planning.library import Settings
 from contract.cell_record import Change
 
-HARDWARE = ("trainer.devices", "trainer.num_nodes", "trainer.accelerator", "workers")
-"""Where and how fast a cell runs; changes of these leave its identity and its rows as they are."""
+HARDWARE = (
+    "trainer.devices", "trainer.num_nodes", "trainer.accelerator", "trainer.profiler", "workers",
+)  # fmt: skip
+"""Where and how fast a cell runs, and how that is watched; neither moves its identity or rows."""
 _NOT_THE_SYSTEM = (*HARDWARE, "trainer.strategy", "data.init_args.root", "data.init_args.cache")
 _BESIDE = (*DESCRIPTIVE, "protocol_overrides")
 
