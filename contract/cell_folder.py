@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +30,8 @@ EVERY_OFFLINE_RUN = f"{EVERY_CELL}/{OFFLINE_RUNS}"
 """The same in a suite's folder, as a pattern for shells."""
 TO_MEND = "delete the cell's folder and run the suite again"
 _SEED = "seed-"
+_SETTLED_S = 2.0
+"""A file that was written less long ago may be written again within one tick of its clock."""
 
 
 def cell_name(system: str, protocol: str, seed: int) -> str:
@@ -159,11 +162,17 @@ class CellFolder:
 
     @property
     def record(self) -> CellRecord:
-        """The record; ``NOTHING`` where there is none or its file is damaged."""
+        """The record; ``NOTHING`` where there is none or its file is damaged.
+
+        A file that has lain still for a while is read once in a process.
+        """
         try:
-            return CellRecord.of(read_object(self.record_file))
-        except ValueError:
+            stat = self.record_file.stat()
+        except (OSError, ValueError):
             return NOTHING
+        if time.time() - stat.st_mtime < _SETTLED_S:
+            return _read_record(self.record_file)
+        return _settled_record(self.record_file, stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
     def require_record(self) -> CellRecord:
         """Return the record, ``NOTHING`` only where there is no file.
@@ -271,6 +280,19 @@ class CellFolder:
             return record.config_digest in (None, _digest(*seen))
         except OSError:
             return False
+
+
+def _read_record(path: Path) -> CellRecord:
+    try:
+        return CellRecord.of(read_object(path))
+    except ValueError:
+        return NOTHING
+
+
+@lru_cache(maxsize=1 << 14)
+def _settled_record(path: Path, *seen: int) -> CellRecord:
+    """Return a record; ``seen`` tells the file's content apart from any other at its place."""
+    return _read_record(path)
 
 
 @lru_cache(maxsize=1 << 14)
