@@ -27,6 +27,7 @@ from benchmark.cell.identity import Identity  # noqa: E402
 from benchmark.cell.launching import WatchedDDPStrategy  # noqa: E402
 from benchmark.cell.peers import Peers  # noqa: E402
 from benchmark.gpus import unusable, visible_gpus, why_not  # noqa: E402
+from benchmark.planning.precision import require_precision  # noqa: E402
 from benchmark.progress import console  # noqa: E402
 from benchmark.tracking import wandb_place  # noqa: E402
 from benchmark.tracking.tracker import Overlays  # noqa: E402
@@ -98,6 +99,7 @@ class CellCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Build the Trainer with this project's checkpoints, progress and strategy."""
         given = self._get(self.config_init, "trainer")
+        require_precision(given.get("precision"), f"{self._config}: trainer.precision")
         cell: Identity = self._get(self.config_init, "cell")
         callbacks: list[pl.Callback] = [
             Reporter(CellFolder(self._out).progress, lines=not console.is_terminal),
@@ -132,10 +134,6 @@ class CellCLI(LightningCLI):
         kwargs |= chosen_accelerator(given.get("accelerator"))
         if kwargs.get("accelerator") is None and given.get("accelerator") != "cpu":
             require_seen(given.get("devices"))
-        on_cpu = kwargs.get("accelerator", given.get("accelerator")) == "cpu"
-        if on_cpu and given.get("precision") in ("16-mixed", "16", 16):
-            expected = "bf16-mixed or 32-true on a CPU, which has no 16-bit floats with a scaler"
-            raise UserError(f"{self._config}: trainer.precision", "16-mixed", expected)
         if given.get("devices") in (None, "auto"):
             kwargs["devices"] = 1
         elif given["devices"] not in (1, "1") or given.get("num_nodes", 1) > 1:

@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ConfigDict, TypeAdapter
 
 from benchmark.planning.argument_types import ClassWanted, members, type_of, wanted_of
+from benchmark.planning.precision import require_precision
 from benchmark.planning.signatures import (
     Absent,
     Argument,
@@ -129,9 +130,10 @@ class ClassChecks:
                 self._check_nested(value, (*place, name))
 
     def trainer(self, stated: Mapping[str, Any]) -> None:
-        """Refuse arguments that Lightning's Trainer does not take."""
+        """Refuse arguments that Lightning's Trainer does not take, or no cell trains by."""
         signature = self._sources.signature("pytorch_lightning.Trainer")
         self.check_arguments(signature, stated, ("trainer",))
+        require_precision(stated.get("precision"), f"{self._file}: trainer.precision")
 
     def _signature(
         self, path: Any, place: Place, wanted: ClassWanted | None

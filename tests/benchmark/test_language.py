@@ -103,6 +103,10 @@ SYSTEMS = {
     "epochs in words": (changed("trainer", "max_epochs", value="ten"),
                         "trainer.max_epochs", "'ten'", "a whole number"),
     "a precision": (changed("trainer", "precision", value="17"), "precision", "'17'", "bf16-mixed"),
+    "float16": (changed("trainer", "precision", value="16-mixed"),
+                "mine.yaml: trainer.precision", "'16-mixed': float16 overflows", "bf16-mixed"),
+    "float16 as a number": (changed("trainer", "precision", value=16),
+                            "trainer.precision", "16: float16 overflows", "bf16-mixed"),
     "a callback": (changed("trainer", "callbacks", value=[
                        {"class_path": "pytorch_lightning.callbacks.EarlyStoping"}]),
                    "trainer.callbacks[0].class_path", "EarlyStoping", "'EarlyStopping'"),
