@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,8 @@ import torch
 import yaml
 
 from benchmark.cell.fit import fit
+from benchmark.launchers.slots import Slot
+from benchmark.launchers.warm import WarmStarts
 from contract.errors import UserError
 
 
@@ -60,7 +63,9 @@ def test_a_folder_of_another_cell_is_refused(tiny_cell, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_anywhere_and_started_again_gives_the_same_rows(tiny_cell, rows, tmp_path):
+def test_killed_anywhere_and_started_again_gives_the_same_rows(
+    tiny_cell, rows, tmp_path, monkeypatch
+):
     marks = tmp_path / "marks"
     moments = ["epoch-1", "train-3-1", "validation-4", "test-1"]
     callback = {
@@ -69,25 +74,26 @@ def test_killed_anywhere_and_started_again_gives_the_same_rows(tiny_cell, rows, 
     }
     overrides = yaml.safe_load(tiny_cell().with_name("tiny.yaml").read_text())["overrides"]
     config = tiny_cell("killed", overrides={**overrides, "trainer.callbacks": [callback]})
-    here = str(Path(__file__).parents[1] / "helpers")
-    command = [sys.executable, "-m", "benchmark", "fit", "--config", str(config)]
-    command += ["--checkpoint-every", "0"]
-    environment = {**os.environ, "PYTHONPATH": here, "OMP_NUM_THREADS": "1"}
-
-    def start(out: Path) -> int:
-        ended = subprocess.run(
-            [*command, "--out", str(out)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        print(ended.stdout, ended.stderr)
-        return ended.returncode
-
-    assert start(tmp_path / "undisturbed") == 0
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "helpers"))
+    words = ["fit", "--config", str(config), "--checkpoint-every", "0", "--out"]
+    cold = [sys.executable, "-m", "benchmark", *words, str(tmp_path / "undisturbed")]
+    subprocess.run(cold, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
     marks.mkdir()
-    codes = [start(tmp_path / "killed") for _ in range(len(moments) + 1)]
+    nursery = WarmStarts(Slot((), 1).limits())  # libraries are loaded once
+
+    def start(number: int) -> int:
+        log = tmp_path / f"{number}.txt"
+        started = nursery.start(
+            [*words, str(tmp_path / "killed")], dict(os.environ), log, threading.Event()
+        )
+        code = started.wait(300)
+        print(log.read_text())
+        return code
+
+    try:
+        codes = [start(number) for number in range(len(moments) + 1)]
+    finally:
+        nursery.close()
     assert codes == [-9] * len(moments) + [0]
     assert sorted(mark.name for mark in marks.iterdir()) == sorted(moments)
     pd.testing.assert_frame_equal(

@@ -125,8 +125,22 @@ def assert_is_as_stated(optimizer, stated):
         assert value == (tuple(wanted) if isinstance(value, tuple) else wanted), key
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", MODERN)
+def test_a_modern_system_is_read_back_as_it_was_written(name, configs, tmp_path):
+    """Arguments of other libraries survive the config that a cell keeps."""
+    flags = ["--trainer.accelerator=cpu", "--trainer.devices=1"]
+    first = CellCLI(configs[name], tmp_path / "one", flags)
+    kept = tmp_path / "kept.yaml"
+    kept.write_text(first.parser.dump(first.config, skip_none=False))
+    again = CellCLI(kept, tmp_path / "two", [])
+    assert again.config_dump == first.config_dump
+    shapes = [{key: value.shape for key, value in cli.model.state_dict().items()}
+              for cli in (first, again)]  # fmt: skip
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["smp_unet_resnet34", "monai_segresnet", "nnunet"])
 def test_a_modern_row_repeats_from_its_saved_config(name, configs, tmp_path):
     def weights(config, out):
         fit(config, out, ["--trainer.accelerator=cpu", "--trainer.devices=1"])

@@ -175,9 +175,17 @@ def test_a_log_that_cannot_be_written_is_told(nursery, tmp_path, capsys):
 
 def forks(pid: int) -> list[int]:
     """The nursery that a process started, or the cells that a nursery forked."""
-    lists = Path(f"/proc/{pid}/task").glob("*/children")
-    found = [int(child) for path in lists for child in path.read_text().split()]
-    return [one for one in found if b"nursery" in Path(f"/proc/{one}/cmdline").read_bytes()]
+    found = [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children")
+             for child in told_by(path).split()]  # fmt: skip
+    return [one for one in found if b"nursery" in told_by(Path(f"/proc/{one}/cmdline"))]
+
+
+def told_by(path: Path) -> bytes:
+    """What a file of the kernel's says; nothing where its process or thread has just ended."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 @pytest.mark.parametrize("when", ["while libraries load", "while cells train"])
