@@ -8,7 +8,7 @@ between systems are paired (Efron & Tibshirani 1993, ch. 8 and 13; percentile in
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -156,6 +156,16 @@ def _cases_of(rows: pd.DataFrame) -> tuple[Integers, Integers]:
     return case, np.unique(case, return_index=True)[1]
 
 
+@lru_cache(maxsize=2)  # tables of one test set share them; 45 MB for 566 patients
+def _draws(n_patients: int, n_slots: int, draws: int, generator_seed: int) -> tuple[Floats, Floats]:
+    """How often each patient is drawn, and what seeds are drawn by; neither may be changed."""
+    generator = np.random.default_rng(generator_seed)
+    patients = patient_draws(n_patients, draws, generator)
+    uniform = generator.random((draws, n_slots))
+    patients.flags.writeable = uniform.flags.writeable = False
+    return patients, uniform
+
+
 def patient_draws(n_patients: int, draws: int, generator: np.random.Generator) -> Floats:
     """How often each patient is drawn, (draws, n_patients); each row sums to n_patients."""
     picked = generator.integers(n_patients, size=(draws, n_patients))
@@ -192,9 +202,8 @@ def bootstrap_means(
     Returns:
         NaN where a draw holds no defined case.
     """
-    generator = np.random.default_rng(generator_seed)
-    patients = patient_draws(len(scores.first_of_patient), draws, generator)
-    uniform = generator.random((draws, scores.values.shape[1]))
+    n_patients, n_slots = len(scores.first_of_patient), scores.values.shape[1]
+    patients, uniform = _draws(n_patients, n_slots, draws, generator_seed)
     means = np.full((draws, len(scores.systems), len(scores.metrics)), np.nan)
     for n_seeds in np.unique(scores.n_seeds):
         members = np.flatnonzero(scores.n_seeds == n_seeds)
