@@ -56,7 +56,9 @@ def explain(error: BaseException) -> str:
             told, todo = _DISK[cause.errno]
             where = f" ({cause.filename})" if cause.filename else ""
             return f"{told}{where}; {todo}"
-    return f"{type(error).__name__}: {_line(error)}" if _line(error) else type(error).__name__
+    told = f"{type(error).__name__}: {_line(error)}" if _line(error) else type(error).__name__
+    notes = "; ".join(getattr(error, "__notes__", ()))
+    return f"{told} ({notes})" if notes else told
 
 
 def is_of_machine(error: BaseException) -> bool:

@@ -7,7 +7,7 @@ mappings; modules, callbacks and a user's own ``LightningModule`` read them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from contract.arrays import Mask, Spacing
@@ -114,9 +114,14 @@ class ReferenceBatch(EvaluationBatch):
 
 
 class TestedRows(TypedDict):
-    """What ``test_step`` hands to callbacks: the batch's rows, one a case and structure."""
+    """What ``test_step`` hands to callbacks.
 
-    rows: list[CaseRow]
+    Attributes:
+        rows: the batch's rows, one a case and structure. Other threads score them while the next
+            batch is predicted, so that looking into them waits: keep them until the epoch ends.
+    """
+
+    rows: Sequence[CaseRow]
 
 
 class Prediction(TypedDict):

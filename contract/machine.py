@@ -12,11 +12,33 @@ except ImportError:  # Windows has none
     resource = None  # type: ignore[assignment]
 
 
+CORES = "LUNGBENCH_CORES"
+"""The environment variable in which a launcher, or a user, tells a process how many are its own."""
+
+
 def cores() -> int:
     """Return how many CPU cores this process may use, at least 1."""
     if hasattr(os, "sched_getaffinity"):  # Linux alone: what a job or a container was given
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def own_cores(processes: int = 1) -> int:
+    """Return how many of those cores are this process's own share, at least 1.
+
+    What ``LUNGBENCH_CORES`` says (the launcher's slot, or a user); otherwise those that it may use
+    (of a SLURM task no more than ``--cpus-per-task``), divided.
+
+    Args:
+        processes: processes of one kind that have these cores together; a task of SLURM has its
+            own.
+    """
+    told = os.environ.get(CORES)
+    if told:
+        return max(1, int(told))
+    of_task = os.environ.get("SLURM_CPUS_PER_TASK")
+    usable = min(cores(), int(of_task)) if of_task else cores()
+    return max(1, usable // processes)
 
 
 def peak_memory_mib() -> float | None:

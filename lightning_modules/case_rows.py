@@ -50,16 +50,22 @@ class CaseRows(pl.Callback):
 
     def __init__(self) -> None:
         self.rows: list[CaseRow] = []
+        self._batches: list[Sequence[CaseRow]] = []
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forget the rows of an earlier test."""
-        self.rows = []
+        self.rows, self._batches = [], []
 
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *batch: Any
     ) -> None:
-        """Keep a batch's rows, which ``test_step`` returned."""
-        self.rows += batch[0]["rows"]
+        """Keep a batch's rows, which ``test_step`` returned, and do not wait for them."""
+        self._batches.append(batch[0]["rows"])
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Wait for the rows of all batches."""
+        batches, self._batches = self._batches, []
+        self.rows = [row for rows in batches for row in rows]
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Bring the rows of all processes together, of those without any case too.

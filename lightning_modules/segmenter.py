@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from itertools import repeat
 from pathlib import Path
 from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from torch import Tensor
 from torchmetrics import MeanMetric
 
-from contract.arrays import Mask, Spacing
 from contract.batch import (
     CaseRow,
     EvaluationBatch,
-    FilmBox,
     Prediction,
     ReferenceBatch,
     TestedRows,
 )
+from contract.machine import own_cores
 from contract.words import check_structures
 from lightning_modules.activations import (
     Activation,
@@ -32,6 +30,7 @@ from lightning_modules.activations import (
     lung_channels,
 )
 from lightning_modules.case_rows import case_means, from_all_processes
+from lightning_modules.case_scoring import CaseScoring, PredictedCase, predicted_cases, to_cpu
 from lightning_modules.descriptions import (
     CLASS_PATH,
     INSTANTIATOR,
@@ -39,15 +38,16 @@ from lightning_modules.descriptions import (
     plain_arguments,
     require_description,
 )
-from lightning_modules.metrics.scans import ScanRows, slice_masks
+from lightning_modules.metrics.scans import SliceMasks, slice_masks
 from lightning_modules.metrics.scoring import (
     batch_dice,
-    lung_masks,
+    joined_lungs,
     score_case,
     structure_masks,
     to_reference_grid,
 )
 from lightning_modules.mirroring import mirrored_back
+from lightning_modules.scoring_threads import MOST_THREADS
 
 
 class Segmenter(pl.LightningModule):
@@ -74,8 +74,7 @@ class Segmenter(pl.LightningModule):
             raise ValueError(f"mirror needs both lungs or their union, not {list(structures)}")
         self.mirror = mirror
         self.validation_dice, self.validation_loss = MeanMetric(), MeanMetric()
-        self._scans = ScanRows()
-        self._scored: list[CaseRow] = []
+        self._scoring: CaseScoring | None = None
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], where: object = "model") -> Self:
@@ -194,8 +193,10 @@ class Segmenter(pl.LightningModule):
             metric.reset()
 
     def on_test_epoch_start(self) -> None:
-        """Forget an earlier test."""
-        self._scans, self._scored = ScanRows(), []
+        """Forget an earlier test, which may have broken off."""
+        if self._scoring is not None:
+            self._scoring.stop()
+        self._scoring = None
 
     def on_test_epoch_end(self) -> None:
         """Log the means over all cases of all processes, by structure and metric.
@@ -204,55 +205,78 @@ class Segmenter(pl.LightningModule):
         this hook, and nobody may wait for them.
 
         Raises:
+            Exception: what scoring a case raised.
             RuntimeError: if a scan lacks slices.
         """
-        self._scans.finish()
+        scoring, self._scoring = self._scoring, None
+        rows = [] if scoring is None else scoring.finish()
         loader = self.trainer.test_dataloaders
         alone = bool(getattr(getattr(loader, "sampler", None), "leaves_some_idle", False))
-        rows, self._scored = self._scored if alone else from_all_processes(self._scored), []
+        rows = rows if alone else from_all_processes(rows)
         for name, mean in case_means(rows).items():
             # Equal everywhere, so that the largest is the mean, and its sum is not rounded again.
             self.log(f"test/{name}", mean, sync_dist=not alone, reduce_fx="max")
 
     def test_step(self, batch: ReferenceBatch, batch_idx: int) -> TestedRows:
-        """Score each case of the batch on its reference's own grid; callbacks get the rows."""
-        mirrored: Iterable[Mask | None] = repeat(None)
+        """Predict a batch and hand it to the threads that score; callbacks get the rows to come.
+
+        Raises:
+            Exception: what scoring an earlier case raised, with a note of its name.
+            RuntimeError: if a scan's slices do not come in order.
+        """
+        if self._scoring is None:
+            self._scoring = CaseScoring(self.scoring_threads(), self.score, self._slice_masks)
+        target = batch["target"] > 0.5
         # The flag's rule is for films: slices of a scan may hold as little lung as they like.
         if all(cell["unit"] == "image" for cell in batch["identity"]):
             probabilities, opinion = self.views(batch["image"])
-            mirrored = lung_masks(opinion, self.structures, self.activation)
+            mirrored = [joined_lungs(opinion, self.structures, self.activation)]
         else:
-            probabilities = self(batch["image"])
-        columns = batch["target"], batch["references"], batch["box"], batch["spacing"]
-        rows: list[CaseRow] = []
-        with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
-            lungs = batch.get("lungs", repeat(None))
-            scored = pool.map(self._score, probabilities, mirrored, lungs, *columns)
-            for identity, found in zip(batch["identity"], scored, strict=True):
-                rows += [{**identity, **row} for row in found]
-        rows += self._finished_scans(batch, probabilities)
-        # Slices have no part in the means, and a scan has hundreds.
-        self._scored += [row for row in rows if row["unit"] != "slice"]
-        return {"rows": rows}
+            probabilities, mirrored = self(batch["image"]), []
+        (probabilities, target, *mirrored), arrival = to_cpu(probabilities, target, *mirrored)
+        cases = predicted_cases(batch, probabilities, target, *mirrored)
+        return {"rows": self._scoring.add(cases, arrival)}
 
-    def _finished_scans(self, batch: ReferenceBatch, probabilities: Tensor) -> list[CaseRow]:
-        """Return the rows of the scans that end in this batch."""
-        rows: list[CaseRow] = []
-        for place, scan in enumerate(batch.get("scan", ())):
-            if scan is None:
-                continue
-            masks = slice_masks(
-                probabilities[place],
-                batch["target"][place],
-                batch["references"][place],
-                batch["box"][place],
-                self.structures,
-                self.activation,
-            )
-            spacing, nodules = batch["spacing"][place], batch["nodules"][place]
-            assert spacing is not None  # every scan's is known
-            rows += self._scans.add(batch["identity"][place], scan, spacing, masks, nodules)
-        return rows
+    def score(self, case: PredictedCase) -> list[CaseRow]:
+        """Score a case on its reference's own grid.
+
+        On one of several threads, while the next batch is predicted: a subclass may add columns,
+        but not use the network.
+
+        Returns:
+            One dict of columns a structure, without those of the case's identity.
+
+        Raises:
+            FloatingPointError: if the network's output is not finite.
+        """
+        self._require_finite(case.probabilities)
+        return score_case(
+            case.probabilities,
+            case.target,
+            case.references,
+            case.box,
+            case.spacing,
+            self.structures,
+            self.activation,
+            case.mirrored,
+            case.lungs,
+        )
+
+    def _slice_masks(self, case: PredictedCase) -> dict[str, SliceMasks]:
+        return slice_masks(
+            case.probabilities,
+            case.target,
+            case.references,
+            case.box,
+            self.structures,
+            self.activation,
+        )
+
+    def scoring_threads(self) -> int:
+        """Return how many threads score beside the one that predicts."""
+        environment = getattr(self.trainer.strategy, "cluster_environment", None)
+        of_slurm = isinstance(environment, SLURMEnvironment)
+        return min(MOST_THREADS, own_cores(1 if of_slurm else self.trainer.num_devices))
 
     def predict_step(self, batch: EvaluationBatch, batch_idx: int) -> list[Prediction]:
         """Return each film's or slice's hard masks on its own grid, by the rule that scores them.
@@ -271,29 +295,6 @@ class Segmenter(pl.LightningModule):
             masks = {name: mask.cpu().numpy() for name, (mask, _) in found.items()}
             predictions.append({"identity": identity, "masks": masks})
         return predictions
-
-    def _score(
-        self,
-        probabilities: Tensor,
-        mirrored: Mask | None,
-        lungs: Mask | None,
-        target: Tensor,
-        references: Mapping[str, Mask],
-        box: FilmBox,
-        spacing: Spacing | None,
-    ) -> list[CaseRow]:
-        self._require_finite(probabilities)
-        return score_case(
-            probabilities,
-            target,
-            references,
-            box,
-            spacing,
-            self.structures,
-            self.activation,
-            mirrored,
-            lungs,
-        )
 
     @staticmethod
     def _require_finite(probabilities: Tensor) -> None:

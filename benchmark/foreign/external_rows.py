@@ -34,7 +34,7 @@ from datamodules.sources.films import stated_pixels
 from datamodules.sources.mask_levels import border_share
 from datamodules.sources.masks import Labels
 from datamodules.splits import Key
-from lightning_modules.metrics.scans import ScanRows, SliceMasks
+from lightning_modules.metrics.scans import ScansInOrder, SliceMasks
 from lightning_modules.metrics.scoring import score_masks
 
 Rows = list[dict[str, Any]]
@@ -184,7 +184,7 @@ class ScoredCases:
         scan = self._cases.cases[group.start]
         assert isinstance(scan, ScanCase)
         volume = read_scan(path, scan.series, reading.labels)
-        whole, rows = ScanRows(), []
+        in_order, rows = ScansInOrder(), []
         for mask, number in zip(volume, group, strict=True):
             item = self._items[number]
             reference = item["references"]["lungs"]
@@ -192,12 +192,13 @@ class ScoredCases:
             of_slice = score_masks({"lungs": lungs}, item["references"], item["spacing"])
             rows += [{**item["identity"], **row} for row in of_slice]
             masks = {"lungs": SliceMasks(*map(np.asarray, (lungs, reference) * 2))}
-            of_scan = whole.add(
-                item["identity"], item["scan"], item["spacing"], masks, item["nodules"]
+            whole = in_order.next(
+                item["identity"], item["scan"], item["spacing"], {"lungs": reference.shape}
             )
-            # No network was here, whose size these would be of.
-            rows += [{**row, "dice_netgrid": None, "iou_netgrid": None} for row in of_scan]
-        whole.finish()
+            whole.put(item["identity"]["slice_index"], masks, item["nodules"])
+        in_order.finish()
+        # No network was here, whose size these would be of.
+        rows += [{**row, "dice_netgrid": None, "iou_netgrid": None} for row in whole.rows()]
         return rows
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from benchmark.cell.cell import Cell
 from contract.errors import UserError
+from contract.machine import CORES
 
 CPU_CELLS = 4
 """Cells at a time on CPU cores alone, at most."""
@@ -37,7 +38,7 @@ class Slot:
     def limits(self) -> dict[str, str]:
         """Return the environment variables that libraries read when they are loaded."""
         threads = str(self.threads)
-        return {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        return {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, CORES: threads}
 
 
 class Slots:

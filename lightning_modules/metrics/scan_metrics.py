@@ -124,6 +124,12 @@ class NoduleTally:
         self.inside += int(np.count_nonzero(nodule & prediction))
         self.pleural = self.pleural or is_pleural(nodule, reference, spacing)
 
+    def join(self, other: NoduleTally) -> None:
+        """Add the slices of another tally of the same nodule."""
+        self.pixels += other.pixels
+        self.inside += other.inside
+        self.pleural = self.pleural or other.pleural
+
 
 def is_pleural(nodule: Mask, reference: Mask, spacing: tuple[float, float]) -> bool:
     """Tell whether a nodule lies at the pleura, or what a reference left out as if it were.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,7 @@ def slice_masks(
 
     Args:
         probabilities: ``(C, H, W)`` at the network's size.
-        target: ``(C, H, W)``, the reference at the network's size.
+        target: ``(C, H, W)``, the reference at the network's size, boolean or in [0, 1].
         references: each structure's mask ``(h, w)`` on the grid that is scored.
         box: where the slice lies inside the network's square.
         structures: the channels' names.
@@ -69,116 +69,181 @@ def slice_masks(
     }
 
 
-@dataclass
-class _PackedVolume:
-    """A mask of a growing volume, an eighth of a byte a voxel."""
+@dataclass(frozen=True)
+class _PackedMask:
+    """A mask, an eighth of a byte a pixel."""
 
-    shape: tuple[int, int]
-    _slices: list[NDArray[np.uint8]] = field(default_factory=list)
-
-    def append(self, mask: Mask) -> None:
-        self._slices.append(np.packbits(mask))
-
-    def whole(self) -> Mask:
-        pixels = self.shape[0] * self.shape[1]
-        volume = np.empty((len(self._slices), *self.shape), np.bool_)
-        for place, packed in enumerate(self._slices):
-            volume[place] = np.unpackbits(packed, count=pixels).reshape(self.shape)
-        return volume
-
-
-@dataclass
-class _Structure:
-    """What has been seen of one structure, on the grid that is scored and at the network's size."""
-
-    prediction: _PackedVolume
-    reference: _PackedVolume
-    small_prediction: _PackedVolume
-    small_reference: _PackedVolume
+    shape: tuple[int, ...]
+    bits: NDArray[np.uint8]
 
     @classmethod
-    def like(cls, masks: SliceMasks) -> _Structure:
-        volumes = (_PackedVolume((mask.shape[0], mask.shape[1])) for mask in vars(masks).values())
-        return cls(*volumes)
-
-    def append(self, masks: SliceMasks) -> None:
-        for name, mask in vars(masks).items():
-            getattr(self, name).append(mask)
-
-    def row(self, spacing: Sequence[float]) -> dict[str, Any]:
-        prediction, reference = self.prediction.whole(), self.reference.whole()
-        small = overlap_metrics(self.small_prediction.whole(), self.small_reference.whole())
-        return {
-            **volume_metrics(prediction, reference, spacing),
-            "dice_netgrid": small["dice"],
-            "iou_netgrid": small["iou"],
-            "empty_prediction": not prediction.any(),
-            "empty_reference": not reference.any(),
-            "height": reference.shape[1],
-            "width": reference.shape[2],
-        }
+    def of(cls, mask: Mask) -> _PackedMask:
+        return cls(mask.shape, np.packbits(mask))
 
 
-@dataclass
-class _Scan:
-    """A scan of which some slices have come."""
-
-    scan_id: str
-    n_slices: int
-    grid: tuple[float, float, float]
-    identity: dict[str, Any]
-    structures: dict[str, _Structure]
-    nodules: dict[str, NoduleTally] = field(default_factory=dict)
-    slices: int = 0
+def _volume(masks: Sequence[_PackedMask]) -> Mask:
+    shape = masks[0].shape
+    volume = np.empty((len(masks), *shape), np.bool_)
+    for place, mask in enumerate(masks):
+        volume[place] = np.unpackbits(mask.bits, count=volume[place].size).reshape(shape)
+    return volume
 
 
-class ScanRows:
-    """Keeps the masks of the scan in progress, and scores it when its last slice has come.
+class _Part(NamedTuple):
+    """What is kept of a slice: masks by structure, as ``SliceMasks`` has them, and nodules."""
 
-    Each scan comes whole and in order, the lowest slice first; batches may divide it anywhere.
+    masks: dict[str, tuple[_PackedMask, ...]]
+    nodules: dict[str, NoduleTally]
+
+
+class GrowingScan:
+    """A scan whose slices come; those may be put in on several threads and in any order.
+
+    Args:
+        identity: the first columns of its first slice's rows.
+        scan: its ``scan_id``, ``n_slices`` and ``slice_mm``, the mm between slices.
+        spacing: mm from one pixel of the grid that is scored to the next, down and along.
+        shapes: each structure's ``(h, w)`` on that grid.
+
+    Attributes:
+        scan_id: the scan.
+        n_slices: how many slices it has.
+        expected: the place of the slice that must come next, the lowest first.
     """
 
-    def __init__(self) -> None:
-        self._open: _Scan | None = None
-
-    def add(
+    def __init__(
         self,
         identity: Mapping[str, Any],
         scan: Mapping[str, Any],
         spacing: tuple[float, float],
-        masks: Mapping[str, SliceMasks],
-        nodules: Sequence[tuple[str, Mask]] = (),
-    ) -> list[dict[str, Any]]:
-        """Add one slice.
+        shapes: Mapping[str, tuple[int, ...]],
+    ) -> None:
+        self.scan_id: str = scan["scan_id"]
+        self.n_slices: int = scan["n_slices"]
+        self.expected = 0
+        self._grid = (scan["slice_mm"], *spacing)
+        self._shapes = dict(shapes)
+        own = {"case_id": scan["scan_id"], "unit": "scan", "slice_index": None}
+        self._identity = {**identity, **own}
+        self._parts: list[_Part | None] = [None] * self.n_slices
 
-        Args:
-            identity: the first columns of the slice's rows.
-            scan: its ``scan_id``, ``n_slices`` and ``slice_mm``, the mm between slices.
-            spacing: mm from one pixel of the grid that is scored to the next, down and along.
-            masks: by structure; the same structures in each slice of a scan.
-            nodules: identity and mask ``(h, w)`` of each nodule in the slice.
+    @property
+    def is_announced(self) -> bool:
+        """Whether all slices have been announced."""
+        return self.expected == self.n_slices
 
-        Returns:
-            One row a structure where this was the scan's last slice, otherwise none. Nodules are
-            counted in the row of ``lungs``.
+    def announce(
+        self,
+        identity: Mapping[str, Any],
+        scan: Mapping[str, Any],
+        spacing: tuple[float, float],
+        shapes: Mapping[str, tuple[int, ...]],
+    ) -> None:
+        """Say which slice comes next; arguments as above.
 
         Raises:
             RuntimeError: if a slice is missing, doubled, or of another scan or shape.
         """
-        current = self._open or _begun(identity, scan, spacing, masks)
-        self._open = current
-        _require_next(current, identity, scan, spacing, masks)
-        for name, parts in masks.items():
-            current.structures[name].append(parts)
+        expected = f"slice {self.expected} of scan {self.scan_id}"
+        if (scan["scan_id"], identity["slice_index"]) != (self.scan_id, self.expected):
+            found = f"slice {identity['slice_index']} of scan {scan['scan_id']}"
+            raise RuntimeError(f"{found} came; expected {expected}")
+        if (scan["slice_mm"], *spacing) != self._grid or shapes.keys() != self._shapes.keys():
+            raise RuntimeError(f"{expected} has another spacing or other structures than the first")
+        if dict(shapes) != self._shapes:
+            raise RuntimeError(f"{expected} has another shape than the first")
+        self.expected += 1
+
+    def put(
+        self,
+        place: int,
+        masks: Mapping[str, SliceMasks],
+        nodules: Sequence[tuple[str, Mask]] = (),
+    ) -> None:
+        """Put a slice in.
+
+        Args:
+            place: the slice's, from 0.
+            masks: by structure; the same structures in each slice of a scan.
+            nodules: identity and mask ``(h, w)`` of each nodule in the slice.
+        """
+        tallies: dict[str, NoduleTally] = {}
         for name, nodule in nodules:
             lungs = masks["lungs"]
-            seen = current.nodules.setdefault(name, NoduleTally())
-            seen.add(nodule, lungs.prediction, lungs.reference, spacing)
-        current.slices += 1
-        if current.slices < current.n_slices:
-            return []
-        self._open = None
-        return _rows(current)
+            seen = tallies.setdefault(name, NoduleTally())
+            seen.add(nodule, lungs.prediction, lungs.reference, self._grid[1:])
+        packed = {
+            name: tuple(map(_PackedMask.of, vars(parts).values())) for name, parts in masks.items()
+        }
+        self._parts[place] = _Part(packed, tallies)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row a structure, once all slices are in; nodules count in that of ``lungs``.
+
+        The slices are forgotten.
+        """
+        parts = [part for part in self._parts if part is not None]
+        assert len(parts) == self.n_slices
+        self._parts = []
+        rows = []
+        for name in parts[0].masks:
+            masks = zip(*(part.masks[name] for part in parts), strict=True)
+            row = {**self._identity, "structure": name, **_scored(masks, self._grid)}
+            if name == "lungs":
+                row |= nodule_coverage(_joined(part.nodules for part in parts))
+            rows.append(row)
+        return rows
+
+
+def _scored(
+    masks: Iterable[Sequence[_PackedMask]], grid: tuple[float, float, float]
+) -> dict[str, Any]:
+    """Return a structure's columns; the masks of all slices come as ``SliceMasks`` has them."""
+    prediction, reference, *small = map(_volume, masks)
+    net = overlap_metrics(*small)
+    return {
+        **volume_metrics(prediction, reference, grid),
+        "dice_netgrid": net["dice"],
+        "iou_netgrid": net["iou"],
+        "empty_prediction": not prediction.any(),
+        "empty_reference": not reference.any(),
+        "height": reference.shape[1],
+        "width": reference.shape[2],
+    }
+
+
+def _joined(slices: Iterable[Mapping[str, NoduleTally]]) -> list[NoduleTally]:
+    found: dict[str, NoduleTally] = {}
+    for tallies in slices:
+        for name, tally in tallies.items():
+            found.setdefault(name, NoduleTally()).join(tally)
+    return list(found.values())
+
+
+class ScansInOrder:
+    """Sees to it that each scan comes whole and in order, the lowest slice first."""
+
+    def __init__(self) -> None:
+        self._open: GrowingScan | None = None
+
+    def next(
+        self,
+        identity: Mapping[str, Any],
+        scan: Mapping[str, Any],
+        spacing: tuple[float, float],
+        shapes: Mapping[str, tuple[int, ...]],
+    ) -> GrowingScan:
+        """Return the scan that the next slice is to be put into; arguments as ``GrowingScan`` has.
+
+        Raises:
+            RuntimeError: if a slice is missing, doubled, or of another scan or shape.
+        """
+        current = self._open or GrowingScan(identity, scan, spacing, shapes)
+        self._open = current
+        current.announce(identity, scan, spacing, shapes)
+        if current.is_announced:
+            self._open = None
+        return current
 
     def finish(self) -> None:
         """Say that no further slice comes.
@@ -187,50 +252,5 @@ class ScanRows:
             RuntimeError: if a scan lacks slices.
         """
         if self._open is not None:
-            found = f"{self._open.slices} of {self._open.n_slices} slices"
+            found = f"{self._open.expected} of {self._open.n_slices} slices"
             raise RuntimeError(f"scan {self._open.scan_id}: {found} came")
-
-
-def _begun(
-    identity: Mapping[str, Any],
-    scan: Mapping[str, Any],
-    spacing: tuple[float, float],
-    masks: Mapping[str, SliceMasks],
-) -> _Scan:
-    own = {**identity, "case_id": scan["scan_id"], "unit": "scan", "slice_index": None}
-    return _Scan(
-        scan_id=scan["scan_id"],
-        n_slices=scan["n_slices"],
-        grid=(scan["slice_mm"], *spacing),
-        identity=own,
-        structures={name: _Structure.like(parts) for name, parts in masks.items()},
-    )
-
-
-def _require_next(
-    current: _Scan,
-    identity: Mapping[str, Any],
-    scan: Mapping[str, Any],
-    spacing: tuple[float, float],
-    masks: Mapping[str, SliceMasks],
-) -> None:
-    """Refuse any slice but the next of the same scan."""
-    expected = f"slice {current.slices} of scan {current.scan_id}"
-    if (scan["scan_id"], identity["slice_index"]) != (current.scan_id, current.slices):
-        found = f"slice {identity['slice_index']} of scan {scan['scan_id']}"
-        raise RuntimeError(f"{found} came; expected {expected}")
-    if (scan["slice_mm"], *spacing) != current.grid or masks.keys() != current.structures.keys():
-        raise RuntimeError(f"{expected} has another spacing or other structures than the first")
-    for name, parts in masks.items():
-        if parts.reference.shape != current.structures[name].reference.shape:
-            raise RuntimeError(f"{expected} has another shape than the first")
-
-
-def _rows(scan: _Scan) -> list[dict[str, Any]]:
-    rows = []
-    for name, structure in scan.structures.items():
-        row = {**scan.identity, "structure": name, **structure.row(scan.grid)}
-        if name == "lungs":
-            row |= nodule_coverage(scan.nodules.values())
-        rows.append(row)
-    return rows

@@ -75,7 +75,7 @@ def score_case(
 
     Args:
         probabilities: ``(C, H, W)`` at the network's size.
-        target: ``(C, H, W)``, the reference at the network's size.
+        target: ``(C, H, W)``, the reference at the network's size, boolean or in [0, 1].
         references: each structure's mask ``(h, w)`` on the grid that is scored.
         box: where the film lies inside the network's square.
         spacing: mm from one pixel of the reference grid to the next, down and along.
@@ -134,9 +134,15 @@ def lung_masks(
         structures: the channels' names.
         activation: how hard masks follow from probabilities.
     """
-    hard = hard_masks(probabilities, activation)[:, lung_channels(structures)].any(dim=1)
-    masks: NDArray[np.bool_] = hard.cpu().numpy()
+    masks: NDArray[np.bool_] = joined_lungs(probabilities, structures, activation).cpu().numpy()
     return masks
+
+
+def joined_lungs(
+    probabilities: Tensor, structures: Sequence[str], activation: Activation
+) -> Tensor:
+    """Return the same where the probabilities are; arguments as ``lung_masks`` has."""
+    return hard_masks(probabilities, activation)[:, lung_channels(structures)].any(dim=1)
 
 
 def score_masks(

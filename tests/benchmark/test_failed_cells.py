@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import pytest
 import yaml
 
 from benchmark.__main__ import main
+from benchmark.cell.fit import fit
+from lightning_modules.segmenter import Segmenter
 
 NETWORK = """
 import os, resource, time
@@ -108,6 +111,25 @@ def test_one_raises_one_needs_too_much_memory_one_hangs(tmp_path, phantom_root, 
     assert "4 cells, 3 to run" in told and "4 done" in told and "mean_shape" not in told
     assert {path: path.stat().st_mtime_ns for path in untouched} == before
     assert not list(suite.glob("cells/*/*/*/owner"))
+
+
+def test_an_error_while_scoring_is_the_cells_own_and_names_the_case(
+    tiny_cell, tmp_path, monkeypatch
+):
+    """Scoring has threads of its own; their errors are told like any other."""
+    score = Segmenter.score
+
+    def strict(module, case):
+        if case.identity["case_id"].endswith("7_0"):
+            raise ValueError("planted fault")
+        return score(module, case)
+
+    monkeypatch.setattr(Segmenter, "score", strict)
+    with pytest.raises(ValueError, match="planted fault"):
+        fit(tiny_cell(), tmp_path / "cell", ["--trainer.max_epochs=3"])
+    said = json.loads((tmp_path / "cell" / "cell.json").read_text())
+    assert said["state"] == "failed"
+    assert re.fullmatch(r"ValueError: planted fault \(shenzhen, case \w+7_0\)", said["reason"])
 
 
 @pytest.mark.slow

@@ -5,87 +5,12 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from pytorch_lightning import Callback, Trainer
-from scipy.ndimage import gaussian_filter
-from torch.utils.data import DataLoader
+from seen_cases import SHAPE, SLICE_MM, SPACING, Seen, body, rows_of_test, slices_of
 
 from lightning_modules.metrics.case_metrics import surface_metrics
 from lightning_modules.metrics.scan_metrics import hausdorff_rowvector, volume_metrics
-from lightning_modules.metrics.scans import ScanRows, SliceMasks
+from lightning_modules.metrics.scans import ScansInOrder, SliceMasks
 from lightning_modules.metrics.surfaces import volume_surface
-from lightning_modules.segmenter import Segmenter
-
-SPACING, SLICE_MM = (0.8, 0.7), 2.5
-SHAPE = (24, 20)
-
-
-class Seen(Segmenter):
-    """Predicts what the image shows: a channel of probabilities becomes all channels."""
-
-    def __init__(self, structures=("lungs",), activation="sigmoid"):
-        super().__init__(structures, activation)
-
-    def forward(self, image):
-        lungs = image
-        return lungs if len(self.structures) == 1 else torch.cat([1 - lungs, lungs], dim=1)
-
-
-def body(seed, n_slices, shape=SHAPE):
-    """A smooth volume with empty first and last slices."""
-    noise = np.random.default_rng(seed).normal(size=(n_slices, *shape))
-    volume = gaussian_filter(noise, 2) > 0.02
-    volume[[0, -1]] = False
-    return volume
-
-
-def slices_of(scan_id, prediction, reference, nodules=()):
-    """Test items of one scan; ``prediction`` is what the network sees."""
-    items = []
-    for place, (seen, mask) in enumerate(zip(prediction, reference, strict=True)):
-        items.append(
-            {
-                "image": torch.from_numpy(seen[None].astype(np.float32)),
-                "target": torch.from_numpy(mask[None].astype(np.float32)),
-                "references": {"lungs": mask},
-                "box": (0, 0, *mask.shape),
-                "spacing": SPACING,
-                "identity": {
-                    "test_on": "lidc_idri", "case_id": f"{scan_id}:{place:04d}",
-                    "patient_id": f"patient of {scan_id}", "reference": "automatic",
-                    "unit": "slice", "scan_id": scan_id, "slice_index": place,
-                },
-                "scan": {"scan_id": scan_id, "n_slices": len(reference), "slice_mm": SLICE_MM},
-                "nodules": [(name, mask[place]) for name, mask in nodules if mask[place].any()],
-            }
-        )  # fmt: skip
-    return items
-
-
-class Rows(Callback):
-    """Keeps the rows of all batches, as the product's own callback does."""
-
-    def __init__(self):
-        self.rows = []
-
-    def on_test_batch_end(self, trainer, module, outputs, batch, batch_idx, dataloader_idx=0):
-        self.rows += outputs["rows"]
-
-
-def collate(part):
-    batch = {key: [item[key] for item in part] for key in part[0]}
-    return batch | {key: torch.stack(batch[key]) for key in ("image", "target")}
-
-
-def rows_of_test(items, batch_size, module=None):
-    """The rows of a test in batches of that size."""
-    kept = Rows()
-    trainer = Trainer(
-        accelerator="cpu", callbacks=[kept], logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
-    loader = DataLoader(items, batch_size, collate_fn=collate)
-    trainer.test(module or Seen(), loader, verbose=False)
-    return kept.rows
 
 
 def of_unit(rows, unit):
@@ -244,11 +169,11 @@ def test_of_the_scan_in_progress_a_bit_is_kept_for_each_voxel_and_of_others_noth
     items = [
         i for name in "ab" for i in slices_of(name, body(1, 6, shape[1:]), body(2, 6, shape[1:]))
     ]
-    scans, kept = ScanRows(), []
+    scans, kept = ScansInOrder(), []
     for item in items:
         lungs = item["references"]["lungs"]
-        masks = {"lungs": SliceMasks(lungs, lungs, lungs, lungs)}
-        scans.add(item["identity"], item["scan"], SPACING, masks)
+        scan = scans.next(item["identity"], item["scan"], SPACING, {"lungs": lungs.shape})
+        scan.put(item["identity"]["slice_index"], {"lungs": SliceMasks(lungs, lungs, lungs, lungs)})
         kept.append(len(pickle.dumps(scans)))
     a_slice = 4 * 64 * 64 / 8
     assert kept[5] < 200 and kept[11] == kept[5]
