@@ -17,6 +17,8 @@ from contract.errors import UserError
 
 OLDEST_DRIVERS = {"13": 580, "12": 525, "11": 450}
 """The oldest driver of each of CUDA's major versions, by NVIDIA's table of compatibility."""
+CELLS_PER_GPU = "LUNGBENCH_CELLS_PER_GPU"
+"""Tells a cell's process how many cells share its GPUs."""
 WHERE = "trainer.accelerator"
 ON_PURPOSE = "or train on the CPU on purpose: --set trainer.accelerator=cpu (of `fit`: --{}=cpu)"
 
@@ -25,7 +27,8 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
     """Return the ids of the NVIDIA GPUs that may be used, without starting CUDA.
 
     ``CUDA_VISIBLE_DEVICES`` decides where it is set; otherwise ``nvidia-smi -L`` lists them, and
-    without it SLURM tells which ones it gave to a step or a job.
+    without it SLURM tells which ones it gave to a step or a job. Where SLURM gave fewer than are
+    listed (no cgroups hide the others), its word counts.
     """
     given = environment.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
@@ -33,10 +36,14 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
         usable = [entry not in ("", "-1", "NoDevFiles") for entry in ids]
         # As CUDA reads it: what stands behind an invalid id does not count.
         return ids[: usable.index(False)] if False in usable else ids
-    if shutil.which("nvidia-smi") is not None:
-        return listed_gpus(_nvidia_smi("-L"))
     told = environment.get("SLURM_STEP_GPUS") or environment.get("SLURM_JOB_GPUS") or ""
-    return [entry for entry in told.split(",") if entry]
+    given_by_slurm = [entry for entry in told.split(",") if entry]
+    if shutil.which("nvidia-smi") is None:
+        return given_by_slurm
+    listed, allotted = listed_gpus(_nvidia_smi("-L")), environment.get("SLURM_GPUS_ON_NODE", "")
+    if allotted.isdigit() and int(allotted) < len(listed):
+        return given_by_slurm or listed[: int(allotted)]
+    return listed
 
 
 def _nvidia_smi(*words: str) -> str:

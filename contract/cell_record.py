@@ -37,9 +37,9 @@ class CellRecord:
         device: device in words.
         wall_s: wall-clock time over all starts, seconds.
         parameters: number of the generator's parameters.
-        gpu_hours: wall-clock hours times GPUs; 0 on a CPU.
-        images_per_s: training images a second.
-        peak_memory_mib: peak memory of the device, MiB.
+        gpu_hours: wall-clock hours times GPUs, divided by the cells that share these; 0 on a CPU.
+        images_per_s: training images a second, without validation, checkpoints and tests.
+        peak_memory_mib: peak memory in training, of the GPU or of the process on a CPU, MiB.
         external: for masks that another tool predicted, what is known of them (``tool``, ``masks``,
             the digest of the files, …); None for a cell that was trained here.
         train_on: training sets, joined by ``+``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,33 +91,70 @@ class DieAtOnce(pl.Callback):
 
 
 class Meter(pl.Callback):
-    """Measures training images per second of this process group.
+    """Measures the training of this process group, and nothing beside it.
+
+    The clock runs from the first batch of an epoch to the last one, both ends after the device is
+    through with all that it was told, and stands still in validation. What training waits for its
+    data counts; setting up, checkpoints, validation and tests do not.
+
+    Args:
+        clock: seconds, ever growing.
 
     Attributes:
         images: training images seen by all processes.
-        seconds: time spent in training batches.
+        seconds: time spent on them.
+        peak_mib: on a GPU the peak memory of training alone, on a CPU that of the process until its
+            last training batch, MiB; None before.
     """
 
-    def __init__(self) -> None:
-        self.images, self.seconds, self._began = 0, 0.0, 0.0
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.images, self.seconds = 0, 0.0
+        self.peak_mib: float | None = None
+        self._clock = clock
+        self._began: float | None = None
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *batch: Any
     ) -> None:
-        """Start the clock."""
-        self._began = time.monotonic()
+        """Start the clock, unless it runs."""
+        if self._began is None:
+            if pl_module.device.type == "cuda":
+                torch.cuda.synchronize(pl_module.device)
+                torch.cuda.reset_peak_memory_stats(pl_module.device)
+            self._began = self._clock()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *batch: Any
     ) -> None:
-        """Stop the clock and count."""
-        self.seconds += time.monotonic() - self._began
+        """Count the images, and stop the clock after the last ones."""
         self.images += len(batch[1]["image"]) * trainer.world_size
+        if trainer.is_last_batch:
+            self._stop(pl_module)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the clock, where an epoch is interrupted by a validation."""
+        self._stop(pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the clock, where an epoch ends before its last batch."""
+        self._stop(pl_module)
+
+    def _stop(self, module: pl.LightningModule) -> None:
+        if self._began is None:
+            return
+        if module.device.type == "cuda":
+            torch.cuda.synchronize(module.device)
+            peak: float | None = torch.cuda.max_memory_allocated(module.device) / 2**20
+        else:
+            peak = peak_memory_mib()
+        self.seconds += self._clock() - self._began
+        self._began = None
+        if peak is not None:
+            self.peak_mib = max(peak, self.peak_mib or 0.0)
 
     def measured(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Any]:
         """Return what ``cell.json`` records of the run's cost."""
         on_gpu = module.device.type == "cuda" or trainer.accelerator.name() == "cuda"
-        peak = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else peak_memory_mib()
         return {
             "device": torch.cuda.get_device_name() if on_gpu else "cpu",
             "processes": trainer.world_size,
@@ -127,5 +165,5 @@ class Meter(pl.Callback):
                 p.numel() for name, p in module.named_parameters() if not name.startswith("critic.")
             ),
             "images_per_s": round(self.images / self.seconds, 3) if self.seconds else None,
-            "peak_memory_mib": None if peak is None else round(peak, 1),
+            "peak_memory_mib": None if self.peak_mib is None else round(self.peak_mib, 1),
         }

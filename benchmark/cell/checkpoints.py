@@ -7,6 +7,7 @@ import pickletools
 import time
 import zipfile
 import zlib
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -23,6 +24,8 @@ from contract.files import replacing
 CheckpointChoice = Literal["best", "last"]
 UNUSABLE = ".unusable"
 """What a checkpoint ends in that could not be resumed from."""
+SAVING_SHARE = 0.02
+"""Of the time of a training, what saving may take."""
 
 
 def save_atomically(content: dict[str, Any], path: Path) -> None:
@@ -52,22 +55,33 @@ class EpochCheckpoint(Checkpoint):
 
     ``epoch-<n>.ckpt`` resumes training after n epochs; the latest two are kept. ``best.ckpt``
     holds the weights with the highest validation Dice, ``last.ckpt`` those after the last epoch.
+    The best weights wait in memory for the next save: a killed training goes on from there, and
+    comes by them again. Saving takes at most ``SAVING_SHARE`` of the time.
+
     With ``after``, ``best`` is chosen among the epochs after so many, the last of equals: those in
     which a critic plays. Without, among all, the first of equals.
 
     Args:
         folder: where checkpoints lie.
         config_hash: written into each checkpoint; another cell's is not resumed from.
-        every_s: seconds that must pass between two saves; the last epoch is always saved.
+        every_s: seconds that must pass between two saves; the last epoch is always saved, and with
+            0 every one, whatever that takes.
         after: number of first epochs that cannot be chosen.
+        clock: seconds, ever growing.
     """
 
     def __init__(
-        self, folder: Path, config_hash: str, every_s: float = 30.0, after: int | None = None
+        self,
+        folder: Path,
+        config_hash: str,
+        every_s: float = 30.0,
+        after: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder, self._config_hash = CheckpointFolder(folder), config_hash
-        self._every_s, self._after = every_s, after
-        self._saved_at = time.monotonic()
+        self._every_s, self._after, self._clock = every_s, after, clock
+        self._saved_at, self._took_s = clock(), 0.0
+        self._best: dict[str, Any] | None = None
         self.best_dice, self.best_epoch = -1.0, -1
         self.has_begun = False
 
@@ -107,18 +121,25 @@ class EpochCheckpoint(Checkpoint):
         dice = trainer.callback_metrics.get("val/dice")
         if dice is not None and self._is_better(float(dice), epochs):
             self.best_dice, self.best_epoch = float(dice), epochs
-            self._save_weights(trainer, pl_module, "best", epochs)
+            self._best = _weights(trainer, pl_module, epochs, self.best_dice)
         complete = is_complete(trainer)
-        due = complete or time.monotonic() - self._saved_at >= self._every_s
-        if trainer.strategy.broadcast(due):
+        if trainer.strategy.broadcast(complete or self._is_due()):
+            began = self._clock()
+            # Before the state that knows of it: who resumes from that has these weights.
+            if self._best is not None and trainer.is_global_zero:
+                save_atomically(self._best, self._folder.weights("best"))
+            self._best = None
             if complete:
                 if dice is not None and self.best_epoch < 0:
                     found = f"a training that stopped early, after {epochs} epochs"
                     todo = "stop later, or lower pretrain_epochs"
                     raise UserError(self._folder.path, found, f"more than {self._after}", todo)
-                self._save_weights(trainer, pl_module, "last", epochs)
+                weights = _weights(trainer, pl_module, epochs, None)
+                if trainer.is_global_zero:
+                    save_atomically(weights, self._folder.weights("last"))
             trainer.save_checkpoint(self._folder.after(epochs))
-            self._saved_at = time.monotonic()
+            self._saved_at = self._clock()
+            self._took_s = self._saved_at - began
             if trainer.is_global_zero:
                 for old in self._folder.resumable()[2:]:
                     old.unlink(missing_ok=True)
@@ -128,22 +149,9 @@ class EpochCheckpoint(Checkpoint):
             return dice > self.best_dice
         return epochs > self._after and dice >= self.best_dice
 
-    def _save_weights(
-        self, trainer: pl.Trainer, module: pl.LightningModule, name: CheckpointChoice, epochs: int
-    ) -> None:
-        state = _kept_state(trainer, module)
-        if trainer.is_global_zero:
-            dice = self.best_dice if name == "best" else None
-            weights = {
-                "state_dict": state,
-                "epochs": epochs,
-                "val_dice": dice,
-                # What `load_from_checkpoint` needs beside the weights.
-                module.CHECKPOINT_HYPER_PARAMS_KEY: dict(module.hparams),
-                "pytorch-lightning_version": version("pytorch-lightning"),
-            }
-            module.on_save_checkpoint(weights)
-            save_atomically(weights, self._folder.weights(name))
+    def _is_due(self) -> bool:
+        wait = max(self._every_s, self._took_s / SAVING_SHARE) if self._every_s else 0.0
+        return self._clock() - self._saved_at >= wait
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -159,6 +167,26 @@ class EpochCheckpoint(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the best score up again."""
         self.best_dice, self.best_epoch = state_dict["best_dice"], state_dict["best_epoch"]
+
+
+def _weights(
+    trainer: pl.Trainer, module: pl.LightningModule, epochs: int, dice: float | None
+) -> dict[str, Any]:
+    """Return a file's content of weights as they are now, in the computer's own memory."""
+    state = {
+        name: value.detach().to("cpu", copy=True) if isinstance(value, torch.Tensor) else value
+        for name, value in _kept_state(trainer, module).items()
+    }
+    weights = {
+        "state_dict": state,
+        "epochs": epochs,
+        "val_dice": dice,
+        # What `load_from_checkpoint` needs beside the weights.
+        module.CHECKPOINT_HYPER_PARAMS_KEY: dict(module.hparams),
+        "pytorch-lightning_version": version("pytorch-lightning"),
+    }
+    module.on_save_checkpoint(weights)
+    return weights
 
 
 def _kept_state(trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Any]:

@@ -129,6 +129,8 @@ class CellCLI(LightningCLI):
             "enable_progress_bar": console.is_terminal,
             "enable_model_summary": False,
         }
+        # Content for memory that nobody reads repeats nothing, and costs a fill each time.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         if given.get("deterministic") is None:
             kwargs["deterministic"] = repeatable(given.get("accelerator"))
         kwargs |= chosen_accelerator(given.get("accelerator"))
@@ -209,7 +211,6 @@ def repeatable(accelerator: object) -> Literal["warn", False]:
     On a GPU torch's own switch would take each bilinear interpolation apart into slow steps, so
     cuDNN and cuBLAS alone are held to repeatable algorithms there (``docs/running.md``).
     """
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if accelerator == "cpu" or not torch.cuda.is_available():
         return "warn"
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False

@@ -26,6 +26,7 @@ from benchmark.cell.peers import Peers
 from benchmark.cell.results import commit, in_order, versions, write_rows
 from benchmark.cell.seal import identity_of_edited, sealed
 from benchmark.failures import explain, is_of_machine
+from benchmark.gpus import CELLS_PER_GPU
 from benchmark.planning.changes import changes_by_flags, is_hardware, what_it_is
 from benchmark.progress import say, shown
 from benchmark.start import add_code_folders
@@ -130,16 +131,27 @@ def _fit(
         raise
     if first and result:
         wall = spent + time.time() - started
-        gpus = result["processes"] if result["device"] != "cpu" else 0
         files.update(
             state="done",
             reason="",
             wall_s=round(wall, 2),
-            gpu_hours=round(wall * gpus / 3600, 4),
+            gpu_hours=round(gpu_hours(wall, result["processes"], result["device"]), 4),
             finished=time.time(),
             **result,
         )
         files.progress.unlink(missing_ok=True)
+
+
+def gpu_hours(wall_s: float, processes: int, device: str) -> float:
+    """Return a cell's share of the hours of its GPUs, which it may share with other cells.
+
+    Args:
+        wall_s: its wall-clock time, seconds.
+        processes: those that trained it, one a GPU.
+        device: in words; ``cpu`` costs no GPU.
+    """
+    gpus = 0 if device == "cpu" else processes
+    return wall_s * gpus / int(os.environ.get(CELLS_PER_GPU, "1")) / 3600
 
 
 def _spent(record: CellRecord, files: CellFolder) -> float:

@@ -25,7 +25,7 @@ near_time_limit() {
         requeue "the time limit is near"
     fi
     if [ -n "$step" ]; then kill -TERM "$step"; wait "$step"; fi
-    give_up "time limit: no checkpoint in a whole job; raise time in the site profile"
+    give_up "time limit: no checkpoint in a whole job; raise time, or lower gpu_tflops, in the site profile"
 }
 
 mkdir -p "$submission/started" "$submission/killed" "$submission/srun"

@@ -45,6 +45,9 @@ class Site:
         gpus_per_node: GPUs of one cell on each node; 0 trains on the CPU.
         cpus_per_task: CPU cores of each process.
         time: limit of one job, ``[days-]hours:minutes:seconds``.
+        gpu_tflops: operations that training reaches a second on a GPU, in TFLOP; with it jobs ask
+            for less than ``time`` where their cells cost less, and 0 lets all ask for it.
+        gpu_memory: of a GPU, in GiB; cells that may not fit it are told. 0: not known.
         memory: of each node, such as ``32G``.
         modules: environment modules to load.
         environment: shell lines to run before anything else.
@@ -69,6 +72,8 @@ class Site:
     gpus_per_node: Natural = 0
     cpus_per_task: Count = 1
     time: Annotated[str, BeforeValidator(_no_number)] = ""
+    gpu_tflops: Natural = 0
+    gpu_memory: Natural = 0
     memory: Words = ""
     modules: Lines = ()
     environment: Lines = ()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmark.cell.cell import Cell
+from benchmark.gpus import CELLS_PER_GPU
 from contract.errors import UserError
 from contract.machine import CORES
 
@@ -24,15 +25,19 @@ class Slot:
         gpus: ids as ``CUDA_VISIBLE_DEVICES`` takes them; empty on a machine without GPUs.
         threads: CPU threads of each of the cell's processes.
         devices: the cell's processes, one a GPU where there are any.
+        cells: how many cells the GPUs carry at a time.
     """
 
     gpus: tuple[str, ...]
     threads: int
     devices: int = 1
+    cells: int = 1
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables that keep a cell inside its slot."""
-        gpus = {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)} if self.gpus else {}
+        if not self.gpus:
+            return self.limits()
+        gpus = {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus), CELLS_PER_GPU: str(self.cells)}
         return self.limits() | gpus
 
     def limits(self) -> dict[str, str]:
@@ -124,7 +129,8 @@ def share_out(
     each = cells_per_gpu or -(-(jobs or 1) // len(groups))
     shared = (groups * each)[:jobs]
     threads = max(1, cores // (len(shared) * devices))
-    return Slots([Slot(group, threads, devices) for group in shared])
+    carried = Counter(shared)
+    return Slots([Slot(group, threads, devices, carried[group]) for group in shared])
 
 
 def unused_gpu() -> str:

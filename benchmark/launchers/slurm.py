@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from benchmark.cell.cell import Cell
@@ -96,16 +97,18 @@ def require_shares(cells: Sequence[Cell], site: Site, devices: int) -> None:
     slots.require_divisible(cells, site.nodes * devices, shape, options)
 
 
-def submit(order: Order, cells: Sequence[Cell]) -> Submission:
+def submit(order: Order, limited: Sequence[tuple[Cell, str]]) -> Submission:
     """Submit cells as job arrays, and the job that comes last.
 
     Args:
         order: how.
-        cells: the cells, the longest expected first; none of them is in the queue.
+        limited: the cells, the longest expected first, each with its job's limit of time where that
+            is not the script's; none of them is in the queue.
 
     Raises:
         UserError: if SLURM refuses; nothing stays in the queue then.
     """
+    cells, limits = [cell for cell, _ in limited], [limit for _, limit in limited]
     folder = new_folder(order.folder)
     (folder / "logs").mkdir(parents=True)
     for cell in cells:
@@ -120,7 +123,7 @@ def submit(order: Order, cells: Sequence[Cell]) -> Submission:
     )
     made.save()
     try:
-        _send(order, made)
+        _send(order, made, limits)
     except UserError:
         if made.arrays:
             ask(["scancel", *(job for job, _, _ in made.arrays)])
@@ -128,11 +131,11 @@ def submit(order: Order, cells: Sequence[Cell]) -> Submission:
     return made
 
 
-def _send(order: Order, made: Submission) -> None:
+def _send(order: Order, made: Submission, limits: Sequence[str]) -> None:
     """Give a submission's scripts to SLURM, recording each job at once."""
-    for first, count in chunks(len(made.cells), max_array()):
+    for first, count in chunks(limits, max_array()):
         after = made.arrays[-1][0] if made.arrays else ""
-        job = _sbatch(array_command(order, made.folder, first, count, after))
+        job = _sbatch(array_command(order, made.folder, first, count, after, limits[first]))
         made.arrays.append((job, first, count))
         made.save()
     made.finish = _sbatch(finish_command(made.folder, [job for job, _, _ in made.arrays]))
@@ -164,12 +167,24 @@ def files(order: Order, cells: Sequence[Cell], folder: Path) -> dict[str, str]:
     }
 
 
-def chunks(count: int, size: int) -> list[tuple[int, int]]:
-    """Return first row and number of tasks of each array."""
-    return [(first, min(size, count - first)) for first in range(0, count, size)]
+def chunks(limits: Sequence[str], size: int) -> list[tuple[int, int]]:
+    """Return first row and number of tasks of each array: tasks of one limit of time.
+
+    Args:
+        limits: each row's.
+        size: tasks of an array at most.
+    """
+    found, first = [], 0
+    for _, rows in groupby(limits):
+        end = first + len(list(rows))
+        found += [(row, min(size, end - row)) for row in range(first, end, size)]
+        first = end
+    return found
 
 
-def array_command(order: Order, folder: Path, first: int, count: int, after: str) -> list[str]:
+def array_command(
+    order: Order, folder: Path, first: int, count: int, after: str, limit: str = ""
+) -> list[str]:
     """Return the command that submits an array.
 
     Args:
@@ -178,10 +193,13 @@ def array_command(order: Order, folder: Path, first: int, count: int, after: str
         first: the row of its first task.
         count: its number of tasks.
         after: the array before it; where only so many cells may run at a time it is waited for.
+        limit: of its tasks' time, where that is not the script's.
     """
-    limit = order.site.max_parallel
-    command = ["sbatch", "--parsable", f"--array=0-{count - 1}" + (f"%{limit}" if limit else "")]
-    if after and limit:
+    most = order.site.max_parallel
+    command = ["sbatch", "--parsable", f"--array=0-{count - 1}" + (f"%{most}" if most else "")]
+    if limit:
+        command.append(f"--time={limit}")
+    if after and most:
         command.append(f"--dependency=afterany:{after}")
     return [*command, str(folder / "cells.sh"), str(first)]
 

@@ -17,10 +17,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from benchmark.cell.cell import Cell
+from benchmark.planning.flops import Flops
 from benchmark.start import add_code_folders
 from contract.errors import UserError
 from lightning_modules.activations import activate
@@ -59,6 +58,12 @@ class StepCost:
     critic_flop: float = 0.0
     peak_bytes: float = 0.0
 
+    def bytes_of_each(self, processes: int) -> float:
+        """Return the memory of one of so many processes, which divide the batch among them."""
+        state = STATE_BYTES * (self.generator_parameters + self.critic_parameters)
+        kept = (self.peak_bytes - CONTEXT_BYTES) / TEMPORARIES - state
+        return CONTEXT_BYTES + TEMPORARIES * (state + max(0.0, kept) / processes)
+
 
 @dataclass(frozen=True)
 class CellCost:
@@ -88,23 +93,6 @@ class CellCost:
         }
 
 
-class _Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts operations, through second derivatives too, which torch's own counter cannot."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.total = 0.0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        count = flop_registry.get(func._overloadpacket)
-        if count is not None:
-            self.total += count(*args, **(kwargs or {}), out_val=result)
-        return result
-
-
 def costs(cells: Sequence[Cell]) -> dict[str, CellCost]:
     """Return what each cell with data costs, by its name; equal steps are counted once.
 
@@ -119,16 +107,28 @@ def costs(cells: Sequence[Cell]) -> dict[str, CellCost]:
         data = cell.config["data"]["init_args"]
         model = cell.config["model"]
         arguments = {k: v for k, v in model["init_args"].items() if k != "seed"}
-        same = [model["class_path"], arguments, data["preprocessing"], data["batch_size"]]
+        size = data["preprocessing"]["size"]
+        same = [model["class_path"], arguments, size, data["batch_size"]]
         key = json.dumps(same, sort_keys=True, default=str)
         if key not in steps:
             add_code_folders(cell.config["cell"]["code_folders"])
-            size = data["preprocessing"]["size"]
             steps[key] = step_cost(model, data["batch_size"], size, f"{cell.system}: model")
         step = steps[key]
         flop = training_flop(step, cell)
         found[cell.name] = CellCost(step, flop, flop / CARD_FLOPS / 3600)
     return _corrected(cells, found)
+
+
+def batches_too_large(cells: Iterable[Cell]) -> dict[str, tuple[int, int]]:
+    """Return the batch and the fewest training cases of each system that has no whole batch."""
+    found: dict[str, tuple[int, int]] = {}
+    for cell in cells:
+        if cell.config is None:
+            continue
+        batch, cases = cell.config["data"]["init_args"]["batch_size"], cell.counts[0]
+        if cases < batch:
+            found[cell.system] = min((batch, cases), found.get(cell.system, (batch, cases)))
+    return found
 
 
 def step_cost(model: Mapping[str, Any], batch: int, size: int, where: str) -> StepCost:
@@ -210,7 +210,7 @@ def _generator_flop(
 ) -> float:
     if module.critic is not None:
         module.critic.requires_grad_(False)
-    with _Flops() as flops:
+    with Flops() as flops:
         logits = module.logits(image)
         fake = activate(logits, module.activation)
         loss = module.segmentation_loss(logits, fake, target)
@@ -224,7 +224,7 @@ def _generator_flop(
 def _critic_flop(module: AdversarialSegmenter, image: Tensor, target: Tensor) -> float:
     assert module.critic is not None and module.objective is not None
     module.critic.requires_grad_(True)
-    with _Flops() as flops:
+    with Flops() as flops:
         loss = module.objective.critic_loss(module.critic, image, target.clone(), target)
         loss.backward()  # type: ignore[no-untyped-call]
     return float(flops.total)

@@ -120,7 +120,7 @@ def print_costs(title: str, cells: Sequence[Cell], found: Mapping[str, CellCost]
         cells: the cells.
         found: the cost of each cell with data, by the cell's name.
     """
-    from benchmark.planning.cost import CARD, CARD_FLOPS
+    from benchmark.planning.cost import CARD, CARD_FLOPS, batches_too_large
 
     measured = any(one.hours is not None for one in found.values())
     table = Table(title=title, title_justify="left")
@@ -150,5 +150,8 @@ def print_costs(title: str, cells: Sequence[Cell], found: Mapping[str, CellCost]
     if measured:
         here = sum(one.hours or 0.0 for one in found.values())
         told += f"; {here:.1f} hours here, as finished cells took"
+    for system, (batch, cases) in sorted(batches_too_large(cells).items()):
+        told_of = f"its batch of {batch} is larger than {cases} training cases"
+        say(f"{system}: {told_of}; such cells fail, and count as nothing")
     absent = len(cells) - len(found)
     say(told + (f"; {absent} cells have no data, and are not counted" if absent else ""))

@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmark.cell.cell import Cell
 from benchmark.cell.ownership import BusyError, Owner, describe_owner
 from benchmark.launchers import slurm
-from benchmark.launchers.forecast import longest_first
+from benchmark.launchers.job_limits import too_large, with_limits
 from benchmark.launchers.site_profile import Site, load_site
 from benchmark.launchers.slurm_queue import (
     Queue,
@@ -129,7 +129,7 @@ def submit_suite(request: Request, dry_run: bool = False, jobs: int | None = Non
             set_aside_stale(cell)
         be_modest(LOGIN_CORES)
         prepare_caches(plan, todo, root, request.runs / "cache")
-        made = slurm.submit(order, longest_first(todo))
+        made = slurm.submit(order, _limited(order, todo))
     _tell_submitted(request, site, made, len(todo))
     return 0
 
@@ -160,7 +160,7 @@ def resubmit_lost(request: Request, folder: Path) -> int:
             return 1
         bury_lost(lost, queue.tickets)
         order = _order(request, plan, root, site, made.round + 1)
-        again = slurm.submit(order, longest_first(lost))
+        again = slurm.submit(order, _limited(order, lost))
     say(f"{len(lost)} cells vanished from the queue; submitted again as {_jobs(again)}")
     return 0
 
@@ -219,6 +219,18 @@ def _order(
         closing.append(f"benchmark submit {shlex.join(arguments)} {more}")
     profile = request.site.read_text() if request.site else ""
     return slurm.Order(plan.suite.name, plan.folder, site, devices, profile, closing, round_number)
+
+
+def _limited(order: slurm.Order, cells: Sequence[Cell]) -> list[tuple[Cell, str]]:
+    """Return cells, the longest first, with their jobs' limits, and say what may not fit a GPU."""
+    site, found = order.site, {}
+    if site.gpus_per_node and (site.gpu_tflops or site.gpu_memory):
+        from benchmark.planning.cost import costs
+
+        found = costs(cells)
+    for remark in too_large(cells, found, site, order.devices):
+        say(remark)
+    return with_limits(cells, found, site, order.devices)
 
 
 def _unfinished(plan: Plan, selection: Selection, queue: Queue) -> list[Cell]:
@@ -294,13 +306,15 @@ def _print_scripts(order: slurm.Order, cells: Sequence[Cell]) -> None:
     if not cells:
         say("nothing to submit: every cell that can run is done")
         return
-    cells = longest_first(cells)
     slurm.require_shares(cells, order.site, order.devices)
+    limited = _limited(order, cells)
+    cells, limits = [cell for cell, _ in limited], [limit for _, limit in limited]
     folder = slurm.new_folder(order.folder)
     arrays: list[str] = []
-    for first, count in slurm.chunks(len(cells), slurm.max_array()):
+    for first, count in slurm.chunks(limits, slurm.max_array()):
         after = arrays[-1] if arrays else ""
-        print(shlex.join(slurm.array_command(order, folder, first, count, after)))
+        limit = limits[first]
+        print(shlex.join(slurm.array_command(order, folder, first, count, after, limit)))
         arrays.append(f"ARRAY{len(arrays) + 1}")
     print(shlex.join(slurm.finish_command(folder, arrays)))
     for name, text in slurm.files(order, cells, folder).items():

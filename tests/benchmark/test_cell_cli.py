@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import torch
 import yaml
 
 from benchmark.__main__ import main
@@ -40,6 +41,22 @@ def test_a_limit_of_batches_reaches_the_trainer(tiny_cell, tmp_path, batches):
     trainer = CellCLI(config, tmp_path, []).trainer
     assert trainer.limit_train_batches == batches
     assert isinstance(trainer.limit_train_batches, int)
+
+
+@pytest.mark.parametrize("asked", [[], ["--trainer.deterministic=true"]])
+def test_empty_memory_is_not_filled_where_runs_repeat(asked, tiny_cell, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    before = torch.are_deterministic_algorithms_enabled()
+    config = tiny_cell(systems=["unet"], overrides={"preprocessing.size": 32})
+    try:
+        CellCLI(config, tmp_path, ["--trainer.accelerator=cpu", *asked])
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.utils.deterministic.fill_uninitialized_memory is False
+        lost = torch.empty(1000).fill_(7)
+        del lost  # what the next one may find where it lies
+        assert not torch.empty(1000).isnan().all()
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def test_no_argument_is_guessed_from_its_beginning(tiny_cell, tmp_path):

@@ -58,6 +58,49 @@ def test_best_is_the_last_of_the_best_epochs_in_which_the_critic_plays(tmp_path,
     assert (best["epochs"], callback.best_epoch) == (chosen, chosen)
 
 
+class Clock:
+    """A clock that epochs and saving put forward."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def saved_epochs(folder, every_s, took_s, dices):
+    """Return after which epochs of 10 s a training saves, and the callback."""
+    clock, saved = Clock(), []
+    callback = EpochCheckpoint(folder, "hash", every_s=every_s, clock=clock)
+    module = torch.nn.Linear(1, 1)
+    module.CHECKPOINT_HYPER_PARAMS_KEY, module.hparams = "hparams", {}
+    module.on_save_checkpoint = lambda content: None
+
+    class Slow(Trainer):
+        max_epochs = len(dices)
+
+        def save_checkpoint(self, path):
+            clock.now += took_s
+            saved.append(self.current_epoch + 1)
+            best = torch.load(folder / "best.ckpt", weights_only=True)
+            assert best["epochs"] == callback.best_epoch  # whoever resumes here finds it
+            assert float(best["state_dict"]["bias"]) == callback.best_epoch
+            super().save_checkpoint(path)
+
+    for epoch, dice in enumerate(dices):
+        clock.now += 10
+        module.bias.data.fill_(epoch + 1)
+        callback.on_train_epoch_end(Slow(epoch, dice), module)
+    return saved
+
+
+def test_saving_takes_two_hundredths_of_the_time_and_the_best_weights_wait(tmp_path):
+    dices = [0.5, 0.6, 0.4, *[0.3 + n / 100 for n in range(57)]]
+    assert saved_epochs(tmp_path / "quick", 30, 0.125, dices) == list(range(3, 61, 3))
+    slow = saved_epochs(tmp_path / "slow", 30, 4, dices)  # the first tells what it takes
+    assert slow == [3, 23, 43, 60]
+    assert saved_epochs(tmp_path / "asked", 0, 4, dices) == list(range(1, 61))
+
+
 def test_of_equal_epochs_the_first_is_tested_without_a_critic_and_the_last_with_one(tmp_path):
     for after, chosen in ((None, 1), (0, 5)):
         callback = EpochCheckpoint(tmp_path, "hash", every_s=1e9, after=after)

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.__main__ import main
 from benchmark.planning.cost import CARD_FLOPS, StepCost, costs, step_cost, training_flop
+from benchmark.planning.flops import Flops
 from benchmark.planning.plan import make_plan
 from lightning_modules.activations import activate
 from lightning_modules.segmenter import Segmenter
@@ -117,6 +118,45 @@ def test_memory_grows_with_the_batch_and_fits_no_less_than_the_parameters(suite)
     cell, _ = by_system(suite[1])["attention_unet"]
     small, large = (step_cost(cell.config["model"], n, 32, "model").peak_bytes for n in (2, 8))
     assert 1.5 * 2**30 < small < large < 4 * small
+
+
+def test_a_batch_that_no_training_set_fills_is_told_instead_of_a_cost(suite, phantom_root, capsys):
+    home, _ = suite
+    given = ["plan", "--suite", str(home / "tiny.yaml"), "--runs", str(home / "runs"),
+             "--data-root", str(phantom_root), "--systems", "mean_shape", "--cost"]  # fmt: skip
+    assert main([*given, "--set", "batch_size=4"]) == 0
+    assert "larger than" not in capsys.readouterr().out
+    assert main([*given, "--set", "batch_size=4000"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "mean_shape: its batch of 4000 is larger than" in told
+
+
+def test_equal_calls_are_counted_from_memory_as_if_they_were_made():
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.BatchNorm2d(4), torch.nn.ReLU(inplace=True),
+        torch.nn.Flatten(), torch.nn.Linear(4 * 64, 3), torch.nn.Unflatten(1, (3, 1)),
+    )  # fmt: skip
+
+    def counted(image, counter):
+        with counter:
+            result = network(image)
+            result.square().sum().backward()
+        return result
+
+    real = torch.rand(2, 1, 8, 8, requires_grad=True)
+    expected = FlopCounterMode(display=False)
+    shown = counted(real, expected)
+    network.to("meta")
+    for _ in range(2):
+        flops = Flops()
+        image = torch.rand(2, 1, 8, 8, device="meta", requires_grad=True)
+        made = counted(image, flops)
+        assert flops.total == expected.get_total_flops() > 0
+        assert (made.shape, made.stride(), made.dtype) == (shown.shape, shown.stride(), shown.dtype)
+    with Flops():  # a view and what is done in place stay one tensor
+        view = image.detach().view(2, 64)
+        assert view.untyped_storage()._cdata == image.untyped_storage()._cdata
+        assert view.add_(1) is view
 
 
 def test_plan_tells_costs_and_finished_cells_correct_the_hours(suite, phantom_root, capsys):

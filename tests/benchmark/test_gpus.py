@@ -111,6 +111,10 @@ def test_gpus_are_found_without_cuda(tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     assert visible_gpus({}) == ["MIG-aa11", "MIG-bb22", "GPU-77ef"]
+    shared_node = {"SLURM_GPUS_ON_NODE": "2"}
+    assert visible_gpus(shared_node) == ["MIG-aa11", "MIG-bb22"]
+    assert visible_gpus({**shared_node, "SLURM_JOB_GPUS": "1,2"}) == ["1", "2"]
+    assert len(visible_gpus({"SLURM_GPUS_ON_NODE": "3", "SLURM_JOB_GPUS": "0,1,2"})) == 3
     program.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed' && exit 9\n")
     assert visible_gpus({}) == []
     (tmp_path / "nvidia-smi").unlink()

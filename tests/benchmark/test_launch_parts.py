@@ -16,7 +16,9 @@ import pytest
 import torch
 
 from benchmark.cell.cell import Cell
+from benchmark.cell.fit import gpu_hours
 from benchmark.failures import explain, explain_exit
+from benchmark.gpus import CELLS_PER_GPU
 from benchmark.launchers.display import Board
 from benchmark.launchers.forecast import Forecast, Gauge, longest_first
 from benchmark.launchers.slots import share_out
@@ -54,10 +56,23 @@ def test_cells_that_share_gpus_are_spread_over_them():
     assert len(slots.all) == 6
     first = [slots.take() for _ in range(4)]
     assert Counter(slot.gpus for slot in first) == {("a",): 2, ("b",): 2}
+    assert {slot.environment()[CELLS_PER_GPU] for slot in first} == {"3"}
     for slot in first:
         if slot.gpus == ("b",):
             slots.give_back(slot)
     assert [slots.take().gpus for _ in range(2)] == [("b",), ("b",)]  # b was idle, a was not
+
+
+def test_the_hours_of_a_shared_gpu_are_divided(monkeypatch):
+    for slot in share_out(list("ab"), cores=8, jobs=3).all:  # two cells on the first, one alone
+        monkeypatch.setenv(CELLS_PER_GPU, slot.environment()[CELLS_PER_GPU])
+        assert gpu_hours(7200, 1, "a card") == {("a",): 1.0, ("b",): 2.0}[slot.gpus]
+    assert share_out([], cores=2).all[0].environment().keys() == {
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+    }
+    monkeypatch.delenv(CELLS_PER_GPU)
+    assert (gpu_hours(3600, 2, "a card"), gpu_hours(3600, 2, "cpu")) == (2.0, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -256,8 +256,9 @@ def test_a_batch_that_does_not_divide_is_refused_before_anything_is_submitted(su
 
 
 def test_arrays_are_no_longer_than_the_cluster_allows():
-    assert chunks(2500, 1001) == [(0, 1001), (1001, 1001), (2002, 498)]
-    assert chunks(3, 3) == [(0, 3)]
+    assert chunks([""] * 2500, 1001) == [(0, 1001), (1001, 1001), (2002, 498)]
+    assert chunks([""] * 3, 3) == [(0, 3)]
+    assert chunks(["2:00:00"] * 3 + ["1:00:00"] + [""] * 2, 2) == [(0, 2), (2, 1), (3, 1), (4, 2)]
 
 
 @pytest.mark.parametrize("told", ["12\n", "12;cluster\n", "---\n Welcome: 3 jobs\n--> ok\n12\n\n"])
