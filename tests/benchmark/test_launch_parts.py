@@ -70,6 +70,7 @@ def test_the_hours_of_a_shared_gpu_are_divided(monkeypatch):
     assert share_out([], cores=2).all[0].environment().keys() == {
         "OMP_NUM_THREADS",
         "MKL_NUM_THREADS",
+        "LUNGBENCH_CORES",
     }
     monkeypatch.delenv(CELLS_PER_GPU)
     assert (gpu_hours(3600, 2, "a card"), gpu_hours(3600, 2, "cpu")) == (2.0, 0.0)
