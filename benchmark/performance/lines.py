@@ -90,10 +90,20 @@ class Measured:
     Attributes:
         sample: the numbers that the goal is about, in the line's unit.
         note: what they cannot tell: the times behind a ratio, a second number.
+        bound: ``<`` or ``>`` where the true number is not known, only that it lies below or above.
     """
 
     sample: Sample
     note: str = ""
+    bound: Literal["", "<", ">"] = ""
+
+    def verdict(self, goal: Goal) -> Literal["met", "missed", "open"]:
+        """Tell whether the median keeps a goal; ``open`` where a bound does not decide that."""
+        met = goal.is_met(self.sample.middle)
+        good_side = "<" if goal.sense == "at most" else ">"
+        if self.bound and met != (self.bound == good_side):
+            return "open"
+        return "met" if met else "missed"
 
 
 @dataclass(frozen=True)
@@ -141,12 +151,12 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """``met``, ``missed``, ``not measured``, or a dash where there is no goal."""
+        """``met``, ``missed``, ``open``, ``not measured``, or a dash where there is no goal."""
         if self.measured is None:
             return "not measured"
         if self.line.goal is None:
             return "–"
-        return "met" if self.line.goal.is_met(self.measured.sample.middle) else "missed"
+        return self.measured.verdict(self.line.goal)
 
 
 def outcome_of(line: Line, setting: Setting) -> Outcome:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmark.performance.lines import Goal, Outcome
+from benchmark.performance.lines import Goal, Measured, Outcome
+from benchmark.performance.racing.race import Course, race_rules
 from benchmark.performance.timing import Sample
 from contract.machine import cores
 from leaderboards.texts import escape, grid
@@ -81,9 +82,13 @@ def row_of(outcome: Outcome) -> tuple[str, ...]:
     """Return a line's cells as plain text, without notes."""
     line, measured = outcome.line, outcome.measured
     goal = "" if line.goal is None else goal_text(line.goal)
-    number = "–" if measured is None else f"{spread_text(measured.sample)} {line.unit}"
+    number = "–" if measured is None else f"{_number(measured)} {line.unit}"
     rounds = "–" if measured is None else str(len(measured.sample.values))
     return line.key, line.what, line.beside, number, rounds, goal, outcome.verdict
+
+
+def _number(measured: Measured) -> str:
+    return " ".join(filter(None, (measured.bound, spread_text(measured.sample))))
 
 
 def spread_text(sample: Sample) -> str:
@@ -117,13 +122,14 @@ def performance_page(outcomes: Sequence[Outcome], where: Circumstances) -> str:
         if one.reason or (one.measured and one.measured.note)
     ]
     counts = [sum(one.verdict == word for one in outcomes)
-              for word in ("met", "missed", "not measured")]  # fmt: skip
+              for word in ("met", "missed", "open", "not measured")]  # fmt: skip
     parts = [
         "# Performance",
         "Written by `make perf`: no number of it is written by hand.",
         HOW,
+        race_rules(Course()),
         grid(("what", "as found"), [(name, _marked(text)) for name, text in where.facts]),
-        "Goals met: {}, missed: {}; lines not measured: {}.".format(*counts),
+        "Goals met: {}, missed: {}, open: {}; lines not measured: {}.".format(*counts),
         grid(HEADER, cells, left=len(HEADER)),
         "By line: the times behind the numbers, or why it is not measured.",
         "\n".join(remarks),

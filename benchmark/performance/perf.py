@@ -17,6 +17,7 @@ from benchmark.performance.gpu_lines import GPU
 from benchmark.performance.lines import Line, Outcome, Setting, Topic, outcome_of
 from benchmark.performance.page import circumstances, performance_page, row_of
 from benchmark.performance.process_lines import PROCESSES
+from benchmark.performance.racing.race import RACE
 from benchmark.performance.scoring_lines import SCORING
 from benchmark.performance.training_lines import TRAINING
 from benchmark.progress import say
@@ -24,7 +25,7 @@ from contract.errors import UserError
 from contract.files import write_atomically
 
 LINES: tuple[Line, ...] = tuple(
-    sorted((*SCORING, *TRAINING, *DATA, *PROCESSES, *GPU), key=lambda line: line.place)
+    sorted((*SCORING, *TRAINING, *DATA, *PROCESSES, *RACE, *GPU), key=lambda line: line.place)
 )
 """All lines, by the goals' numbers."""
 

@@ -23,7 +23,6 @@ from benchmark.performance.lines import (
     Goal,
     Line,
     Measured,
-    NotMeasuredError,
     Setting,
     require_peer,
 )
@@ -79,18 +78,6 @@ def quick(setting: Setting) -> Measured:
     told = ("run", "--suite", "quick", "--runs", str(runs), "--data-root", str(root))
     seconds = wall(lambda: run_process(command("benchmark", *told)))()
     return Measured(Sample((seconds / 60,)), "one run; the goal's time before is another commit's")
-
-
-def race(setting: Setting) -> Measured:
-    """Say why the race with nnU-Net is not run.
-
-    Raises:
-        NotMeasuredError: always, so far.
-    """
-    raise NotMeasuredError(
-        "nnU-Net trains for hours, and nothing here starts it yet; by hand: train nnUNetv2 2d on "
-        "the same cases and score its masks with `lungbench score`"
-    )
 
 
 @cache
@@ -224,8 +211,6 @@ PROCESSES = (
          partial(many_films, True)),
     Line("7c", "processes", "`predict` on one film, cold", "`python -c 'import torch'`",
          "× the CPU time", one_cold_film, Goal(2, "at most")),
-    Line("8", "processes", "`unet` until its test Dice passes .95", "nnU-Net v2, 2-D",
-         "× the time", race, Goal(1 / 3, "at most")),
     Line("9b", "processes", "`make benchmark SUITE=quick` on real films", "nothing", "minutes",
          quick),
 )  # fmt: skip
