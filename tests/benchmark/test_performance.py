@@ -92,7 +92,7 @@ def test_the_page_tells_numbers_verdicts_and_reasons(tmp_path):
     assert f"| 9a | a `thing` \\| pipe | a_peer | {number}" in text
     assert re.search(r"\| 10 \|.*\| – \| – \| at least 3 \| not measured \|", text)
     assert "- 9a: a note\n- 10: needs a moon\n" in text
-    assert "Goals met: 0, missed: 1; lines not measured: 1." in text
+    assert "Goals met: 0, missed: 1, open: 0; lines not measured: 1." in text
 
 
 def test_each_line_has_a_place_of_its_own_in_the_order_of_the_goals():

@@ -22,12 +22,14 @@ from benchmark.performance.racing.laps import (
     TrainingClock,
     first_passing,
     laps_of,
+    weights_of,
 )
 from benchmark.performance.racing.nnunet import NnunetFolders, film_of, own_split, write_raw
 from benchmark.performance.racing.race import Course, outcome_of_race, run_course
 from benchmark.performance.racing.unet import raced_data, unet_rival, write_raced_cell
 from benchmark.performance.timing import Sample
 from benchmark.start import ROOT
+from contract.cell_folder import CellFolder
 from datamodules.montgomery import Montgomery
 from datamodules.preprocessing import Preprocessing
 
@@ -209,9 +211,10 @@ def test_a_cell_hands_over_what_it_is_then_tested_by(phantom_root, tmp_path, row
     thread.join(5)
     assert 0 < seconds[0] < seconds[1]
     assert not list(laps.glob("lap-*3.*"))  # it ended after two of four epochs
-    rival = unet_rival(config)
     tested = rows(tmp_path / "cell").query("structure == 'lungs'")["dice"].mean()
-    assert tested in pytest.approx([rival.dice_of(path) for path in sorted(kept.iterdir())])
+    (epoch,) = CellFolder(tmp_path / "cell").record.tested_epochs
+    judged = unet_rival(config).dice_of(weights_of(kept, epoch))
+    assert judged == pytest.approx(tested) and judged > 0
 
 
 def test_both_run_the_course(phantom_root, tmp_path):

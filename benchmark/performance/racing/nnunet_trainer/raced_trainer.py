@@ -51,13 +51,13 @@ class RacedTrainer(nnUNetTrainer):
         self.clock.stop()
 
     def on_epoch_end(self) -> None:
-        """Hand a checkpoint over, nnU-Net's own; end where that is enough.
+        """Hand a checkpoint over, nnU-Net's own; end where that is enough, or was the last.
 
         Raises:
-            SystemExit: then, without any fault.
+            SystemExit: then, without any fault; what nnU-Net does after training is no part of it.
         """
         super().on_epoch_end()
         folder, lap = Path(self.output_folder), self.current_epoch
         self.save_checkpoint(str(weights_of(folder, lap)))
-        if not hand_over(folder, lap, self.clock.seconds):
+        if not hand_over(folder, lap, self.clock.seconds) or lap == self.num_epochs:
             raise SystemExit(0)
