@@ -32,10 +32,10 @@ from datamodules.cache import PLANES
 from datamodules.datasets import CaseList
 
 DATASET = "Dataset901_Montgomery"
-LUNGS = 1
+LABEL = 1
 """The label of the lungs; 0 is background."""
 TRAINER = "RacedTrainer"
-STRUCTURES = ("background", "lungs")
+CHANNELS = ("background", "lungs")
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,11 @@ def write_raw(data: ProtocolDataModule, raw: Path) -> None:
         (raw / "labelsTr").mkdir(exist_ok=True)
         for number, case in enumerate(cases.cases):
             lungs = (cases.pixels(number)[1] & PLANES["lungs"]) > 0
-            _write_png(raw / "labelsTr" / f"{case.case_id}.png", lungs.astype(np.uint8) * LUNGS)
+            _write_png(raw / "labelsTr" / f"{case.case_id}.png", lungs.astype(np.uint8) * LABEL)
         count += len(cases)
     described = {
         "channel_names": {"0": "X-ray"},
-        "labels": {"background": 0, "lungs": LUNGS},
+        "labels": {"background": 0, "lungs": LABEL},
         "numTraining": count,
         "file_ending": ".png",
     }
@@ -186,7 +186,7 @@ def nnunet_rival(
 
     def dice_of(weights: Path) -> float:
         with _at(folders):
-            return mean_dice(batches, _predictor(folders, weights), STRUCTURES, "softmax")
+            return mean_dice(batches, _predictor(folders, weights), CHANNELS, "softmax")
 
     told = [sys.executable, "-P", "-m", "nnunetv2.run.run_training", "901", "2d", "0"]
     schedule = {
