@@ -20,7 +20,7 @@ from contract.batch import EvaluationBatch
 from datamodules.base import ProtocolDataModule
 from lightning_modules.descriptions import build_from_config
 
-SUITE = {"title": "The race with nnU-Net", "systems": ["unet"], "protocols": ["montgomery"]}
+RACED_SUITE = {"title": "The race with nnU-Net", "systems": ["unet"], "protocols": ["montgomery"]}
 
 
 class LapKeeper(pl.Callback):
@@ -64,7 +64,7 @@ def write_raced_cell(root: Path, folder: Path, size: int, changes: Mapping[str, 
         changes: further changes of the system.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "race.yaml").write_text(yaml.safe_dump(SUITE))
+    (folder / "race.yaml").write_text(yaml.safe_dump(RACED_SUITE))
     keeper = {
         "class_path": f"{LapKeeper.__module__}.{LapKeeper.__qualname__}",
         "init_args": {"folder": str(folder / "laps")},
