@@ -84,6 +84,7 @@ def trained(tmp_path_factory, phantom_root) -> tuple[Path, dict[str, np.ndarray]
     seen = []
     real = scoring.score_masks
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LUNGBENCH_CORES", "1")  # one thread scores, in the order of the cases
         patch.setattr(
             scoring, "score_masks", lambda masks, *rest: seen.append(masks) or real(masks, *rest)
         )
