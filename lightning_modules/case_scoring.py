@@ -12,7 +12,7 @@ from torch import Tensor
 
 from contract.arrays import Mask, Spacing
 from contract.batch import CaseIdentity, CaseRow, FilmBox, ReferenceBatch, ScanPlace
-from lightning_modules.metrics.scans import GrowingScan, ScansInOrder, SliceMasks
+from lightning_modules.metrics.scans import ComingSlice, GrowingScan, ScansInOrder, SliceMasks
 from lightning_modules.scoring_threads import LateRows, ScoringThreads
 
 
@@ -155,7 +155,7 @@ class CaseScoring:
             return None
         assert case.spacing is not None  # every scan's is known
         shapes = {name: mask.shape for name, mask in case.references.items()}
-        return self._scans.next(case.identity, case.scan, case.spacing, shapes)
+        return self._scans.next(ComingSlice(case.identity, case.scan, case.spacing, shapes))
 
     def _one(
         self, case: PredictedCase, scan: GrowingScan | None, arrival: Callable[[], None]

@@ -34,7 +34,7 @@ from datamodules.sources.films import stated_pixels
 from datamodules.sources.mask_levels import border_share
 from datamodules.sources.masks import Labels
 from datamodules.splits import Key
-from lightning_modules.metrics.scans import ScansInOrder, SliceMasks
+from lightning_modules.metrics.scans import ComingSlice, ScansInOrder, SliceMasks
 from lightning_modules.metrics.scoring import score_masks
 
 Rows = list[dict[str, Any]]
@@ -192,9 +192,9 @@ class ScoredCases:
             of_slice = score_masks({"lungs": lungs}, item["references"], item["spacing"])
             rows += [{**item["identity"], **row} for row in of_slice]
             masks = {"lungs": SliceMasks(*map(np.asarray, (lungs, reference) * 2))}
-            whole = in_order.next(
-                item["identity"], item["scan"], item["spacing"], {"lungs": reference.shape}
-            )
+            shapes = {"lungs": reference.shape}
+            coming = ComingSlice(item["identity"], item["scan"], item["spacing"], shapes)
+            whole = in_order.next(coming)
             whole.put(item["identity"]["slice_index"], masks, item["nodules"])
         in_order.finish()
         # No network was here, whose size these would be of.

@@ -96,14 +96,33 @@ class _Part(NamedTuple):
     nodules: dict[str, NoduleTally]
 
 
+@dataclass(frozen=True)
+class ComingSlice:
+    """What is known of a slice before its masks are.
+
+    Attributes:
+        identity: the first columns of its rows.
+        scan: the ``scan_id``, ``n_slices`` and ``slice_mm``, the mm between slices, of its scan.
+        spacing: mm from one pixel of the grid that is scored to the next, down and along.
+        shapes: each structure's ``(h, w)`` on that grid.
+    """
+
+    identity: Mapping[str, Any]
+    scan: Mapping[str, Any]
+    spacing: tuple[float, float]
+    shapes: Mapping[str, tuple[int, ...]]
+
+    @property
+    def grid(self) -> tuple[float, float, float]:
+        """The mm between slices, and between pixels down and along."""
+        return (self.scan["slice_mm"], *self.spacing)
+
+
 class GrowingScan:
     """A scan whose slices come; those may be put in on several threads and in any order.
 
     Args:
-        identity: the first columns of its first slice's rows.
-        scan: its ``scan_id``, ``n_slices`` and ``slice_mm``, the mm between slices.
-        spacing: mm from one pixel of the grid that is scored to the next, down and along.
-        shapes: each structure's ``(h, w)`` on that grid.
+        first: its first slice, which is still to be announced.
 
     Attributes:
         scan_id: the scan.
@@ -111,20 +130,13 @@ class GrowingScan:
         expected: the place of the slice that must come next, the lowest first.
     """
 
-    def __init__(
-        self,
-        identity: Mapping[str, Any],
-        scan: Mapping[str, Any],
-        spacing: tuple[float, float],
-        shapes: Mapping[str, tuple[int, ...]],
-    ) -> None:
-        self.scan_id: str = scan["scan_id"]
-        self.n_slices: int = scan["n_slices"]
+    def __init__(self, first: ComingSlice) -> None:
+        self.scan_id: str = first.scan["scan_id"]
+        self.n_slices: int = first.scan["n_slices"]
         self.expected = 0
-        self._grid = (scan["slice_mm"], *spacing)
-        self._shapes = dict(shapes)
-        own = {"case_id": scan["scan_id"], "unit": "scan", "slice_index": None}
-        self._identity = {**identity, **own}
+        self._first = first
+        own = {"case_id": self.scan_id, "unit": "scan", "slice_index": None}
+        self._identity = {**first.identity, **own}
         self._parts: list[_Part | None] = [None] * self.n_slices
 
     @property
@@ -132,25 +144,20 @@ class GrowingScan:
         """Whether all slices have been announced."""
         return self.expected == self.n_slices
 
-    def announce(
-        self,
-        identity: Mapping[str, Any],
-        scan: Mapping[str, Any],
-        spacing: tuple[float, float],
-        shapes: Mapping[str, tuple[int, ...]],
-    ) -> None:
-        """Say which slice comes next; arguments as above.
+    def announce(self, coming: ComingSlice) -> None:
+        """Say which slice comes next.
 
         Raises:
             RuntimeError: if a slice is missing, doubled, or of another scan or shape.
         """
         expected = f"slice {self.expected} of scan {self.scan_id}"
-        if (scan["scan_id"], identity["slice_index"]) != (self.scan_id, self.expected):
-            found = f"slice {identity['slice_index']} of scan {scan['scan_id']}"
-            raise RuntimeError(f"{found} came; expected {expected}")
-        if (scan["slice_mm"], *spacing) != self._grid or shapes.keys() != self._shapes.keys():
+        place, scan_id = coming.identity["slice_index"], coming.scan["scan_id"]
+        if (scan_id, place) != (self.scan_id, self.expected):
+            raise RuntimeError(f"slice {place} of scan {scan_id} came; expected {expected}")
+        shapes, first = coming.shapes, self._first
+        if coming.grid != first.grid or shapes.keys() != first.shapes.keys():
             raise RuntimeError(f"{expected} has another spacing or other structures than the first")
-        if dict(shapes) != self._shapes:
+        if dict(shapes) != dict(first.shapes):
             raise RuntimeError(f"{expected} has another shape than the first")
         self.expected += 1
 
@@ -171,7 +178,7 @@ class GrowingScan:
         for name, nodule in nodules:
             lungs = masks["lungs"]
             seen = tallies.setdefault(name, NoduleTally())
-            seen.add(nodule, lungs.prediction, lungs.reference, self._grid[1:])
+            seen.add(nodule, lungs.prediction, lungs.reference, self._first.spacing)
         packed = {
             name: tuple(map(_PackedMask.of, vars(parts).values())) for name, parts in masks.items()
         }
@@ -188,7 +195,7 @@ class GrowingScan:
         rows = []
         for name in parts[0].masks:
             masks = zip(*(part.masks[name] for part in parts), strict=True)
-            row = {**self._identity, "structure": name, **_scored(masks, self._grid)}
+            row = {**self._identity, "structure": name, **_scored(masks, self._first.grid)}
             if name == "lungs":
                 row |= nodule_coverage(_joined(part.nodules for part in parts))
             rows.append(row)
@@ -226,21 +233,15 @@ class ScansInOrder:
     def __init__(self) -> None:
         self._open: GrowingScan | None = None
 
-    def next(
-        self,
-        identity: Mapping[str, Any],
-        scan: Mapping[str, Any],
-        spacing: tuple[float, float],
-        shapes: Mapping[str, tuple[int, ...]],
-    ) -> GrowingScan:
-        """Return the scan that the next slice is to be put into; arguments as ``GrowingScan`` has.
+    def next(self, coming: ComingSlice) -> GrowingScan:
+        """Return the scan that the next slice is to be put into.
 
         Raises:
             RuntimeError: if a slice is missing, doubled, or of another scan or shape.
         """
-        current = self._open or GrowingScan(identity, scan, spacing, shapes)
+        current = self._open or GrowingScan(coming)
         self._open = current
-        current.announce(identity, scan, spacing, shapes)
+        current.announce(coming)
         if current.is_announced:
             self._open = None
         return current

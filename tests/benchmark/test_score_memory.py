@@ -28,8 +28,8 @@ print(json.dumps({"code": code, "peak": memory.peak_mib()}))
 
 
 @pytest.mark.slow
-def test_no_mask_takes_more_memory_than_a_laptop_has(trained_runs, phantom_root, tmp_path):
-    """Read as labels, which takes more than reading them as masks of one structure."""
+@pytest.mark.parametrize("labels", [[], ["--labels", "left_lung=1", "right_lung=2"]])
+def test_no_mask_takes_more_memory_than_a_laptop_has(trained_runs, phantom_root, tmp_path, labels):
     masks, cases = tmp_path / "masks", open_source("shenzhen", phantom_root).cases()
     masks.mkdir()
     written = bombs.write_bombs(tmp_path)
@@ -47,7 +47,7 @@ def test_no_mask_takes_more_memory_than_a_laptop_has(trained_runs, phantom_root,
     asked = [
         "score", "--suite", trained_runs.parent / "tiny.yaml", "--runs", tmp_path / "runs",
         "--data-root", phantom_root, "--protocol", "m_to_s", "--system", "tool", "--masks", masks,
-        "--resize", "--labels", "left_lung=1", "right_lung=2",
+        "--resize", *labels,
     ]  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, bombs.__file__.rpartition("/")[0], *map(str, asked)],

@@ -12,7 +12,7 @@ from benchmark.planning.plan import make_plan
 
 COUNTED = """
 import sys, time
-cpu = time.process_time()
+began, cpu = time.monotonic(), time.process_time()
 from benchmark.__main__ import main
 code = main(sys.argv[1:])
 sys.stdout.flush()
@@ -40,17 +40,9 @@ def thousand(tmp_path_factory, phantom_root):
     return ["--suite", str(suite), "--runs", str(folder / "runs"), "--data-root", str(phantom_root)]
 
 
-@pytest.fixture(scope="module")
-def torch_s():
-    """The CPU seconds that importing torch alone takes on this machine, as busy as it is."""
-    code = "import time; c = time.process_time(); import torch; print(time.process_time() - c)"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    return float(ended.stdout)
-
-
-@pytest.mark.parametrize(("command", "most"), [(["plan", "--json"], 1.6), (["status"], 1.4)])
-def test_a_thousand_cells_take_about_as_long_as_importing_torch(thousand, command, most, torch_s):
-    """In CPU time: other tests share the machine's clock."""
+@pytest.mark.parametrize(("command", "most_s"), [(["plan", "--json"], 10), (["status"], 3)])
+def test_a_thousand_cells_take_seconds(thousand, command, most_s):
+    """In CPU seconds: other tests share the machine's clock."""
     ended = subprocess.run(
         [sys.executable, "-c", COUNTED, *command, *thousand],
         capture_output=True, text=True, check=True,
@@ -58,6 +50,6 @@ def test_a_thousand_cells_take_about_as_long_as_importing_torch(thousand, comman
     printed, _, told = ended.stdout.rstrip().rpartition("\n")
     code, cpu, heavy = told.split(" ", 2)
     assert (code, heavy) == ("0", "[]")
-    assert float(cpu) < most * torch_s
+    assert float(cpu) < most_s
     lines = json.loads(printed) if "--json" in command else printed.splitlines()
     assert len(lines) >= 1000

@@ -62,11 +62,11 @@ def squeezed(text: str) -> str:
     return "".join(unicodedata.normalize("NFKC", text).split())
 
 
-def test_every_column_is_on_the_paper(chrome: webdriver.Chrome) -> None:
-    """On A4, the narrower."""
+@pytest.mark.parametrize("paper", PAPERS)
+def test_every_column_is_on_the_paper(chrome: webdriver.Chrome, paper: str) -> None:
     tables = chrome.execute_script(TABLES)
     assert len(tables) > 10
-    text = "".join(inside(page) for page in printed(chrome, "A4").pages)
+    text = "".join(inside(page) for page in printed(chrome, paper).pages)
     for table in tables:
         for heading in table["headings"]:
             assert squeezed(heading) in text, heading

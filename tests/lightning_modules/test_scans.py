@@ -9,7 +9,7 @@ from seen_cases import SHAPE, SLICE_MM, SPACING, Seen, body, rows_of_test, slice
 
 from lightning_modules.metrics.case_metrics import surface_metrics
 from lightning_modules.metrics.scan_metrics import hausdorff_rowvector, volume_metrics
-from lightning_modules.metrics.scans import ScansInOrder, SliceMasks
+from lightning_modules.metrics.scans import ComingSlice, ScansInOrder, SliceMasks
 from lightning_modules.metrics.surfaces import volume_surface
 
 
@@ -172,7 +172,9 @@ def test_of_the_scan_in_progress_a_bit_is_kept_for_each_voxel_and_of_others_noth
     scans, kept = ScansInOrder(), []
     for item in items:
         lungs = item["references"]["lungs"]
-        scan = scans.next(item["identity"], item["scan"], SPACING, {"lungs": lungs.shape})
+        scan = scans.next(
+            ComingSlice(item["identity"], item["scan"], SPACING, {"lungs": lungs.shape})
+        )
         scan.put(item["identity"]["slice_index"], {"lungs": SliceMasks(lungs, lungs, lungs, lungs)})
         kept.append(len(pickle.dumps(scans)))
     a_slice = 4 * 64 * 64 / 8
