@@ -6,6 +6,8 @@ import ctypes
 import os
 import sys
 
+from contract.errors import UserError
+
 try:
     import resource
 except ImportError:  # Windows has none
@@ -32,13 +34,28 @@ def own_cores(processes: int = 1) -> int:
     Args:
         processes: processes of one kind that have these cores together; a task of SLURM has its
             own.
+
+    Raises:
+        UserError: if one of the two variables is no such number.
     """
-    told = os.environ.get(CORES)
+    told, of_task = _number(CORES), _number("SLURM_CPUS_PER_TASK")
     if told:
-        return max(1, int(told))
-    of_task = os.environ.get("SLURM_CPUS_PER_TASK")
-    usable = min(cores(), int(of_task)) if of_task else cores()
-    return max(1, usable // processes)
+        return told
+    return max(1, min(cores(), of_task or cores()) // processes)
+
+
+def _number(variable: str) -> int | None:
+    """Return what an environment variable says, None where it is not set or empty.
+
+    Raises:
+        UserError: if it is no whole number, at least 1.
+    """
+    said = os.environ.get(variable, "").strip()
+    if not said:
+        return None
+    if not (said.isascii() and said.isdigit() and int(said)):
+        raise UserError(variable, repr(said), "a whole number, at least 1", "correct or unset it")
+    return int(said)
 
 
 def peak_memory_mib() -> float | None:

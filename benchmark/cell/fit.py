@@ -35,6 +35,7 @@ from contract.cell_folder import CellFolder, CheckpointFolder
 from contract.cell_record import CellRecord
 from contract.errors import UserError
 from contract.files import digest_of, digest_of_bytes, hash_of_text, write_atomically
+from contract.machine import own_cores
 from contract.yaml_files import read_yaml, yaml_text
 from datamodules.base import ProtocolDataModule
 from lightning_modules.segmenter import Segmenter
@@ -60,6 +61,7 @@ def fit(
         UserError: if the config or the folder is not usable, or another process works there.
     """
     identity = _read_identity(config, extra)
+    own_cores()  # a number that is none is told now, not when the test begins
     peers = Peers(out, _rank())
     if _rank() == 0:
         with Owner(out) as owner:

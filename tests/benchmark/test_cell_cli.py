@@ -121,3 +121,12 @@ def test_another_data_module_answers_for_its_own_arguments(tiny_cell):
     settings["data"]["class_path"] = "datamodules.jsrt.JSTR"
     with pytest.raises(UserError, match=r"data\.class_path.*'JSTR'"):
         check_classes(file, settings)
+
+
+def test_a_number_of_cores_that_is_none_is_told_before_training(
+    tiny_cell, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.setenv("LUNGBENCH_CORES", "all")
+    assert main(["fit", "--config", str(tiny_cell()), "--out", str(tmp_path / "out")]) == 2
+    assert "LUNGBENCH_CORES: found 'all'; expected a whole number" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()

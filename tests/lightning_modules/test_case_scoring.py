@@ -15,6 +15,7 @@ from seen_cases import Seen, body, films_of, rows_of_test, run_test, slices_of
 
 from benchmark.failures import explain
 from benchmark.launchers.slots import Slot
+from contract.errors import UserError
 from contract.machine import CORES, own_cores
 from lightning_modules.metrics.scoring import score_case
 from lightning_modules.scoring_threads import MOST_THREADS, ScoringThreads
@@ -278,3 +279,18 @@ def test_scoring_threads_have_torch_to_themselves():
         assert inside.result() == 1 and torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("variable", [CORES, "SLURM_CPUS_PER_TASK"])
+@pytest.mark.parametrize("said", ["abc", "0", "-1", "2(x3)", "1.5", "²"])
+def test_a_number_of_cores_that_is_none_is_told(variable, said, monkeypatch):
+    monkeypatch.delenv(CORES, raising=False)
+    monkeypatch.setenv(variable, said)
+    with pytest.raises(UserError, match=f"{variable}: found .*a whole number"):
+        own_cores()
+
+
+def test_an_empty_number_of_cores_says_nothing(monkeypatch):
+    expected = own_cores()
+    monkeypatch.setenv(CORES, " ")
+    assert own_cores() == expected
