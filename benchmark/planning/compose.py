@@ -15,11 +15,11 @@ from contract.files import hash_of_text
 IDENTITY_FORMAT = 4
 """Raised whenever the same composition would train otherwise."""
 
-PLACEHOLDERS = ("$classes", "$structures", "$size", "$seed", "$epochs", "$half_epochs")
+_SEED = "$seed"
+PLACEHOLDERS = ("$classes", "$structures", "$size", _SEED, "$epochs", "$half_epochs")
 """What a system's YAML may leave to the cell."""
 DESCRIPTIVE = ("name", "folder", "title", "paper", "notes", "chosen_on")
 """Keys that do not change what is trained."""
-_SEED = "$seed"
 _EPOCHS = ("trainer", "max_epochs")
 _FOR_READERS = ("title", "paper", "notes", "chosen_on")
 
