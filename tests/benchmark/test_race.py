@@ -16,7 +16,7 @@ from benchmark.cell.fit import fit
 from benchmark.performance.lines import Goal, Line, Measured, NotMeasuredError, Outcome
 from benchmark.performance.page import row_of
 from benchmark.performance.racing.laps import (
-    ENOUGH_LAPS,
+    END_MARK,
     Lap,
     Rival,
     TrainingClock,
@@ -202,7 +202,7 @@ def test_a_cell_hands_over_what_it_is_then_tested_by(phantom_root, tmp_path, row
             seconds.append(json.loads(told.read_text())["seconds"])
             shutil.copy(told.with_suffix(".ckpt"), kept)
             if lap == 2:
-                (laps / ENOUGH_LAPS).touch()
+                (laps / END_MARK).touch()
             told.unlink()
 
     thread = threading.Thread(target=judge, daemon=True)

@@ -19,7 +19,7 @@ from benchmark.performance.timing import on_cores
 from benchmark.progress import say
 from contract.files import write_atomically
 
-ENOUGH_LAPS = "enough"
+END_MARK = "enough"
 """The file that ends a training."""
 LOG = "log.txt"
 POLL_S = 0.1
@@ -76,7 +76,7 @@ def hand_over(folder: Path, lap: int, seconds: float) -> bool:
         if os.getppid() != judge:
             raise SystemExit(f"{told}: nobody is left who judges it")
         time.sleep(POLL_S)
-    return not (folder / ENOUGH_LAPS).exists()
+    return not (folder / END_MARK).exists()
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def laps_of(rival: Rival, passing: float, limit_s: float) -> list[Lap]:
             for told in sorted(rival.states.glob("lap-*.json")):
                 laps.append(_judged(rival, told))
                 if laps[-1].dice >= passing or laps[-1].seconds >= limit_s:
-                    (rival.states / ENOUGH_LAPS).touch()
+                    (rival.states / END_MARK).touch()
                 told.unlink()
             time.sleep(0 if ended else POLL_S)
     finally:
