@@ -12,9 +12,11 @@ from finished_cells import finish
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.__main__ import main
-from benchmark.planning.cost import CARD_FLOPS, StepCost, costs, step_cost, training_flop
+from benchmark.planning.cost import CARD_FLOPS, costs, training_flop
+from benchmark.planning.counting import count_step
 from benchmark.planning.flops import Flops
 from benchmark.planning.plan import make_plan
+from benchmark.planning.step_cost import StepCost
 from lightning_modules.activations import activate
 from lightning_modules.segmenter import Segmenter
 
@@ -109,14 +111,14 @@ def test_a_gradient_penalty_is_counted_too():
                 "critic": critic, "objective": objective,
             },
         }  # fmt: skip
-        return step_cost(model, 2, 32, "model").critic_flop
+        return count_step(model, 2, 32, "model").critic_flop
 
     assert critic_flop(10.0) > 1.5 * critic_flop(0.0) > 0
 
 
 def test_memory_grows_with_the_batch_and_fits_no_less_than_the_parameters(suite):
     cell, _ = by_system(suite[1])["attention_unet"]
-    small, large = (step_cost(cell.config["model"], n, 32, "model").peak_bytes for n in (2, 8))
+    small, large = (count_step(cell.config["model"], n, 32, "model").peak_bytes for n in (2, 8))
     assert 1.5 * 2**30 < small < large < 4 * small
 
 

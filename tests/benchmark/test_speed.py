@@ -53,3 +53,14 @@ def test_a_thousand_cells_take_seconds(thousand, command, most_s):
     assert float(cpu) < most_s
     lines = json.loads(printed) if "--json" in command else printed.splitlines()
     assert len(lines) >= 1000
+
+
+def test_what_the_shipped_systems_cost_is_known_without_torch(phantom_root, tmp_path):
+    given = ["--runs", str(tmp_path), "--data-root", str(phantom_root)]
+    ended = subprocess.run(
+        [sys.executable, "-c", COUNTED, "plan", "--suite", "cross_dataset", "--cost", *given],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    code, cpu, heavy = ended.stdout.rstrip().rpartition("\n")[2].split(" ", 2)
+    assert (code, heavy) == ("0", "[]")
+    assert float(cpu) < 15

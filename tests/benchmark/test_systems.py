@@ -5,15 +5,15 @@ from importlib import import_module
 import pytest
 import torch
 import yaml
-from jsonargparse import ArgumentParser
 
 from benchmark.cell.fit import CellCLI, fit
 from benchmark.planning.catalogue import SIZES, catalogue
 from benchmark.planning.compose import DESCRIPTIVE
+from benchmark.planning.counting import count_step
 from benchmark.planning.library import known_names, load_settings, load_suite
 from benchmark.planning.plan import make_plan
+from benchmark.planning.step_cost import step_key, tabled_steps
 from lightning_modules.adversarial import AdversarialSegmenter
-from lightning_modules.segmenter import Segmenter
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*args parameter is intended")
 
@@ -66,27 +66,32 @@ def test_every_system_is_listed_with_its_size():
 
 
 @pytest.fixture(scope="module")
-def whole_models(phantom_root, tmp_path_factory):
-    """Each system's module in its full size, as its config states it."""
+def whole_steps(phantom_root, tmp_path_factory):
+    """What a step of each system in its full size is counted from: model, batch and side."""
     folder = tmp_path_factory.mktemp("whole")
     suite = folder / "whole.yaml"
     entries = {"title": "whole", "systems": known_names("systems"), "protocols": ["m_to_s"]}
     suite.write_text(yaml.safe_dump(entries))
     cells = make_plan(str(suite), folder, phantom_root).cells
-    return {cell.system: cell.config["model"] for cell in cells}
+    data = {cell.system: cell.config["data"]["init_args"] for cell in cells}
+    return {
+        cell.system: (
+            cell.config["model"],
+            data[cell.system]["batch_size"],
+            data[cell.system]["preprocessing"]["size"],
+        )
+        for cell in cells
+    }
 
 
 @pytest.mark.parametrize("listed", catalogue("systems"), ids=lambda listed: listed["name"])
-def test_a_listed_size_is_that_of_the_network(listed, whole_models):
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--model", type=Segmenter)
-    stated = parser.parse_object({"model": whole_models[listed["name"]]})
-    # A tensor on "meta" has a shape and no values; these two compute with values while built.
-    by_value = listed["name"] in ("monai_swin_unetr", "smp_segformer")
-    with torch.device("cpu" if by_value else "meta"):
-        module = parser.instantiate_classes(stated).model
-    predicts = [p for n, p in module.named_parameters() if not n.startswith("critic.")]
-    assert listed["parameters"] == sum(p.numel() for p in predicts)
+def test_what_is_listed_and_tabled_of_a_network_is_counted(listed, whole_steps):
+    step = whole_steps[listed["name"]]
+    counted = count_step(*step, listed["name"])
+    assert listed["parameters"] == counted.generator_parameters
+    key = step_key(*step)
+    assert key in tabled_steps(), "its settings or a network's code changed: docs/make_steps.py"
+    assert tabled_steps()[key] == counted
 
 
 @pytest.mark.parametrize("name", TRAINED)
