@@ -113,6 +113,9 @@ class UShapedNetwork(nn.Module):
             ValueError: where H or W is not a multiple of ``self.multiple``.
         """
         require_multiple(x, self.multiple, type(self).__name__)
+        return self._logits(x)
+
+    def _logits(self, x: Tensor) -> Tensor:
         maps: list[Tensor] = []
         for level, stage in enumerate(self.encoder):
             x = stage(self.pool(x) if level else x)

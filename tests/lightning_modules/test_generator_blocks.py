@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import cast
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -55,6 +57,21 @@ def test_unknown_names_are_refused() -> None:
         AttentionUNet(gate="soft")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least two levels"):
         UNet(widths=(8,))
+    with pytest.raises(ValueError, match="0 or more channels, found -1"):
+        UNet(stem=-1)
+
+
+def test_a_stem_halves_the_side_that_the_levels_work_on() -> None:
+    network = UNet(widths=(2, 4), stem=3).eval()
+    assert network.multiple == 4
+    made: list[Tensor] = []
+    network.head.register_forward_hook(lambda _, given, logits: made.append(logits))
+    logits = network(torch.randn(1, 1, 8, 12))
+    assert made[0].shape == (1, 2, 4, 6)
+    enlarged = [cv2.resize(one.numpy(), (12, 8)) for one in made[0][0].detach()]
+    torch.testing.assert_close(logits[0].detach().numpy(), np.stack(enlarged))
+    with pytest.raises(ValueError, match="multiple"):
+        network(torch.randn(1, 1, 8, 6))
 
 
 def test_convolution_has_a_bias_only_without_norm() -> None:
