@@ -46,6 +46,21 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
     return listed
 
 
+def memory_of_gpus(gpus: Sequence[str]) -> dict[str, int]:
+    """Return the bytes of each GPU's memory, of those that ``nvidia-smi`` describes.
+
+    Args:
+        gpus: ids or numbers, as ``CUDA_VISIBLE_DEVICES`` takes them.
+    """
+    asked = "--query-gpu=index,uuid,memory.total"
+    told: dict[str, int] = {}
+    for line in _nvidia_smi(asked, "--format=csv,noheader,nounits").splitlines():
+        number, name, mebibytes = [*map(str.strip, line.split(",")), "", "", ""][:3]
+        if mebibytes.isdigit():
+            told |= dict.fromkeys((number, name), int(mebibytes) * 2**20)
+    return {gpu: told[gpu] for gpu in gpus if gpu in told}
+
+
 def _nvidia_smi(*words: str) -> str:
     """Return what ``nvidia-smi`` prints; nothing where it fails."""
     try:

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
+from typing import Literal
 
 from benchmark.commands import slurm
 from benchmark.commands.arguments import (
@@ -50,8 +51,9 @@ def add(commands: Commands) -> None:
         "[1, or the site's gpus_per_node]",
     )  # fmt: skip
     run.add_argument(
-        "--cells-per-gpu", type=int, metavar="N",
-        help="cells that share a GPU (or a group of --devices GPUs); they must fit its memory [1]",
+        "--cells-per-gpu", type=_cells, metavar="N",
+        help="cells that share a GPU (or a group of --devices GPUs); they must fit its memory; "
+        "auto: as many as fit by their estimated cost, three at most [1]",
     )  # fmt: skip
     run.add_argument(
         "--jobs", type=int, metavar="N",
@@ -100,6 +102,15 @@ def _list_cells(given: argparse.Namespace, extra: Sequence[str]) -> int:
     else:
         print_cells(title, cells, given.command == "status", tickets)
     return 2 if plan.left_out else 0
+
+
+def _cells(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number, nor auto") from None
 
 
 def _run(given: argparse.Namespace, extra: Sequence[str]) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Literal
 
 from benchmark.cell.cell import INTERRUPTED, Cell
 from benchmark.cell.ownership import BusyError, Owner, clear_leftovers
@@ -19,6 +20,7 @@ from benchmark.cell.peers import first_fault
 from benchmark.failures import explain, explain_exit
 from benchmark.gpus import require_usable, visible_gpus
 from benchmark.launchers.display import Board
+from benchmark.launchers.packing import cells_that_fit
 from benchmark.launchers.slots import Slot, Slots, require_divisible, share_out
 from benchmark.launchers.warm import StartedProcess, WarmStarts, warm_starts_for
 from benchmark.launchers.watch import Limits, Pulse
@@ -35,10 +37,18 @@ GRACE_S = 10.0
 def slots_for(
     cells: Sequence[Cell],
     devices: int = 1,
-    cells_per_gpu: int | None = None,
+    cells_per_gpu: int | Literal["auto"] | None = None,
     jobs: int | None = None,
+    suite: Sequence[Cell] = (),
 ) -> Slots:
     """Divide this machine for cells; see ``share_out``. Cells told to use the CPU get no GPUs.
+
+    Args:
+        cells: those that are to run.
+        devices: GPUs (or processes on CPU cores) a cell.
+        cells_per_gpu: cells that share a GPU; ``auto``: as many of the suite's as fit.
+        jobs: cells at a time.
+        suite: all cells of the suite, for ``auto``.
 
     Raises:
         UserError: if the machine has fewer GPUs than a cell asks for or torch cannot use them, or
@@ -46,6 +56,9 @@ def slots_for(
     """
     accelerators = {(cell.config or {}).get("trainer", {}).get("accelerator") for cell in cells}
     gpus = [] if accelerators == {"cpu"} else visible_gpus()
+    if cells_per_gpu == "auto":
+        cells_per_gpu, why = cells_that_fit(suite, devices, gpus)
+        say(f"cells: {why}")
     slots = share_out(gpus, cores(), devices, cells_per_gpu, jobs)
     require_divisible(cells, devices, f"{devices} processes", "--devices")
     if gpus:

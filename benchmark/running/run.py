@@ -7,6 +7,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from benchmark.cell.cell import Cell
 from benchmark.launchers.forecast import longest_first
@@ -54,7 +55,7 @@ def run(
     *,
     jobs: int | None = None,
     devices: int = 1,
-    cells_per_gpu: int | None = None,
+    cells_per_gpu: int | Literal["auto"] | None = None,
     limits: Limits | None = None,
     changes: Mapping[str, object] | None = None,
     extra_systems: Sequence[str] = (),
@@ -69,7 +70,7 @@ def run(
         root: the data root; phantoms where none is given.
         jobs: cells at a time; by default as many as the machine carries.
         devices: GPUs (or CPU processes) a cell.
-        cells_per_gpu: cells that share a GPU.
+        cells_per_gpu: cells that share a GPU; ``auto``: as many as fit by their estimated cost.
         limits: when a cell is given up.
         changes: overrides of every system, by dotted key.
         extra_systems: YAML files of systems that join the suite.
@@ -96,7 +97,7 @@ def run(
     taken = (*FINISHED, "running", "queued")
     todo = [cell for cell in selected if cell.state(tickets.get(cell.folder))[0] not in taken]
     say(f"suite {plan.suite.name}: {len(selected)} cells, {len(todo)} to run")
-    slots = slots_for(todo, devices, cells_per_gpu, jobs) if todo else None
+    slots = slots_for(todo, devices, cells_per_gpu, jobs, plan.cells) if todo else None
     for cell in plan.cells:
         if cell.problem:
             record_no_data(cell)

@@ -11,7 +11,9 @@ import yaml
 
 from benchmark.__main__ import main
 from benchmark.cell.cli import require_seen
-from benchmark.gpus import listed_gpus, visible_gpus
+from benchmark.gpus import listed_gpus, memory_of_gpus, visible_gpus
+from benchmark.launchers.packing import cells_that_fit
+from benchmark.planning.plan import make_plan
 from contract.errors import UserError
 
 NVIDIA_SMI = """\
@@ -24,6 +26,7 @@ GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-77ef)
 FAKE = """#!/bin/sh
 case "$*" in
     -L) echo 'GPU 0: NVIDIA A100 (UUID: GPU-aa11)'; echo 'GPU 1: NVIDIA A100 (UUID: GPU-bb22)' ;;
+    *memory.total*) echo '0, GPU-aa11, 40960'; echo '1, GPU-bb22, 24576' ;;
     *driver_version*) echo 535.104.05; echo 535.104.05 ;;
     *) exit 1 ;;
 esac
@@ -120,3 +123,41 @@ def test_gpus_are_found_without_cuda(tmp_path, monkeypatch):
     (tmp_path / "nvidia-smi").unlink()
     assert visible_gpus({"SLURM_JOB_GPUS": "2,3"}) == ["2", "3"]
     assert visible_gpus({"SLURM_JOB_GPUS": "2,3", "SLURM_STEP_GPUS": "3"}) == ["3"]
+
+
+def test_gpus_tell_their_memory_by_number_and_by_id(two_gpus):
+    gib = 2**30
+    assert memory_of_gpus(["GPU-bb22", "0"]) == {"GPU-bb22": 24 * gib, "0": 40 * gib}
+    assert memory_of_gpus(["MIG-aa11"]) == {}
+
+
+def test_as_many_cells_share_a_gpu_as_fit_its_memory(two_gpus, tmp_path, phantom_root):
+    def fit(gpus: list[str], systems: list[str], devices: int = 1, **overrides: object):
+        suite = {"systems": systems, "protocols": ["m_to_s"], "overrides": overrides}
+        (tmp_path / "one.yaml").write_text(yaml.safe_dump(suite))
+        plan = make_plan(str(tmp_path / "one.yaml"), tmp_path / "runs", phantom_root)
+        return cells_that_fit(plan.cells, devices, gpus)
+
+    both = ["GPU-aa11", "GPU-bb22"]
+    assert fit(both, ["mean_shape", "unet"], **{"preprocessing.size": 32})[0] == 3
+    # The smaller card decides, and the largest cell: some 11 GiB at half its batch.
+    large, half = ["mean_shape", "adversarial_attention_unet"], {"batch_size": 4}
+    count, why = fit(both, large, **half)
+    assert count == 1 and fit(["GPU-aa11"], large, **half)[0] == 3
+    assert fit(both, large, devices=2, **half)[0] == 3
+    assert fit(["GPU-aa11"], large)[0] == 1
+    assert "1 a GPU" in why and "adversarial_attention_unet" in why and "24 GiB" in why
+    with pytest.raises(UserError, match="MIG-cc33: memory unknown"):
+        fit([*both, "MIG-cc33"], ["mean_shape"])
+    with pytest.raises(UserError, match="no GPU on this machine"):
+        fit([], ["mean_shape"])
+
+
+def test_packing_by_cost_reaches_the_launcher(two_gpus, tmp_path, phantom_root, capfd):
+    given = arguments(tmp_path, phantom_root)
+    assert main(["run", *given, "--launcher", "local", "--cells-per-gpu", "auto"]) == 2
+    said = capfd.readouterr()
+    assert "3 a GPU: of all cells mean_shape" in said.out and "driver 535.104.05" in said.err
+    with pytest.raises(SystemExit):
+        main(["run", *given, "--cells-per-gpu", "some"])
+    assert "'some' is no number, nor auto" in capfd.readouterr().err
