@@ -1,4 +1,4 @@
-"""The commands ``predict`` and ``serve``: trained systems on a user's own films."""
+"""The commands ``predict`` and ``serve``: trained systems on a user's own films and CT scans."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add ``predict`` and ``serve``."""
-    text = "segment a folder of your own films (PNG, JPEG, TIFF, BMP, DICOM)"
+    text = (
+        "segment a folder of your own films (PNG, JPEG, TIFF, BMP, DICOM), or, with a cell that "
+        "was trained on CT, of CT scans (DICOM series, NIfTI)"
+    )
     parser = add_command(commands, "predict", text, _predict)
-    parser.add_argument("--images", type=Path, required=True, help="folder of films")
+    parser.add_argument(
+        "--images", type=Path, required=True, help="folder of films, or of CT scans"
+    )
     parser.add_argument(
         "--out", type=Path, default=Path("predictions"), help="the folder to write [predictions]"
     )
@@ -63,13 +68,30 @@ def add(commands: Commands) -> None:
 
 
 def _predict(given: argparse.Namespace, extra: Sequence[str]) -> int:
+    model = _chosen(given)
+    if model.unit == "scan":
+        _refuse_options_for_films(given)
+        from benchmark.prediction.scans import predict_scans
+
+        return 1 if predict_scans(model, given.images, given.out, given.device) else 0
     from benchmark.prediction.predict import predict
 
-    model = _chosen(given)
     failed = predict(
         model, given.images, given.out, given.device, given.bits, given.force, given.dicom_seg
     )
     return 1 if failed else 0
+
+
+def _refuse_options_for_films(given: argparse.Namespace) -> None:
+    """Refuse what would do nothing: a CT's slices have 16 bits, its masks are NIfTI files."""
+    for option, value in (
+        ("--bits", given.bits),
+        ("--force", given.force),
+        ("--dicom-seg", given.dicom_seg),
+    ):
+        if value:
+            found = "it with a cell that was trained on CT"
+            raise UserError(option, found, "it with films alone", "leave it out")
 
 
 def _chosen(given: argparse.Namespace) -> Model:

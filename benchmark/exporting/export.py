@@ -67,9 +67,11 @@ def export(folder: Path, format_name: str, output: Path | None = None) -> Path:
         raise UserError(f"--output {output}", ends, f"{kind.ending} for --format {kind.name}")
     if kind is ONNX:
         require_onnxruntime()
-    trained([folder])  # refuses what is not finished, and what sees scans
     cell = CellFolder(folder)
     record = cell.record
+    if trained([folder]).unit == "scan":  # which refuses what is not finished, too
+        found = f"a cell that was trained on CT ({record.train_on})"
+        raise UserError(folder, found, "one that was trained on chest films")
     module, config = _load(cell, record)
     output = output or Path(_called(record) + kind.ending)
     images, films = films_for(cell, config)

@@ -70,6 +70,11 @@ class ExportedModel:
         """Whether it was trained on synthetic films."""
         return self.facts.phantom
 
+    @property
+    def unit(self) -> str:
+        """What it was trained on: films, of which alone cells are exported."""
+        return "image"
+
     def load(self, device: str = "auto") -> ExportedNetwork:
         """Return it ready to predict, on the CPU.
 

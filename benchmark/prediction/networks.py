@@ -31,6 +31,7 @@ class Trained:
         protocol: the protocol's name.
         folders: the cells' folders, by seed.
         phantom: whether they were trained on synthetic films.
+        unit: what they were trained on, an ``image`` (a film) or a CT ``scan``.
     """
 
     suite: str
@@ -38,6 +39,7 @@ class Trained:
     protocol: str
     folders: tuple[Path, ...]
     phantom: bool
+    unit: str
 
     @property
     def name(self) -> str:
@@ -58,7 +60,7 @@ class Trained:
 def finished(runs: Path) -> list[Trained]:
     """Return what a runs folder holds that can predict, by name."""
     cells = [cell for suite in suite_folders(runs) for cell in cells_of(suite)]
-    done = [cell for cell in cells if cell.record.is_done and not _sees_scans(cell)]
+    done = [cell for cell in cells if cell.record.is_done]
     done.sort(key=lambda cell: (cell.suite_folder, cell.key))
     alike = groupby(done, key=lambda cell: (cell.suite_folder, cell.key[:2]))
     return [trained([cell.path for cell in seeds]) for _, seeds in alike]
@@ -82,8 +84,7 @@ def trained(folders: Sequence[Path]) -> Trained:
     """Return cells that predict together.
 
     Raises:
-        UserError: if one is no finished cell or sees CT scans, or they are not of one system and
-            protocol.
+        UserError: if one is no finished cell, or they are not of one system and protocol.
     """
     records = [CellFolder(folder).record for folder in folders]
     for folder, record in zip(folders, records, strict=True):
@@ -91,14 +92,15 @@ def trained(folders: Sequence[Path]) -> Trained:
             found = f"a cell that is {record.state}" if record.state else "no cell"
             expected = f"a finished cell, <runs>/<suite>/{LAYOUT}"
             raise UserError(folder, found, expected, "see `lungbench status` for finished ones")
-        if _sees_scans(CellFolder(folder)):
-            found = f"a cell that was trained on CT ({record.train_on})"
-            raise UserError(folder, found, "one that was trained on chest films")
     names = {(str(record.suite), record.system, record.protocol) for record in records}
     if len(names) > 1:
         told = ", ".join(" ".join(name) for name in sorted(names))
         raise UserError("--cell", f"different cells: {told}", "seeds of one system and protocol")
-    return Trained(*names.pop(), tuple(folders), phantom=any(record.phantom for record in records))
+    units = {"scan" if _sees_scans(CellFolder(folder)) else "image" for folder in folders}
+    if len(units) > 1:
+        raise UserError("--cell", "a cell of CT beside one of films", "cells of one of the two")
+    phantom = any(record.phantom for record in records)
+    return Trained(*names.pop(), tuple(folders), phantom, units.pop())
 
 
 def choose_cells(

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, groupby
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from benchmark.prediction.dicom_seg import NoSegmentationError, as_dicom_seg
+from benchmark.prediction.finding import Job, find_films, readable, require_films
 from benchmark.prediction.pictures import as_jpeg, as_png, paint_structures
 from benchmark.prediction.predictor import Model, Predictor
 from benchmark.prediction.segmentation import MANY_PIXELS, Segmentation, segment
@@ -24,16 +23,13 @@ from contract.files import write_atomically
 from contract.machine import cores, give_back_memory
 from contract.spreadsheets import in_a_cell
 from datamodules.sources.dicom.objects import NoFilmError
-from datamodules.sources.files import DICOM_ENDINGS, VOLUME_ENDINGS
-from datamodules.sources.films import FORMATS, Film, is_dicom, read_film, stated_pixels
-from datamodules.sources.own_data import PICTURE_ENDINGS
+from datamodules.sources.films import FORMATS, Film, read_film, stated_pixels
 
 PREDICTIONS_TABLE = "predictions.csv"
 AT_ONCE = 4
 """Films that are read, mapped back and written at a time; networks take one at a time."""
 
 TableRow = dict[str, Any]
-ENDINGS_OF_FILMS = (*PICTURE_ENDINGS, *DICOM_ENDINGS, *VOLUME_ENDINGS)
 PASSED_OVER = "passed over"
 """The key of a row that stands for no film, with what the file is."""
 
@@ -44,21 +40,6 @@ class FilmReading:
 
     bits: int | None
     force: bool
-
-
-@dataclass(frozen=True)
-class Job:
-    """One file and what its results are called.
-
-    Attributes:
-        path: the film.
-        file: its place below the folder of films.
-        output: the place of its results below each folder of results, without an ending.
-    """
-
-    path: Path
-    file: PurePosixPath
-    output: PurePosixPath
 
 
 def predict(
@@ -91,12 +72,14 @@ def predict(
         How many films failed.
 
     Raises:
-        UserError: if there is no film, the folders are one, or the model cannot be loaded.
+        UserError: if there is no film, or CT alone, the folders are one, or the model cannot be
+            loaded.
     """
     jobs = find_films(images, out)
+    if not force:
+        require_films(images, jobs)
     networks = model.load(device)
-    told = f"{model.name}: {len(networks)} network{'s' if len(networks) > 1 else ''}"
-    say(f"{told}, trained on PHANTOM DATA: synthetic films" if model.phantom else told)
+    say(introduction(model, networks))
     rows: list[TableRow] = []
     pool = ThreadPoolExecutor(min(AT_ONCE, cores()))
     try:
@@ -121,7 +104,7 @@ def predict(
                 say(f"{row['file']}: {row['remarks']}")
     finally:
         pool.shutdown(cancel_futures=True)
-        write_predictions(out / PREDICTIONS_TABLE, rows, networks)
+        write_table(out / PREDICTIONS_TABLE, rows, _columns(networks))
     if not rows:
         raise UserError(images, "no film", f"files of {FORMATS}", "check --images")
     failed = sum(bool(row["error"]) for row in rows)
@@ -133,70 +116,11 @@ def predict(
     return failed
 
 
-def find_films(images: Path, out: Path) -> list[Job]:
-    """Return the films below a folder, sorted, hidden ones and results left out.
-
-    Files count whose names end like pictures or DICOM, and those without ending that have DICOM's
-    mark. Results are called as their films; films that differ in the ending alone keep it:
-    ``a.dcm`` and ``a.png`` become ``a_dcm`` and ``a_png``.
-
-    Raises:
-        UserError: if the folder is missing, holds no film, or two films' results would have one
-            name.
-    """
-    if not images.is_dir():
-        raise UserError(images, "no such folder", "a folder of films", "check --images")
-    if images.resolve() == out.resolve():
-        raise UserError(out, "the folder of films", "a folder of its own", "choose another --out")
-    found = sorted(_files(images, out.resolve()))
-    films = [path for path in found if _may_be_film(path)]
-    if others := [path.name for path in found if not _may_be_film(path)]:
-        say(f"{len(others)} other file(s) passed over, such as {readable(others[0])}")
-    if not films:
-        raise UserError(images, "no film", f"files of {FORMATS}", "check --images")
-    names = [PurePosixPath(path.relative_to(images).as_posix()) for path in films]
-    jobs = [Job(*job) for job in zip(films, names, _output_names(names), strict=True)]
-    twice = Counter(str(job.output).casefold() for job in jobs)
-    for job in jobs:
-        if twice[str(job.output).casefold()] > 1:
-            clash = f"results called {job.output}, as another film's"
-            raise UserError(job.path, clash, "one name a film", "rename it")
-    return jobs
-
-
-def _output_names(names: Sequence[PurePosixPath]) -> list[PurePosixPath]:
-    """Return names without ending; with it as ``_png`` where they would be alike."""
-    bare = [name.with_name(name.name[: -len(_film_ending(name)) or None]) for name in names]
-    shared = Counter(str(name).casefold() for name in bare)
-    return [
-        short if shared[str(short).casefold()] == 1 else name.with_name(name.name.replace(".", "_"))
-        for short, name in zip(bare, names, strict=True)
-    ]
-
-
-def _film_ending(path: PurePath) -> str:
-    """Return what a film's name ends with, ``.nii.gz`` whole; nothing for other names."""
-    name = path.name.lower()
-    return next((ending for ending in ENDINGS_OF_FILMS if name.endswith(ending)), "")
-
-
-def _files(folder: Path, out: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
-        here = Path(place)
-        folders[:] = [f for f in folders if f[0] != "." and (here / f).resolve() != out]
-        for linked in [f for f in folders if (here / f).is_symlink()]:
-            say(f"{here / linked}: a link to a folder is not entered; name it as --images")
-        yield from (here / name for name in names if name[0] != ".")
-
-
-def _may_be_film(path: Path) -> bool:
-    if _film_ending(path):
-        return True
-    # Names that scanners give, such as IM0001 or 1.2.840.113, have no ending to go by.
-    try:
-        return path.is_file() and is_dicom(path)
-    except DataError:
-        return False
+def introduction(model: Model, networks: Predictor) -> str:
+    """Return what predicts, in words."""
+    told = f"{model.name}: {len(networks)} network{'s' if len(networks) > 1 else ''}"
+    kind = {"image": "films", "scan": "CT scans"}[model.unit]
+    return f"{told}, trained on PHANTOM DATA: synthetic {kind}" if model.phantom else told
 
 
 def _one(
@@ -266,11 +190,6 @@ def _remove_results(job: Job, out: Path) -> None:
         _mask_file(out, folder.name, job).unlink(missing_ok=True)
 
 
-def readable(name: PurePath | str) -> str:
-    """Return a file's name as text; bytes that are no UTF-8 as escapes."""
-    return str(name).encode("utf-8", "backslashreplace").decode()
-
-
 def without_place(error: UserError) -> str:
     """Return an error's text without the file that it names."""
     return str(error).removeprefix(f"{error.where}: ")
@@ -300,27 +219,30 @@ def table_row(film: Film, found: Segmentation) -> TableRow:
     }
 
 
-def write_predictions(path: Path, rows: Sequence[TableRow], networks: Predictor) -> None:
-    """Write the table: a line a film, an empty field for what is undefined."""
+def structures_of(networks: Predictor) -> list[str]:
+    """Return what networks find: their structures without the background, ``lungs`` always."""
     structures = [name for name in networks.structures if name != "background"]
-    structures += [] if "lungs" in structures else ["lungs"]
-    columns = ["file", "system", "output", "height", "width", "spacing_row", "spacing_col"]
-    columns += [f"{name}_area_{unit}" for name in structures for unit in ("px", "mm2")]
-    columns += ["cardiothoracic_ratio"] if "heart" in structures else []
-    columns += [
-        "disagreement",
-        "disagreement_networks",
-        "components",
-        "flagged",
-        "reasons",
-        "remarks",
-    ]
+    return structures + ([] if "lungs" in structures else ["lungs"])
+
+
+def write_table(path: Path, rows: Sequence[TableRow], columns: Sequence[str]) -> None:
+    """Write a table of predictions: a line a row, an empty field for what is undefined."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, [*columns, "error"], restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({key: _shown(value) for key, value in row.items()})
     write_atomically(path, text.getvalue())
+
+
+def _columns(networks: Predictor) -> list[str]:
+    structures = structures_of(networks)
+    columns = ["file", "system", "output", "height", "width", "spacing_row", "spacing_col"]
+    columns += [f"{name}_area_{unit}" for name in structures for unit in ("px", "mm2")]
+    columns += ["cardiothoracic_ratio"] if "heart" in structures else []
+    columns += ["disagreement", "disagreement_networks", "components"]
+    columns += ["flagged", "reasons", "remarks", "error"]
+    return columns
 
 
 def _shown(value: object) -> object:

@@ -62,6 +62,11 @@ class Model(Protocol):
         """Whether it was trained on synthetic films."""
         ...
 
+    @property
+    def unit(self) -> str:
+        """What it was trained on: an ``image`` (a film), or a CT ``scan``."""
+        ...
+
     def load(self, device: str = "auto") -> Predictor:
         """Return it ready to predict.
 

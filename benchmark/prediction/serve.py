@@ -52,8 +52,9 @@ class Shelf:
         self._loaded: tuple[Model, Predictor] | None = None
 
     def systems(self) -> list[Model]:
-        """Return what can predict by now, the model that comes with the package last."""
-        return [*finished(self._runs), shipped_model()]
+        """Return what can segment films by now, the model that comes with the package last."""
+        films = (one for one in finished(self._runs) if one.unit == "image")
+        return [*films, shipped_model()]
 
     def segment(self, name: str, film: Film) -> tuple[Model, Segmentation]:
         """Segment a film, one at a time.

@@ -80,12 +80,28 @@ def assess(lungs: Mask, differing: float | None, parts: int | None = None) -> Qu
     """
     parts = components(lungs) if parts is None else parts
     share = np.count_nonzero(lungs) / lungs.size
-    reasons = []
-    if differing is not None and differing > MOST_DISAGREEMENT:
-        reasons.append(f"predictions differ by {differing:.3f} (at most {MOST_DISAGREEMENT:.2f})")
+    reasons = _of_disagreement(differing)
     if parts not in COMPONENTS:
         reasons.append(f"{parts} connected parts (1 or 2)")
     if not AREA_SHARES[0] <= share <= AREA_SHARES[1]:
         low, high = AREA_SHARES
         reasons.append(f"lungs fill {share:.0%} of the film ({low:.0%} to {high:.0%})")
     return Quality(differing, parts, tuple(reasons))
+
+
+def doubts_of_scan(lungs: int, differing: float) -> tuple[str, ...]:
+    """Return why the predicted lungs of a whole CT scan are suspect, in words; mostly nothing.
+
+    Parts and shares of the image say nothing here: slices hold as much lung as they do.
+
+    Args:
+        lungs: voxels of both lungs.
+        differing: 1 - Dice between two opinions on the scan, as a volume.
+    """
+    return (*_of_disagreement(differing), *([] if lungs else ["no lung in any slice"]))
+
+
+def _of_disagreement(differing: float | None) -> list[str]:
+    if differing is None or differing <= MOST_DISAGREEMENT:
+        return []
+    return [f"predictions differ by {differing:.3f} (at most {MOST_DISAGREEMENT:.2f})"]

@@ -70,18 +70,25 @@ def slice_masks(
 
 
 @dataclass(frozen=True)
-class _PackedMask:
-    """A mask, an eighth of a byte a pixel."""
+class PackedMask:
+    """A mask, an eighth of a byte a pixel.
+
+    Attributes:
+        shape: the mask's.
+        bits: its pixels.
+    """
 
     shape: tuple[int, ...]
     bits: NDArray[np.uint8]
 
     @classmethod
-    def of(cls, mask: Mask) -> _PackedMask:
+    def of(cls, mask: Mask) -> PackedMask:
+        """Pack a mask."""
         return cls(mask.shape, np.packbits(mask))
 
 
-def _volume(masks: Sequence[_PackedMask]) -> Mask:
+def unpacked_volume(masks: Sequence[PackedMask]) -> Mask:
+    """Return the masks ``(D, H, W)`` of a scan's slices."""
     shape = masks[0].shape
     volume = np.empty((len(masks), *shape), np.bool_)
     for place, mask in enumerate(masks):
@@ -92,7 +99,7 @@ def _volume(masks: Sequence[_PackedMask]) -> Mask:
 class _Part(NamedTuple):
     """What is kept of a slice: masks by structure, as ``SliceMasks`` has them, and nodules."""
 
-    masks: dict[str, tuple[_PackedMask, ...]]
+    masks: dict[str, tuple[PackedMask, ...]]
     nodules: dict[str, NoduleTally]
 
 
@@ -180,7 +187,7 @@ class GrowingScan:
             seen = tallies.setdefault(name, NoduleTally())
             seen.add(nodule, lungs.prediction, lungs.reference, self._first.spacing)
         packed = {
-            name: tuple(map(_PackedMask.of, vars(parts).values())) for name, parts in masks.items()
+            name: tuple(map(PackedMask.of, vars(parts).values())) for name, parts in masks.items()
         }
         self._parts[place] = _Part(packed, tallies)
 
@@ -203,10 +210,10 @@ class GrowingScan:
 
 
 def _scored(
-    masks: Iterable[Sequence[_PackedMask]], grid: tuple[float, float, float]
+    masks: Iterable[Sequence[PackedMask]], grid: tuple[float, float, float]
 ) -> dict[str, Any]:
     """Return a structure's columns; the masks of all slices come as ``SliceMasks`` has them."""
-    prediction, reference, *small = map(_volume, masks)
+    prediction, reference, *small = map(unpacked_volume, masks)
     net = overlap_metrics(*small)
     return {
         **volume_metrics(prediction, reference, grid),

@@ -17,8 +17,9 @@ from PIL import ExifTags, Image
 from benchmark.__main__ import main
 from benchmark.cell.fit import fit
 from benchmark.planning.plan import make_plan
+from benchmark.prediction.finding import find_films
 from benchmark.prediction.networks import choose_cells, finished, load_networks, trained
-from benchmark.prediction.predict import find_films, predict
+from benchmark.prediction.predict import predict
 from benchmark.prediction.segmentation import segment
 from contract.cell_folder import CellFolder
 from contract.errors import DataError, UserError
@@ -299,21 +300,19 @@ def test_cells_that_cannot_predict_together_or_on_films_are_refused(trained_runs
     for changes, text in (
         ({"protocol": "s_to_m"}, "seeds of one system and protocol"),
         ({"state": "running"}, "a cell that is running"),
-        ({"train_on": "lidc_idri"}, "trained on CT"),
+        ({"train_on": "lidc_idri"}, "a cell of CT beside one of films"),
     ):
         (folder / "cell.json").write_text(json.dumps({**record, **changes}))
         with pytest.raises(UserError, match=text):
             trained([own, folder])
-    assert finished(tmp_path / "runs") == []
+    assert [found.unit for found in finished(tmp_path / "runs")] == ["scan"]
     (folder / "cell.json").write_text(json.dumps({**record, "train_on": "our_own"}))
     (found,) = finished(tmp_path / "runs")
-    assert found.folders == (folder,)
+    assert found.folders == (folder,) and found.unit == "image"
     rows = CellFolder(folder).read_rows()
     scans = rows.set_column(rows.schema.get_field_index("unit"), "unit", [["scan"] * len(rows)])
     CellFolder(folder).write_rows(scans)
-    assert finished(tmp_path / "runs") == []
-    with pytest.raises(UserError, match=r"trained on CT \(our_own\)"):
-        trained([folder])
+    assert trained([folder]).unit == "scan"
     (folder / "cell.json").write_text(json.dumps(record))
     (folder / "checkpoints" / "best.ckpt").write_bytes(b"torn")
     with pytest.raises(UserError, match=r"best\.ckpt"):

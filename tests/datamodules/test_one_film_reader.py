@@ -20,7 +20,7 @@ from PIL import ExifTags, Image
 from pydicom import dcmread
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from benchmark.prediction.predict import find_films
+from benchmark.prediction.finding import find_films
 from contract.errors import DataError
 from datamodules.checks.integrity import check
 from datamodules.decoding import decode_all

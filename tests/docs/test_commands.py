@@ -43,6 +43,7 @@ PLACES = {
     "R": "runs",
     "D": "more_data",
     "our_ct.yaml": "lidc_idri",
+    "scans": "root/LIDC-IDRI/LIDC-IDRI-0001",
     "O": "written",
 }
 """What a page writes, and what stands for it here."""
@@ -150,7 +151,7 @@ def test_other_programs_find_the_files_of_the_project(command):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory, phantom_root) -> Path:
-    """A folder with data, a trained cell of `quick`, films, and masks of another tool."""
+    """A folder with data, trained cells of films and of CT, films, and masks of another tool."""
     home = tmp_path_factory.mktemp("home")
     shutil.copytree(phantom_root, home / "root")
     write_ct_phantoms(home / "root")
@@ -163,10 +164,11 @@ def home(tmp_path_factory, phantom_root) -> Path:
         "trainer.max_epochs": 1,
         "trainer.limit_train_batches": 2,
     }
-    plan = make_plan("quick", home / "runs", home / "root", small)
-    cell = next(c for c in plan.cells if (c.system, c.protocol) == ("unet", "m_to_s"))
-    (home / "config.yaml").write_text(yaml.safe_dump(cell.config))
-    fit(home / "config.yaml", cell.folder)
+    for suite, wanted in (("quick", ("unet", "m_to_s")), ("smoke_ct", ("lgan_baseline", "lidc"))):
+        plan = make_plan(suite, home / "runs", home / "root", small)
+        cell = next(c for c in plan.cells if (c.system, c.protocol) == wanted)
+        (home / "config.yaml").write_text(yaml.safe_dump(cell.config))
+        fit(home / "config.yaml", cell.folder)
     masks = home / "root/ChinaSet_AllFiles/mask"
     shutil.copytree(masks, home / "predicted")
     (home / "my_net.yaml").write_text("extends: unet\n")

@@ -27,8 +27,9 @@ from datamodules.sources.ct.lung_masks import (
     volume_files,
 )
 from datamodules.sources.ct.nodules import Nodule
-from datamodules.sources.ct.series import Series, assemble, require_one_series
+from datamodules.sources.ct.series import Series, assemble
 from datamodules.sources.ct.slices import ScanSlices
+from datamodules.sources.ct.survey import survey_headers
 
 OWN_MASKS = "lung-masks"
 """The folder inside of a data set's for masks of the user's own, called after the series."""
@@ -234,27 +235,13 @@ class CTSource(ScanSource):
     @cached_property
     def _found(self) -> tuple[list[Scan], list[DataError]]:
         self.require_folder()
-        faults: list[DataError] = []
-        by_series: dict[str, list[SliceHeader]] = defaultdict(list)
-        others: dict[str, list[SliceHeader]] = defaultdict(list)
-        readings: dict[str, list[Path]] = defaultdict(list)
         index = HeaderIndex(self.memory and self.memory / f"headers-{self.name}.json")
-        for folder, files in walk(self.folder):
-            try:
-                headers = index.headers(folder, files)
-                slices = [header for header in headers if header.modality == "CT"]
-                if slices:
-                    require_one_series(folder, headers)
-            except DataError as error:
-                faults.append(error)
-                continue
-            if slices:
-                by_series[slices[0].series] += slices
-                readings[slices[0].series] += [p for p in files if p.suffix.lower() == ".xml"]
-            for header in headers:
-                if header.modality != "CT":
-                    others[self._patient(header)].append(header)
+        found = survey_headers(walk(self.folder), index)
         index.save()
+        faults, by_series = [error for _, error in found.faults], found.series
+        others: dict[str, list[SliceHeader]] = defaultdict(list)
+        for header in found.others:
+            others[self._patient(header)].append(header)
         patients = {self._patient(headers[0]) for headers in by_series.values()}
         segmentations = [h.path for own in others.values() for h in own if h.modality == "SEG"]
         drawn_on, lungs, unusable = survey_segmentations(segmentations)
@@ -275,7 +262,8 @@ class CTSource(ScanSource):
         scans = []
         for uid, headers in sorted(by_series.items()):
             try:
-                scans.append(self._scan(uid, headers, readings[uid], lungs.get(uid)))
+                readings = [p for p in found.beside[uid] if p.suffix.lower() == ".xml"]
+                scans.append(self._scan(uid, headers, readings, lungs.get(uid)))
             except DataError as error:
                 faults.append(error)
         return scans, faults

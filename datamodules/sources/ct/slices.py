@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,15 @@ class ScanSlices(ABC):
     def affine(self) -> NDArray[np.float64]:
         """``(4, 4)``: (column, row, slice, 1) to mm in the patient's system (left, back, head)."""
 
+    @property
+    def stored_order(self) -> str | None:
+        """How the axes of a file that holds all slices lie, such as ``RAS``; None for others.
+
+        Raises:
+            DataError: if the file is damaged.
+        """
+        return None
+
     @abstractmethod
     def read_slice(self, index: int) -> NDArray[np.int16]:
         """Return a slice in HU ``(H, W)``, padding and everything below -1024 at -1024.
@@ -50,3 +60,11 @@ class ScanSlices(ABC):
         Raises:
             DataError: if the file is damaged.
         """
+
+    def each(self) -> Iterator[NDArray[np.int16]]:
+        """Yield every slice as ``read_slice`` returns it, the lowest first.
+
+        Raises:
+            DataError: if a file is damaged.
+        """
+        yield from map(self.read_slice, range(len(self)))

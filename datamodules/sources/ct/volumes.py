@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,20 @@ class VolumeSlices(ScanSlices):
         """``(4, 4)``: (column, row, slice, 1) to mm in the patient's system (left, back, head)."""
         return self._header[1]
 
+    @property
+    def stored_order(self) -> str:
+        """How the file's axes lie: ``RAS`` where they point to the right, the front and the head.
+
+        Raises:
+            DataError: if the file is damaged.
+        """
+        import SimpleITK
+
+        library: Any = SimpleITK  # which has no types for these
+        direction = VolumeFile(self.path).direction[:3, :3]
+        orient = library.DICOMOrientImageFilter
+        return str(orient.GetOrientationFromDirectionCosines(direction.ravel().tolist()))
+
     def read(self) -> NDArray[np.int16]:
         """Return the scan in HU ``(slices, H, W)``, everything below -1024 at -1024.
 
@@ -121,6 +136,14 @@ class VolumeSlices(ScanSlices):
             DataError: if the file is damaged or its values are no HU.
         """
         return np.asarray(self.read()[index], np.int16)
+
+    def each(self) -> Iterator[NDArray[np.int16]]:
+        """Yield every slice as ``read_slice`` returns it; the file is read once, as a whole.
+
+        Raises:
+            DataError: if the file is damaged or its values are no HU.
+        """
+        yield from self.read()
 
 
 def _affine(file: VolumeFile, spacing: tuple[float, ...]) -> NDArray[np.float64]:
