@@ -28,8 +28,6 @@ from lightning_modules.metrics.scoring import (
 PIXELS_AT_ONCE = 8 * 224 * 224
 """Pixels of slices, at the network's size, that are predicted at a time."""
 
-Grey = NDArray[np.uint8]
-
 
 @dataclass
 class Overlap:
@@ -65,7 +63,7 @@ class ScanSegmentation:
     voxels: dict[str, int] = field(default_factory=dict)
     mirrored: Overlap = field(default_factory=Overlap)
     pairs: list[Overlap] = field(default_factory=list)
-    middle: Grey = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
+    middle: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
 
     def mask(self, structure: str) -> Mask:
         """Return a structure's mask ``(slices, H, W)`` on the scan's grid."""
@@ -116,7 +114,7 @@ def segment_scan(networks: Predictor, scan: ScanSlices) -> ScanSegmentation:
 
 def _windowed(
     scan: ScanSlices, preprocessing: Preprocessing, found: ScanSegmentation
-) -> Iterator[Grey]:
+) -> Iterator[NDArray[np.uint8]]:
     """Yield each slice at the network's size; the one in the middle is kept as it is, too."""
     for index, hu in enumerate(scan.each()):
         grey = preprocessing.window(hu)
