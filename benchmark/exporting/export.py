@@ -70,8 +70,8 @@ def export(folder: Path, format_name: str, output: Path | None = None) -> Path:
     cell = CellFolder(folder)
     record = cell.record
     if trained([folder]).unit == "scan":  # which refuses what is not finished, too
-        found = f"a cell that was trained on CT ({record.train_on})"
-        raise UserError(folder, found, "one that was trained on chest films")
+        seen = f"a cell that was trained on CT ({record.train_on})"
+        raise UserError(folder, seen, "one that was trained on chest films")
     module, config = _load(cell, record)
     output = output or Path(_called(record) + kind.ending)
     images, films = films_for(cell, config)
