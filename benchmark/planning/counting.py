@@ -41,12 +41,12 @@ def count_step(model: Mapping[str, Any], batch: int, size: int, where: str) -> S
     shape = (batch, len(module.structures), size, size)
     image = torch.empty(batch, 1, size, size, device="meta")
     target = torch.empty(shape, device="meta")
-    kept: dict[int, int] = {}
+    kept: dict[int, torch.UntypedStorage] = {}  # themselves: a freed one's number comes again
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if not isinstance(tensor, torch.nn.Parameter):
-            kept[storage._cdata] = storage.nbytes()
+            kept[storage._cdata] = storage
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
@@ -55,7 +55,7 @@ def count_step(model: Mapping[str, Any], batch: int, size: int, where: str) -> S
     pretraining = generator
     if module.critic is not None and module.pretrain_epochs:
         pretraining = _generator_flop(module, image, target, adversarial=False)
-    held = sum(kept.values()) + STATE_BYTES * parameters
+    held = sum(storage.nbytes() for storage in kept.values()) + STATE_BYTES * parameters
     return StepCost(
         _count(module.generator),
         _count(module.critic) if module.critic is not None else 0,
