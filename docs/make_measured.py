@@ -1,4 +1,4 @@
-"""Writes docs/quick.md, docs/zoo.md and the README's table from the folders of measured suites.
+"""Writes docs/quick.md, docs/zoo.md and the README's rows of `quick` from their suites' folders.
 
     python docs/make_measured.py --runs runs
 
@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from marks import filled
 
 from benchmark.planning.library import load_suite
 from contract.cell_folder import recorded_cells_of
 from contract.cell_record import CellRecord
-from leaderboards.markdown import FLOOR
+from leaderboards.head import head_of
+from leaderboards.markdown import FLOOR, Meta
 from leaderboards.products import faults
 from leaderboards.recipes import Recipe, read_recipes
 from leaderboards.statistics.comparisons import PRACTICALLY_EQUAL
@@ -54,9 +56,12 @@ with the same learning rate: this shows that every system trains, ends and is sc
 MOST_SHARED = 6
 LARGEST_FALLS = 3
 DIGEST = re.compile(r"<!-- written by docs/make_\w+\.py; digest (\w+) -->\n\Z")
-TABLE = re.compile(r"(?<=\| ---: \| ---: \| ---: \|\n)(?:\|.*\n)+(?=\nThat is the suite)")
-SHORT = {"unet": "U-Net", FLOOR: "mean shape, the floor"}
-"""What the README calls the systems of its table."""
+SHOWN = 4
+"""Systems a protocol in the README, and the floor."""
+QUICK = """\
+A small network on real films in minutes, the suite `quick`; its recipe was adjusted in sight of
+these test sets ([how it was measured](docs/quick.md)):"""
+"""What stands above the README's table of that suite."""
 
 
 class Measured:
@@ -92,6 +97,14 @@ class Measured:
         order = load_suite(self.name).protocols
         return {name: own[own["protocol"] == name].sort_values("rank", kind="stable")
                 for name in order if (own["protocol"] == name).any()}  # fmt: skip
+
+    @property
+    def meta(self) -> Meta:
+        """What surrounds the numbers; titles as the cells recorded them, in the suite's order."""
+        titles = {recipe.protocol: _title(recipe) for recipe in self.recipes}
+        order = load_suite(self.name).protocols
+        shown = {name: titles[name] for name in order if name in titles}
+        return Meta(self.name, self.cells, shown, recipes=self.recipes)
 
 
 def facts(suite: Measured) -> list[tuple[str, str]]:
@@ -300,23 +313,9 @@ def is_as_written(text: str) -> bool:
     return found is not None and digest(text[: found.start()]) == found[1]
 
 
-def with_table(readme: str, suite: Measured) -> str:
-    """Return the README with the suite's numbers in its table."""
-    titles = {recipe.protocol: _title(recipe) for recipe in suite.recipes}
-    lines = []
-    for protocol, rows in suite.lungs.items():
-        for place, row in enumerate(rows.to_dict("records")):
-            interval = f"[{row['dice_ci_low']:.4f}, {row['dice_ci_high']:.4f}]"
-            cells = (
-                "" if place else f" {titles[protocol]}", f" {SHORT[row['system']]}",
-                f" {row['dice_mean']:.4f} {interval}", f" {row['iou_mean']:.4f}",
-                f" {row['n_cases']}",
-            )  # fmt: skip
-            lines.append("|" + "".join(f"{cell} |" for cell in cells))
-    text, count = TABLE.subn("\n".join(lines) + "\n", readme)
-    if count != 1:
-        sys.exit(f"{README}: no table before 'That is the suite'")
-    return text
+def with_quick(readme: str, suite: Measured) -> str:
+    """Return the README with the head of the suite `quick`."""
+    return filled(readme, suite.name, f"{QUICK}\n\n{head_of(suite.table, suite.meta, SHOWN)}")
 
 
 def _title(recipe: Recipe) -> str:
@@ -335,7 +334,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         (HERE / f"{suite.name}.md").write_text(page(suite, ABOUT[suite.name]), "utf-8")
         print(HERE / f"{suite.name}.md")
         if suite.name == "quick":
-            README.write_text(with_table(README.read_text("utf-8"), suite), encoding="utf-8")
+            README.write_text(with_quick(README.read_text("utf-8"), suite), encoding="utf-8")
 
 
 if __name__ == "__main__":

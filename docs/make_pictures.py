@@ -16,10 +16,14 @@ import tempfile
 from pathlib import Path
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 WIDTH, HEIGHT = 1100, 1030
-PICTURE = Path(__file__).parent / "pictures" / "leaderboard.png"
+PICTURES = Path(__file__).parent / "pictures"
+PICTURE = PICTURES / "leaderboard.png"
+DRAWN_FROM = "Source"
+"""The keyword of a PNG file under which it says what it was drawn from."""
 
 
 def take_picture(page: Path, picture: Path) -> None:
@@ -43,10 +47,25 @@ def take_picture(page: Path, picture: Path) -> None:
         )  # fmt: skip
         if not shot.is_file():
             sys.exit(f"{browser} took no picture of {page}")
-        content = io.BytesIO(shot.read_bytes())
-    colours = Image.open(content).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+        content = shot.read_bytes()
+    save_small(content, picture)
+
+
+def save_small(content: bytes, picture: Path, colours: int = 64, drawn_from: str = "") -> None:
+    """Write a picture as a PNG file of few colours.
+
+    Args:
+        content: a picture file.
+        picture: the file to write; its folder is made where absent.
+        colours: how many it may have.
+        drawn_from: kept in the file, so that a test can tell whether it is of today's numbers.
+    """
+    few = Image.open(io.BytesIO(content)).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+    told = PngInfo()
+    if drawn_from:
+        told.add_text(DRAWN_FROM, drawn_from)
     picture.parent.mkdir(parents=True, exist_ok=True)
-    colours.save(picture, optimize=True)
+    few.save(picture, optimize=True, pnginfo=told)
 
 
 def main() -> None:

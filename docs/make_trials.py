@@ -7,15 +7,14 @@ Rows stand in leaderboards/measured/trials.parquet: Shenzhen's test films, lungs
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pandas as pd
+from marks import filled
 
 HERE = Path(__file__).parent
 PAGE = HERE / "lung_baseline.md"
 ROWS = HERE.parent / "leaderboards" / "measured" / "trials.parquet"
-MARKED = re.compile(r"(?<=<!-- trials -->\n\n).*?(?=\n\n<!-- end -->)", re.DOTALL)
 
 
 def trials_table(rows: pd.DataFrame) -> str:
@@ -37,11 +36,6 @@ def trials_table(rows: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def page_with(table: str, page: str) -> str:
-    """Return the page with another table between its marks."""
-    return MARKED.sub(lambda _: table, page)
-
-
 if __name__ == "__main__":
-    told = page_with(trials_table(pd.read_parquet(ROWS)), PAGE.read_text(encoding="utf-8"))
+    told = filled(PAGE.read_text("utf-8"), "trials", trials_table(pd.read_parquet(ROWS)))
     PAGE.write_text(told, encoding="utf-8")

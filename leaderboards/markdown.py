@@ -224,7 +224,7 @@ def _section(rows: pd.DataFrame, meta: Meta) -> list[str]:
     parts = [f"### {wording.heading(about)}"]
     parts += [PHANTOM_BANNER] if first["phantom"] else []
     parts += wording.remarks(about)
-    columns, notes = _columns(rows, meta)
+    columns, notes = table_columns(rows, meta)
     parts.append(grid(list(columns), zip(*columns.values(), strict=True)))
     parts += wording.one_seed(rows)
     parts += meta.chosen_in_sight(rows["system"])
@@ -262,7 +262,7 @@ def _beside(rows: pd.DataFrame) -> list[str]:
     return [*parts, "\n".join(notes)] if notes else parts
 
 
-def _columns(rows: pd.DataFrame, meta: Meta) -> tuple[dict[str, list[str]], list[str]]:
+def table_columns(rows: pd.DataFrame, meta: Meta) -> tuple[dict[str, list[str]], list[str]]:
     """Header and cells of a table's columns, and the footnotes on published values."""
     records = [dict(zip(rows.columns, row, strict=True)) for row in rows.itertuples(index=False)]
     most_cases, most_seeds = rows["n_cases"].max(), rows["n_seeds"].max()

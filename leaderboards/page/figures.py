@@ -37,7 +37,7 @@ def shade(share: float) -> tuple[str, str]:
     """Fill and text colour for a share in [0, 1] of the colour scale."""
     place = min(max(share, 0.0), 1.0) * (len(SHADES) - 1)
     left = min(int(place), len(SHADES) - 2)
-    pairs = [(int(SHADES[left + k][i : i + 2], 16) for i in (0, 2, 4)) for k in (0, 1)]
+    pairs = [bytes.fromhex(SHADES[left + k]) for k in (0, 1)]
     mixed = [round(a + (b - a) * (place - left)) for a, b in zip(*pairs, strict=True)]
     bright = 0.299 * mixed[0] + 0.587 * mixed[1] + 0.114 * mixed[2] > 125
     return "#" + "".join(f"{part:02x}" for part in mixed), "#111" if bright else "#fff"

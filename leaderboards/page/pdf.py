@@ -1,4 +1,4 @@
-"""Figures as PDF, which LaTeX takes where it takes no SVG.
+"""Figures as PDF, which LaTeX takes where it takes no SVG, and as PNG for a README.
 
 Typst reads the SVG and embeds its own fonts, so that a figure is the same from every machine.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import re
+from typing import Any, Literal
 
 import typst
 
@@ -17,6 +18,8 @@ _PAGE = b"""\
 """
 _DARK = re.compile(r"@media[^{]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}")
 _LABEL = re.compile(r'aria-label="([^"]*)"')
+_UNITS_AN_INCH = 96
+"""SVG's."""
 
 
 def from_svg(svg: str) -> bytes:
@@ -28,13 +31,27 @@ def from_svg(svg: str) -> bytes:
     Returns:
         a PDF 1.5, which every LaTeX of the last ten years includes without a warning.
     """
+    return _set(svg, "pdf", pdf_standards="1.5")
+
+
+def pixels_of_svg(svg: str, scale: float) -> bytes:
+    """The figure as a PNG file on white.
+
+    Args:
+        svg: what ``svg.standalone`` returned.
+        scale: pixels to a unit of the drawing.
+    """
+    return _set(svg, "png", ppi=_UNITS_AN_INCH * scale)
+
+
+def _set(svg: str, kind: Literal["pdf", "png"], **settings: Any) -> bytes:
     label = _LABEL.search(svg)
     return typst.compile(
         _PAGE,
         ignore_system_fonts=True,
-        format="pdf",
+        format=kind,
         sys_inputs={"svg": on_paper(svg), "alt": html.unescape(label[1]) if label else ""},
-        pdf_standards="1.5",
+        **settings,
     )
 
 

@@ -1,23 +1,22 @@
-"""leaderboards/measured and docs/measured.md are what the committed rows give."""
+"""leaderboards/measured, docs/measured.md and the README are what the committed rows give."""
 
+import copy
 import csv
-import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
-
-DOCS = Path(__file__).parents[2] / "docs"
+from docs_scripts import DOCS, ROOT, docs_script
+from PIL import Image
 
 
 @pytest.fixture(scope="module")
 def script():
-    sys.path.insert(0, str(DOCS))
-    try:
-        import make_committed
-    finally:
-        sys.path.remove(str(DOCS))
-    return make_committed
+    return docs_script("make_committed")
+
+
+@pytest.fixture(scope="module")
+def readme_script():
+    return docs_script("make_readme")
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +64,33 @@ def test_nothing_of_a_patient_is_committed(script, board):
     with (script.COMMITTED / script.DOUBTED).open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert rows and {row["dataset"] for row in rows} <= {"montgomery", "shenzhen"}
+
+
+def test_the_readme_derives_from_the_rows(readme_script, derived):
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert readme_script.with_rows(readme, derived) == readme, "run docs/make_readme.py"
+    row = derived.lungs["m_to_s"].iloc[0]
+    assert f"| {row['dice_mean']:.4f} [{row['dice_ci_low']:.4f}, " in readme
+    other = copy.copy(derived)
+    other.table = derived.table.assign(iou_mean=derived.table["iou_mean"] - 1e-4)
+    assert readme_script.with_rows(readme, other) != readme
+
+
+def test_the_heat_map_is_drawn_from_the_rows(readme_script, derived):
+    picture = readme_script.PICTURE
+    digest = docs_script("make_measured").digest
+    told = Image.open(picture).text[docs_script("make_pictures").DRAWN_FROM]
+    assert told == digest(readme_script.heat_map(derived)), "run docs/make_readme.py"
+    assert picture.stat().st_size < 150_000
+    other = copy.copy(derived)
+    other.table = derived.table.assign(dice_mean=derived.table["dice_mean"] - 1e-4)
+    assert told != digest(readme_script.heat_map(other))
+
+
+def test_the_suite_quick_leaves_the_readme_when_all_of_it_was_measured(readme_script, derived):
+    page = "<!-- measured -->\n<!-- end -->\n\n<!-- quick -->\n\nmore\n\n<!-- end -->\n"
+    full = copy.copy(derived)
+    full.done = [c for c in derived.cells if c.system in ("mean_shape", "unet")]
+    assert not readme_script.covers(derived, "quick")
+    assert "more" in readme_script.with_rows(page, derived)
+    assert "<!-- quick -->\n<!-- end -->" in readme_script.with_rows(page, full)

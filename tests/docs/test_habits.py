@@ -50,7 +50,7 @@ def test_the_readme_of_a_package_index_has_no_link_that_leads_nowhere(wheel_meta
     assert all(target.startswith(("https://", "#")) for target in targets), targets
     assert "what is\nwhat (`docs/leaderboard.md`)" in text  # the words stay, and where to look
     assert "```mermaid" not in text
-    assert "| Shenzhen → Montgomery | U-Net |" in text
+    assert "| Shenzhen → Montgomery | 1 |" in text
 
 
 def test_the_citation_follows_its_format_and_the_project():

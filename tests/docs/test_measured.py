@@ -1,10 +1,10 @@
 """docs/quick.md and docs/zoo.md were written from a suite's folder, and by nobody's hand."""
 
-import importlib.util
 import re
 from pathlib import Path
 
 import pytest
+from docs_scripts import ROOT, docs_script
 from finished_cells import finish
 
 from benchmark.planning.library import load_suite
@@ -12,18 +12,8 @@ from benchmark.planning.plan import make_plan
 from contract.cell_folder import CellFolder
 from leaderboards.board import build_leaderboard
 
-ROOT = Path(__file__).parents[2]
 NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?!\w)")
-
-
-def written_by():
-    spec = importlib.util.spec_from_file_location("measured", ROOT / "docs/make_measured.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-SCRIPT = written_by()
+SCRIPT = docs_script("make_measured")
 PAGES = {name: (ROOT / f"docs/{name}.md").read_text("utf-8") for name in SCRIPT.ABOUT}
 HOURS = 1_795_600_000.0
 """Some moment, in seconds since 1970."""
@@ -126,9 +116,14 @@ def test_a_leaderboard_of_other_rows_is_refused(runs, tmp_path):
         SCRIPT.Measured(tmp_path)
 
 
-def test_the_readme_has_the_table_that_the_script_writes(runs):
-    readme = (ROOT / "README.md").read_text("utf-8")
-    filled = SCRIPT.with_table(readme, SCRIPT.Measured(runs / "quick"))
-    assert len(filled.splitlines()) == len(readme.splitlines())
-    assert "| Montgomery → Shenzhen | U-Net | 0.9" in filled and filled != readme
-    assert SCRIPT.with_table(filled, SCRIPT.Measured(runs / "quick")) == filled
+def test_the_readme_takes_the_head_of_the_suite(runs):
+    suite = SCRIPT.Measured(runs / "quick")
+    filled = SCRIPT.with_quick("Before\n\n<!-- quick -->\n<!-- end -->\n\nAfter\n", suite)
+    assert filled.startswith("Before\n\n<!-- quick -->\n\nA small network")
+    assert filled.endswith("\n\n<!-- end -->\n\nAfter\n")
+    assert "PHANTOM DATA" in filled
+    assert "| Montgomery → Shenzhen | 1 | unet † | 0.9" in filled
+    assert "|  | 2 | mean_shape (floor) | 0.3" in filled
+    assert SCRIPT.with_quick(filled, suite) == filled
+    with pytest.raises(SystemExit, match="<!-- quick --> … <!-- end --> 0 times"):
+        SCRIPT.with_quick("no marks", suite)

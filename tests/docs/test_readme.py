@@ -1,14 +1,12 @@
 """What the README shows is what was measured, and its picture can be made again."""
 
-import importlib.util
 import re
 import shutil
-from pathlib import Path
 
 import pytest
+from docs_scripts import ROOT, docs_script
 from PIL import Image
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PICTURE = ROOT / "docs/pictures/leaderboard.png"
 
@@ -18,28 +16,33 @@ def rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def test_its_table_has_the_numbers_of_the_measured_page():
+def test_its_rows_of_quick_are_those_of_the_measured_page():
     page = (ROOT / "docs/quick.md").read_text(encoding="utf-8")
-    measured = {tuple(row[i] for i in (2, 5, 10)) for row in rows(page) if len(row) > 11}
-    table = README[README.index("| trained → tested") : README.index("That is the suite")]
-    shown = [tuple(row[2:5]) for row in rows(table)[2:]]
-    assert len(shown) == len(measured) - 2 == 4  # the page's two tables have a heading and a rule
+    measured = {tuple(row[i] for i in (0, 1, 2, 5, 7, 10)) for row in rows(page) if len(row) > 11}
+    shown = [tuple(row[1:]) for row in rows(docs_script("marks").between(README, "quick"))[2:]]
+    assert len(shown) in (0, len(measured) - 2)  # the page's tables have a heading and a rule
     assert set(shown) <= measured
 
 
-def test_its_picture_is_small_and_shows_phantoms_alone():
+def test_its_pictures_exist_and_are_small():
+    pictures = re.findall(r"^!\[[^\]]+\]\((docs/pictures/[^)]+)\)$", README, re.MULTILINE)
+    assert {"heat_map.png", "overlays.png"} <= {name.rpartition("/")[2] for name in pictures}
+    assert sorted(pictures) == sorted(f"docs/pictures/{p.name}" for p in PICTURE.parent.iterdir())
+    for name in pictures:
+        Image.open(ROOT / name).load()
+        assert (ROOT / name).stat().st_size < 150_000, name
+
+
+def test_its_picture_of_a_page_shows_phantoms_alone():
     assert f"]({PICTURE.relative_to(ROOT).as_posix()})" in README
     assert "marked PHANTOM DATA" in README
-    assert PICTURE.stat().st_size < 300_000
     assert Image.open(PICTURE).width == 1100
 
 
 def test_the_script_of_the_picture_photographs_a_page(tmp_path):
     if shutil.which("chromium") is None:
         pytest.skip("needs the Debian package chromium")
-    spec = importlib.util.spec_from_file_location("pictures", ROOT / "docs/make_pictures.py")
-    pictures = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(pictures)
+    pictures = docs_script("make_pictures")
     (tmp_path / "page.html").write_text("<body style='margin:0;background:#0a0;height:9999px'>")
     pictures.take_picture(tmp_path / "page.html", tmp_path / "deep" / "picture.png")
     image = Image.open(tmp_path / "deep" / "picture.png").convert("RGB")

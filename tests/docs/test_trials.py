@@ -1,16 +1,13 @@
 """The table of trials is what their committed rows give."""
 
-import runpy
-from pathlib import Path
-
 import pandas as pd
-
-DOCS = Path(__file__).parents[2] / "docs"
+from docs_scripts import docs_script
 
 
 def test_the_table_derives_from_the_rows():
-    made = runpy.run_path(str(DOCS / "make_trials.py"))
-    page = made["PAGE"].read_text(encoding="utf-8")
-    rows = pd.read_parquet(made["ROWS"])
-    assert made["page_with"](made["trials_table"](rows), page) == page
-    assert len(made["trials_table"](rows).splitlines()) == 2 + rows["trial"].nunique() > 4
+    made, marks = docs_script("make_trials"), docs_script("marks")
+    page = made.PAGE.read_text(encoding="utf-8")
+    rows = pd.read_parquet(made.ROWS)
+    table = made.trials_table(rows)
+    assert marks.between(page, "trials") == table
+    assert len(table.splitlines()) == 2 + rows["trial"].nunique() > 4
