@@ -46,13 +46,14 @@ def pixels_of_svg(svg: str, scale: float) -> bytes:
 
 def _set(svg: str, kind: Literal["pdf", "png"], **settings: Any) -> bytes:
     label = _LABEL.search(svg)
-    return typst.compile(
+    content: bytes = typst.compile(
         _PAGE,
         ignore_system_fonts=True,
         format=kind,
         sys_inputs={"svg": on_paper(svg), "alt": html.unescape(label[1]) if label else ""},
         **settings,
     )
+    return content
 
 
 def on_paper(svg: str) -> str:
