@@ -7,7 +7,8 @@ multiplication with its addition.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ def count_step(model: Mapping[str, Any], batch: int, size: int, where: str) -> S
     shape = (batch, len(module.structures), size, size)
     image = torch.empty(batch, 1, size, size, device="meta")
     target = torch.empty(shape, device="meta")
-    kept: dict[int, torch.UntypedStorage] = {}  # themselves: a freed one's number comes again
+    kept: dict[int, torch.UntypedStorage] = {}  # held: numbers of freed ones come again
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -49,18 +50,31 @@ def count_step(model: Mapping[str, Any], batch: int, size: int, where: str) -> S
             kept[storage._cdata] = storage
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        generator = _generator_flop(module, image, target, module.critic is not None)
-    critic = _critic_flop(module, image, target) if module.critic is not None else 0.0
-    pretraining = generator
-    if module.critic is not None and module.pretrain_epochs:
-        pretraining = _generator_flop(module, image, target, adversarial=False)
+    with _usual_algorithms():
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            generator = _generator_flop(module, image, target, module.critic is not None)
+        critic = _critic_flop(module, image, target) if module.critic is not None else 0.0
+        pretraining = generator
+        if module.critic is not None and module.pretrain_epochs:
+            pretraining = _generator_flop(module, image, target, adversarial=False)
     held = sum(storage.nbytes() for storage in kept.values()) + STATE_BYTES * parameters
     return StepCost(
         _count(module.generator),
         _count(module.critic) if module.critic is not None else 0,
         pretraining, generator, critic, CONTEXT_BYTES + TEMPORARIES * held,
     )  # fmt: skip
+
+
+@contextmanager
+def _usual_algorithms() -> Iterator[None]:
+    """Count what trainings do by default, whatever this process trained before."""
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)
 
 
 def _on_meta(model: Mapping[str, Any], where: str) -> Segmenter:

@@ -179,3 +179,23 @@ def test_plan_tells_costs_and_finished_cells_correct_the_hours(suite, phantom_ro
     pair = rows["adversarial_attention_unet"]
     assert pair["hours"] == pytest.approx(2.0 * pair["training_flop"] / cost.flop)
     assert rows["mean_shape"]["hours"] == 0
+
+
+def test_what_a_process_trained_before_changes_no_count():
+    """Where operations must repeat, torch enlarges by other ones, which keep more."""
+    network = {
+        "class_path": "lightning_modules.generators.unet.UNet",
+        "init_args": {"classes": 1, "widths": [2, 4], "norm": "instance", "stem": 2},
+    }
+    model = {
+        "class_path": "lightning_modules.adversarial.AdversarialSegmenter",
+        "init_args": {"structures": ["lungs"], "activation": "sigmoid", "generator": network,
+                      "loss": {"class_path": "lightning_modules.losses.SoftDice"}},
+    }  # fmt: skip
+    usual = count_step(model, 2, 32, "model")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        assert count_step(model, 2, 32, "model") == usual
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
