@@ -349,16 +349,17 @@ def _systems(meta: Meta) -> list[str]:
 
 
 def _unfinished(cells: Sequence[CellRecord]) -> list[str]:
+    seeds: dict[tuple[str, ...], list[str]] = {}
+    for cell in cells:
+        if cell.state != "done":
+            told = (cell.system, cell.protocol, cell.state or "–", cell.reason or "–")
+            seeds.setdefault(told, []).append(str(cell.seed))
     rows = [
-        [escape(cell.system), escape(cell.protocol), str(cell.seed), cell.state,
-         escape(cell.reason or "–")]
-        for cell in cells
-        if cell.state != "done"
-    ]  # fmt: skip
-    if not rows:
-        return []
-    header = ("system", "protocol", "seed", "state", "reason")
-    return ["## Cells without a result", grid(header, rows, left=5)]
+        [escape(system), escape(protocol), ", ".join(found), state, escape(reason)]
+        for (system, protocol, state, reason), found in seeds.items()
+    ]
+    header = ("system", "protocol", "seeds", "state", "reason")
+    return ["## Cells without a result", grid(header, rows, left=5)] if rows else []
 
 
 def facts(meta: Meta) -> dict[str, str]:
