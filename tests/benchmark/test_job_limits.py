@@ -9,7 +9,8 @@ from benchmark.__main__ import main
 from benchmark.cell.cell import Cell
 from benchmark.launchers.job_limits import seconds_of, too_large, with_limits
 from benchmark.launchers.site_profile import Site
-from benchmark.planning.cost import CONTEXT_BYTES, TEMPORARIES, CellCost, StepCost
+from benchmark.planning.cost import CellCost
+from benchmark.planning.step_cost import CONTEXT_BYTES, TEMPORARIES, StepCost
 from contract.errors import UserError
 
 GIB = 2**30
