@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from benchmark.planning.counting import count_step
 from benchmark.planning.plan import make_plan
-from benchmark.planning.step_cost import TABLE, StepCost, step_key, write_steps
+from benchmark.planning.step_cost import TABLE, StepCost, step_key, what_is_counted, write_steps
 from datamodules.phantoms import write_phantoms
 
 
@@ -28,8 +28,7 @@ def counted_steps(runs: Path, data_root: Path) -> Iterator[tuple[str, str, StepC
     seen: set[str] = set()
     for cell in make_plan("cross_dataset", runs, data_root).cells:
         assert cell.config is not None, cell.name
-        data, model = cell.config["data"]["init_args"], cell.config["model"]
-        batch, size = data["batch_size"], data["preprocessing"]["size"]
+        model, batch, size = what_is_counted(cell.config)
         key = step_key(model, batch, size)
         if key not in seen:
             seen.add(key)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmark.cell.cell import Cell
-from benchmark.planning.step_cost import StepCost, step_key, tabled_steps
+from benchmark.planning.step_cost import StepCost, step_key, tabled_steps, what_is_counted
 from benchmark.start import add_code_folders
 
 CARD = "H100"
@@ -62,9 +62,7 @@ def costs(cells: Sequence[Cell]) -> dict[str, CellCost]:
     for cell in cells:
         if cell.config is None:
             continue
-        data = cell.config["data"]["init_args"]
-        model = cell.config["model"]
-        batch, size = data["batch_size"], data["preprocessing"]["size"]
+        model, batch, size = what_is_counted(cell.config)
         key = step_key(model, batch, size)
         if key not in steps:
             from benchmark.planning.counting import count_step  # loads torch

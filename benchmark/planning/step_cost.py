@@ -55,6 +55,12 @@ class StepCost:
         return CONTEXT_BYTES + TEMPORARIES * (state + max(0.0, kept) / processes)
 
 
+def what_is_counted(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], int, int]:
+    """Return what a cell's step depends on: its model, its batch and the side of its images."""
+    data = config["data"]["init_args"]
+    return config["model"], data["batch_size"], data["preprocessing"]["size"]
+
+
 def step_key(model: Mapping[str, Any], batch: int, size: int) -> str:
     """Return what tells a step from every other: a digest of settings and of the networks' code.
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, groupby
 from pathlib import Path
-from typing import Any
 
 from benchmark.prediction.dicom_seg import NoSegmentationError, as_dicom_seg
 from benchmark.prediction.finding import Job, find_films, readable, require_films
+from benchmark.prediction.outcome import (
+    PREDICTIONS_TABLE,
+    TableRow,
+    introduction,
+    structures_of,
+    sum_up,
+    tell_of,
+    without_place,
+    write_table,
+)
 from benchmark.prediction.pictures import as_jpeg, as_png, paint_structures
 from benchmark.prediction.predictor import Model, Predictor
 from benchmark.prediction.segmentation import MANY_PIXELS, Segmentation, segment
@@ -21,15 +28,12 @@ from benchmark.progress import say, shown
 from contract.errors import DataError, UserError
 from contract.files import write_atomically
 from contract.machine import cores, give_back_memory
-from contract.spreadsheets import in_a_cell
 from datamodules.sources.dicom.objects import NoFilmError
 from datamodules.sources.films import FORMATS, Film, read_film, stated_pixels
 
-PREDICTIONS_TABLE = "predictions.csv"
 AT_ONCE = 4
 """Films that are read, mapped back and written at a time; networks take one at a time."""
 
-TableRow = dict[str, Any]
 PASSED_OVER = "passed over"
 """The key of a row that stands for no film, with what the file is."""
 
@@ -98,29 +102,13 @@ def predict(
                 say(f"passed over {row['file']}: {row[PASSED_OVER]}")
                 continue
             rows.append(row)
-            if row["error"]:
-                say(f"FAILED {row['file']}: {row['error']}")
-            elif row["remarks"]:
-                say(f"{row['file']}: {row['remarks']}")
+            tell_of(row)
     finally:
         pool.shutdown(cancel_futures=True)
         write_table(out / PREDICTIONS_TABLE, rows, _columns(networks))
     if not rows:
         raise UserError(images, "no film", f"files of {FORMATS}", "check --images")
-    failed = sum(bool(row["error"]) for row in rows)
-    flagged = sum(row.get("flagged") is True for row in rows)
-    say(
-        f"{len(rows) - failed} of {len(rows)} films segmented, {flagged} of them flagged, "
-        f"{failed} failed; masks, overlays and {PREDICTIONS_TABLE} are in {out}"
-    )
-    return failed
-
-
-def introduction(model: Model, networks: Predictor) -> str:
-    """Return what predicts, in words."""
-    told = f"{model.name}: {len(networks)} network{'s' if len(networks) > 1 else ''}"
-    kind = {"image": "films", "scan": "CT scans"}[model.unit]
-    return f"{told}, trained on PHANTOM DATA: synthetic {kind}" if model.phantom else told
+    return sum_up(rows, "films", out)
 
 
 def _one(
@@ -190,11 +178,6 @@ def _remove_results(job: Job, out: Path) -> None:
         _mask_file(out, folder.name, job).unlink(missing_ok=True)
 
 
-def without_place(error: UserError) -> str:
-    """Return an error's text without the file that it names."""
-    return str(error).removeprefix(f"{error.where}: ")
-
-
 def table_row(film: Film, found: Segmentation) -> TableRow:
     """Return the columns that describe a segmented film."""
     down, along = film.spacing or (None, None)
@@ -219,22 +202,6 @@ def table_row(film: Film, found: Segmentation) -> TableRow:
     }
 
 
-def structures_of(networks: Predictor) -> list[str]:
-    """Return what networks find: their structures without the background, ``lungs`` always."""
-    structures = [name for name in networks.structures if name != "background"]
-    return structures + ([] if "lungs" in structures else ["lungs"])
-
-
-def write_table(path: Path, rows: Sequence[TableRow], columns: Sequence[str]) -> None:
-    """Write a table of predictions: a line a row, an empty field for what is undefined."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: _shown(value) for key, value in row.items()})
-    write_atomically(path, text.getvalue())
-
-
 def _columns(networks: Predictor) -> list[str]:
     structures = structures_of(networks)
     columns = ["file", "system", "output", "height", "width", "spacing_row", "spacing_col"]
@@ -243,11 +210,3 @@ def _columns(networks: Predictor) -> list[str]:
     columns += ["disagreement", "disagreement_networks", "components"]
     columns += ["flagged", "reasons", "remarks", "error"]
     return columns
-
-
-def _shown(value: object) -> object:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.6g}" if isinstance(value, float) else in_a_cell(value)

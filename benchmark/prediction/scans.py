@@ -8,15 +8,17 @@ from pathlib import Path
 
 from benchmark.prediction.finding import ScanJob, find_scans, readable
 from benchmark.prediction.nifti import ENDING, as_nifti, placed
-from benchmark.prediction.pictures import as_jpeg, paint_structures
-from benchmark.prediction.predict import (
+from benchmark.prediction.outcome import (
     PREDICTIONS_TABLE,
     TableRow,
     introduction,
     structures_of,
+    sum_up,
+    tell_of,
     without_place,
     write_table,
 )
+from benchmark.prediction.pictures import as_jpeg, paint_structures
 from benchmark.prediction.predictor import Model, Predictor
 from benchmark.prediction.scan_segmentation import ScanSegmentation, segment_scan, volume_ml
 from benchmark.progress import say, shown
@@ -56,19 +58,10 @@ def predict_scans(model: Model, images: Path, out: Path, device: str = "auto") -
         for row in shown(map(one, jobs), len(jobs), "segmenting"):
             assert isinstance(row, dict)
             rows.append(row)
-            if row["error"]:
-                say(f"FAILED {row['file']}: {row['error']}")
-            elif row["remarks"]:
-                say(f"{row['file']}: {row['remarks']}")
+            tell_of(row)
     finally:
         write_table(out / PREDICTIONS_TABLE, rows, _columns(networks))
-    failed = sum(bool(row["error"]) for row in rows)
-    flagged = sum(row.get("flagged") is True for row in rows)
-    say(
-        f"{len(rows) - failed} of {len(rows)} CT scans segmented, {flagged} of them flagged, "
-        f"{failed} failed; masks, overlays and {PREDICTIONS_TABLE} are in {out}"
-    )
-    return failed
+    return sum_up(rows, "CT scans", out)
 
 
 def _one(job: ScanJob, networks: Predictor, system: str, out: Path) -> TableRow:

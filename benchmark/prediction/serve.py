@@ -19,8 +19,8 @@ from werkzeug.exceptions import BadRequest, NotFound, RequestEntityTooLarge, Uns
 from benchmark.prediction.local_guard import guard
 from benchmark.prediction.local_server import LocalServer
 from benchmark.prediction.networks import finished
+from benchmark.prediction.outcome import without_place
 from benchmark.prediction.pictures import as_jpeg, as_png, paint_structures
-from benchmark.prediction.predict import without_place
 from benchmark.prediction.predictor import Model, Predictor
 from benchmark.prediction.segmentation import Segmentation, segment
 from benchmark.prediction.shipped import shipped_model

@@ -12,7 +12,7 @@ from benchmark.planning.compose import DESCRIPTIVE
 from benchmark.planning.counting import count_step
 from benchmark.planning.library import known_names, load_settings, load_suite
 from benchmark.planning.plan import make_plan
-from benchmark.planning.step_cost import step_key, tabled_steps
+from benchmark.planning.step_cost import step_key, tabled_steps, what_is_counted
 from lightning_modules.adversarial import AdversarialSegmenter
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*args parameter is intended")
@@ -73,15 +73,7 @@ def whole_steps(phantom_root, tmp_path_factory):
     entries = {"title": "whole", "systems": known_names("systems"), "protocols": ["m_to_s"]}
     suite.write_text(yaml.safe_dump(entries))
     cells = make_plan(str(suite), folder, phantom_root).cells
-    data = {cell.system: cell.config["data"]["init_args"] for cell in cells}
-    return {
-        cell.system: (
-            cell.config["model"],
-            data[cell.system]["batch_size"],
-            data[cell.system]["preprocessing"]["size"],
-        )
-        for cell in cells
-    }
+    return {cell.system: what_is_counted(cell.config) for cell in cells}
 
 
 @pytest.mark.parametrize("listed", catalogue("systems"), ids=lambda listed: listed["name"])
