@@ -110,7 +110,7 @@ def _cells(text: str) -> int | Literal["auto"]:
     try:
         return int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number, nor auto") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number, nor auto") from None
 
 
 def _run(given: argparse.Namespace, extra: Sequence[str]) -> int:

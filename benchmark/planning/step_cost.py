@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.planning.library import HERE
+from contract.errors import UserError
 
 TABLE = HERE / "systems" / "steps.csv"
 """The steps of the suite `cross_dataset`, written by ``python docs/make_steps.py``."""
@@ -76,13 +77,22 @@ def step_key(model: Mapping[str, Any], batch: int, size: int) -> str:
 
 @cache
 def tabled_steps() -> dict[str, StepCost]:
-    """Return the steps that the table holds, by their keys."""
+    """Return the steps that the table holds, by their keys.
+
+    Raises:
+        UserError: if the table is damaged.
+    """
     numbers = fields(StepCost)
-    with TABLE.open(newline="", encoding="utf-8") as file:
-        return {
-            row["key"]: StepCost(*(_number(row[one.name], str(one.type)) for one in numbers))
-            for row in csv.DictReader(file)
-        }
+    try:
+        with TABLE.open(newline="", encoding="utf-8") as file:
+            return {
+                row["key"]: StepCost(*(_number(row[one.name], str(one.type)) for one in numbers))
+                for row in csv.DictReader(file)
+            }
+    except (KeyError, TypeError, ValueError) as error:
+        found = f"a damaged table ({type(error).__name__}: {error})"
+        todo = "install the package anew, or write it anew: python docs/make_steps.py"
+        raise UserError(TABLE, found, "what comes with the package", todo) from None
 
 
 def write_steps(steps: Iterable[tuple[str, str, StepCost]], path: Path) -> None:

@@ -12,11 +12,13 @@ from finished_cells import finish
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.__main__ import main
+from benchmark.planning import step_cost as step_costs
 from benchmark.planning.cost import CARD_FLOPS, costs, training_flop
 from benchmark.planning.counting import count_step
 from benchmark.planning.flops import Flops
 from benchmark.planning.plan import make_plan
 from benchmark.planning.step_cost import StepCost
+from contract.errors import UserError
 from lightning_modules.activations import activate
 from lightning_modules.segmenter import Segmenter
 
@@ -199,3 +201,14 @@ def test_what_a_process_trained_before_changes_no_count():
         assert torch.is_deterministic_algorithms_warn_only_enabled()
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("damaged", ["system,key\nunet,abc\n", None, "cut"])
+def test_a_damaged_table_of_steps_is_named(damaged, tmp_path, monkeypatch):
+    whole = step_costs.TABLE.read_text()
+    heading, line = whole.splitlines()[:2]
+    texts = {None: f"{heading}\n{line.replace(',0.0', ',zero')}\n", "cut": f"{heading}\nunet,a"}
+    (tmp_path / "steps.csv").write_text(texts.get(damaged, damaged))
+    monkeypatch.setattr(step_costs, "TABLE", tmp_path / "steps.csv")
+    with pytest.raises(UserError, match=r"steps\.csv: found a damaged table"):
+        step_costs.tabled_steps.__wrapped__()
