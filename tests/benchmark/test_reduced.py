@@ -13,7 +13,7 @@ from benchmark.planning.plan import make_plan
 from contract.cell_folder import CellFolder
 from leaderboards.wording import changes_text
 
-SMALL = {"smoke", "quick", "zoo", "smoke_ct", "measured"}
+SMALL = {"smoke", "quick", "zoo", "smoke_ct", "measured", "pairings_small"}
 FOR_TWO_CORES = "lung_baseline"
 """Small as it is."""
 

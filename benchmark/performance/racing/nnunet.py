@@ -11,10 +11,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmark.performance.processes import ON_ONE_THREAD
-from benchmark.performance.racing.judging import mean_dice, reference_batches
+from benchmark.performance.racing.judging import Predict, mean_dice, reference_batches
 from benchmark.performance.racing.laps import Rival
 from benchmark.start import ROOT
 from contract.batch import EvaluationBatch
@@ -31,7 +30,7 @@ from datamodules.base import ProtocolDataModule
 from datamodules.cache import PLANES
 from datamodules.datasets import CaseList
 
-DATASET = "Dataset901_Montgomery"
+DATASET = "Dataset901_Lungs"
 LABEL = 1
 """The label of the lungs; 0 is background."""
 TRAINER = "RacedTrainer"
@@ -72,6 +71,12 @@ class NnunetFolders:
     def fold(self) -> Path:
         """The checkpoints."""
         return self.trained / "fold_0"
+
+    @property
+    def batch_size(self) -> int:
+        """Films of a batch, as nnU-Net planned; its data set is prepared."""
+        plans = json.loads((self.preprocessed / "nnUNetPlans.json").read_text("utf-8"))
+        return int(plans["configurations"]["2d"]["batch_size"])
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -159,7 +164,7 @@ def prepare_nnunet(data: ProtocolDataModule, folders: NnunetFolders) -> None:
 
 
 @contextlib.contextmanager
-def _at(folders: NnunetFolders) -> Iterator[None]:
+def nnunet_at(folders: NnunetFolders) -> Iterator[None]:
     """Let nnU-Net find its folders from within this process, and keep what it prints to itself."""
     before = dict(os.environ)
     os.environ.update(folders.environment)
@@ -171,23 +176,33 @@ def _at(folders: NnunetFolders) -> Iterator[None]:
         os.environ.update(before)
 
 
-def nnunet_rival(
-    data: ProtocolDataModule, folders: NnunetFolders, laps: int, iterations: int
-) -> Rival:
-    """Return nnU-Net as a rival, its data set prepared.
+def dice_of_nnunet(data: ProtocolDataModule, folders: NnunetFolders) -> Callable[[Path], float]:
+    """Return what tells the mean Dice of a protocol's test cases with a file of weights.
 
     Args:
         data: see ``write_raw``.
-        folders: its folders.
-        laps: epochs of its schedule.
-        iterations: batches of each.
+        folders: nnU-Net's folders.
     """
     batches = reference_batches(data)
 
     def dice_of(weights: Path) -> float:
-        with _at(folders):
-            return mean_dice(batches, _predictor(folders, weights), CHANNELS, "softmax")
+        with nnunet_at(folders):
+            return mean_dice(batches, nnunet_probabilities(folders, weights), CHANNELS, "softmax")
 
+    return dice_of
+
+
+def nnunet_rival(
+    folders: NnunetFolders, laps: int, iterations: int, dice_of: Callable[[Path], float]
+) -> Rival:
+    """Return nnU-Net as a rival.
+
+    Args:
+        folders: its folders, its data set prepared.
+        laps: epochs of its schedule.
+        iterations: batches of each.
+        dice_of: judges a lap's weights.
+    """
     told = [sys.executable, "-P", "-m", "nnunetv2.run.run_training", "901", "2d", "0"]
     schedule = {
         "nnUNet_n_proc_DA": "0",  # loads and augments in the process that trains
@@ -200,8 +215,15 @@ def nnunet_rival(
     )  # fmt: skip
 
 
-def _predictor(folders: NnunetFolders, weights: Path) -> Any:
-    """Return nnU-Net's own prediction with a checkpoint, its mirroring included."""
+def nnunet_probabilities(folders: NnunetFolders, weights: Path) -> Predict:
+    """Return nnU-Net's own prediction with a checkpoint, its mirroring included.
+
+    It is used within ``nnunet_at``.
+
+    Args:
+        folders: its folders; the film of each test case lies in ``folders.films``.
+        weights: a checkpoint in ``folders.fold``.
+    """
     from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 

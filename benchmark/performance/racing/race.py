@@ -16,7 +16,12 @@ from benchmark.performance.lines import (
     require_peer,
 )
 from benchmark.performance.racing.laps import Lap, first_passing, laps_of
-from benchmark.performance.racing.nnunet import NnunetFolders, nnunet_rival, prepare_nnunet
+from benchmark.performance.racing.nnunet import (
+    NnunetFolders,
+    dice_of_nnunet,
+    nnunet_rival,
+    prepare_nnunet,
+)
 from benchmark.performance.racing.unet import raced_data, unet_rival, write_raced_cell
 from benchmark.performance.timing import Sample
 
@@ -83,7 +88,8 @@ def run_course(root: Path, folder: Path, course: Course) -> tuple[list[Lap], lis
     squashed = raced_data(config, preprocessing={"size": course.size}, augmentation=None)
     folders = NnunetFolders(folder / "nnunet")
     prepare_nnunet(squashed, folders)
-    theirs = nnunet_rival(squashed, folders, course.laps, course.iterations)
+    judge = dice_of_nnunet(squashed, folders)
+    theirs = nnunet_rival(folders, course.laps, course.iterations, judge)
     return ours, laps_of(theirs, course.passing, max(course.limit_s, ours[-1].seconds / SHARE))
 
 
