@@ -1,11 +1,12 @@
-"""Writes leaderboards/measured/leaderboard and docs/measured.md from the rows that are committed.
+"""Writes leaderboards and pages of the suites whose rows are committed: ``measured`` and others.
 
     python docs/make_committed.py
     python docs/make_committed.py --runs RUNS --data-root DATA
 
-The second first takes over what the suite ``measured`` has finished below RUNS: each cell's
-config, record and rows, nothing else; and, of the films that they test, which reference masks the
-audit doubts. Every number of the page is one of those.
+fills ``leaderboards/SUITE/leaderboard`` and ``docs/SUITE.md``. The second first takes over what
+such a suite has finished below RUNS: each cell's config, record and rows, nothing else; and, of
+the films that they test, which reference masks the audit doubts. Every number of a page is one of
+those.
 """
 
 from __future__ import annotations
@@ -28,31 +29,48 @@ from datamodules.sources import open_source
 from leaderboards.board import build_leaderboard
 
 HERE = Path(__file__).parent
-SUITE = "measured"
-COMMITTED = HERE.parent / "leaderboards" / SUITE
+BOARDS = HERE.parent / "leaderboards"
 DOUBTED = "suspects.csv"
 KEPT = ("leaderboard.md", "leaderboard.csv", "leaderboard.html")
 """What is committed of a leaderboard; the others follow from the rows as well."""
-ABOUT = """\
-Every network but `lung_baseline` is a fraction of its paper's width, trained on small pictures for
-a few epochs, most with the same learning rate, and each row says so: the order of such rows is
-that of these small networks after so short a training, and **no** statement about the systems of
-the papers. `lung_baseline` was made for this size and this time.
-
+FILMS = """\
 The films were copies, reduced and squashed to a square, so that distances are in pixels of that
-grid. Wall times were taken while the machine did other work, and say little of it. Cells are added
-as they are trained; those of the suite that were not, stand among the cells without a result."""
+grid. Wall times were taken while the machine did other work, and say little of it."""
+ABOUT = {
+    "measured": f"""\
+Every network but `lung_baseline` and nnU-Net's is a fraction of its paper's width, trained on small
+pictures for a few epochs, most with the same learning rate, and each row says so: the order of such
+rows is that of these small networks after so short a training, and **no** statement about the
+systems of the papers. `lung_baseline` was made for this size and this time.
+
+`nnunet_128` and `nnunet_192` are nnU-Net's own pipeline, scored as another tool's masks, on films
+of 128 and 192 pixels a side. It had as long to train as a cell of `lung_baseline` takes in all, on
+one core as well (`docs/make_nnunet.py`); it is made for a GPU and a thousand epochs.
+
+{FILMS} Cells are added as they are trained; those of the suite that were not, stand among the
+cells without a result.""",
+    "pairings_small": f"""\
+Each generator alone and against five critics, all else equal, as in `pairings`; but three of the
+generators are a fraction of their width, and all train on small pictures for a few epochs, in half
+of which a critic plays. What a critic adds here need not be what it adds to a network of full size
+after a long training.
+
+{FILMS} Cells are added as they are trained; those of the suite that were not, stand among the
+cells without a result.""",
+}
+"""What the numbers of a page cannot say, by suite."""
 
 
-def take_over(runs: Path, root: Path, committed: Path = COMMITTED) -> int:
+def take_over(suite: str, runs: Path, root: Path, committed: Path) -> int:
     """Copy what lies below a runs folder and is finished; return how many cells that was.
 
     Args:
+        suite: the suite's name.
         runs: the runs folder.
         root: the data root, whose reference masks are audited.
         committed: the folder to write.
     """
-    done = [cell for cell in recorded_cells_of(runs / SUITE) if cell.record.is_done]
+    done = [cell for cell in recorded_cells_of(runs / suite) if cell.record.is_done]
     for cell in done:
         place = CellFolder.of(committed, *cell.key)
         place.path.mkdir(parents=True, exist_ok=True)
@@ -67,18 +85,19 @@ def take_over(runs: Path, root: Path, committed: Path = COMMITTED) -> int:
     return len(done)
 
 
-def derive(folder: Path, committed: Path = COMMITTED) -> Measured:
+def derive(name: str, folder: Path) -> Measured:
     """Build the leaderboard of committed rows.
 
     Args:
+        name: the suite's name.
         folder: an empty folder to build it in.
-        committed: the folder of cells.
 
     Returns:
-        what was measured; its leaderboard lies in ``folder / SUITE / "leaderboard"``.
+        what was measured; its leaderboard lies in ``folder / name / "leaderboard"``.
     """
-    shutil.copytree(committed / "cells", folder / SUITE / "cells")
-    suite = load_suite(SUITE)
+    committed = BOARDS / name
+    shutil.copytree(committed / "cells", folder / name / "cells")
+    suite = load_suite(name)
     planned = [
         CellRecord(system, protocol, seed)
         for system in suite.systems for protocol in suite.protocols for seed in suite.seeds
@@ -87,9 +106,9 @@ def derive(folder: Path, committed: Path = COMMITTED) -> Measured:
     with (committed / DOUBTED).open(encoding="utf-8", newline="") as file:
         doubted = {(dataset, case) for dataset, case in list(csv.reader(file))[1:]}
     build_leaderboard(
-        folder / SUITE, protocols=titles, suspects=doubted, planned=planned, gallery=False
+        folder / name, protocols=titles, suspects=doubted, planned=planned, gallery=False
     )
-    measured = Measured(folder / SUITE)
+    measured = Measured(folder / name)
     found = {cell.key for cell in measured.cells}
     measured.cells += [record for record in planned if record.key not in found]
     return measured
@@ -101,19 +120,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=Path, help="take over what was finished below this folder")
     parser.add_argument("--data-root", type=Path, help="the data that it was trained on")
     given = parser.parse_args(arguments)
-    if given.runs is not None:
-        if given.data_root is None:
-            sys.exit("--runs needs --data-root, whose reference masks are audited")
-        print(f"{take_over(given.runs, given.data_root)} cells taken over")
-    with tempfile.TemporaryDirectory() as folder:
-        suite = derive(Path(folder))
-        board = COMMITTED / "leaderboard"
-        board.mkdir(exist_ok=True)
-        for name in KEPT:
-            shutil.copyfile(Path(folder) / SUITE / "leaderboard" / name, board / name)
-            print(board / name)
-    (HERE / f"{SUITE}.md").write_text(page(suite, ABOUT, Path(__file__).name), "utf-8")
-    print(HERE / f"{SUITE}.md")
+    if given.runs is not None and given.data_root is None:
+        sys.exit("--runs needs --data-root, whose reference masks are audited")
+    for name, about in ABOUT.items():
+        committed = BOARDS / name
+        if given.runs is not None and (given.runs / name).is_dir():
+            committed.mkdir(exist_ok=True)
+            count = take_over(name, given.runs, given.data_root, committed)
+            print(f"{name}: {count} cells taken over")
+        with tempfile.TemporaryDirectory() as folder:
+            suite = derive(name, Path(folder))
+            board = committed / "leaderboard"
+            board.mkdir(exist_ok=True)
+            for kept in KEPT:
+                shutil.copyfile(Path(folder) / name / "leaderboard" / kept, board / kept)
+                print(board / kept)
+        (HERE / f"{name}.md").write_text(page(suite, about, Path(__file__).name), "utf-8")
+        print(HERE / f"{name}.md")
 
 
 if __name__ == "__main__":

@@ -88,6 +88,7 @@ class Measured:
         self.recipes = read_recipes(folder, self.done)
         self.table = pd.read_parquet(board / "leaderboard.parquet")
         self.rows = pd.read_parquet(board / "cases.parquet")
+        self.added = pd.read_csv(board / "critics.csv")
         self.board = (board / "leaderboard.md").read_text("utf-8")
 
     @property
@@ -161,6 +162,7 @@ def findings(suite: Measured) -> list[str]:
         said.append(f"{protocol}: cases of an empty mask: {told or 'none'}.")
         said += _falls(protocol, rows, suite.done)
         said += _equal_rows(protocol, rows)
+        said += _added(protocol, suite.added)
     return said + _critics(suite)
 
 
@@ -198,6 +200,25 @@ def _equal_rows(protocol: str, rows: pd.DataFrame) -> list[str]:
     groups = [own["system"] for _, own in rows.groupby(keys) if len(own) > 1]
     return [f"{protocol}: {_listed(f'`{name}`' for name in names)} have equal rows, to the last "
             "digit." for names in groups]  # fmt: skip
+
+
+def _added(protocol: str, added: pd.DataFrame) -> list[str]:
+    """What critics add to the lungs' Dice, over the pairs of a protocol."""
+    own = added[(added["protocol"] == protocol) & (added["structure"] == "lungs")]
+    if own.empty:
+        return []
+    better, worse = own[own["ci_low"] > 0], own[own["ci_high"] < 0]
+    ends = own.loc[[own["difference"].idxmax(), own["difference"].idxmin()]]
+    most, least = (
+        f"`{row.system}` {row.difference:+.4f} [{row.ci_low:+.4f}, {row.ci_high:+.4f}]"
+        for row in ends.itertuples()
+    )
+    return [
+        f"{protocol}: of {len(own)} pairs with a critic, the Dice of {len(better)} is higher than "
+        f"that of the same generator alone and of {len(worse)} lower, by intervals that leave "
+        f"zero out; the mean difference is {own['difference'].mean():+.4f}, the highest that of "
+        f"{most}, the lowest that of {least}."
+    ]
 
 
 def _critics(suite: Measured) -> list[str]:
