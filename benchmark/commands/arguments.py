@@ -44,6 +44,17 @@ def add_command(
     return parser
 
 
+def whole_number(least: int) -> Callable[[str], int]:
+    """Return what reads a whole number of at least ``least`` for argparse."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least}")
+        return int(text)
+
+    return read
+
+
 def plain_path(text: str) -> Path:
     """Return a folder's path for argparse; it gets into configs, scripts and messages.
 

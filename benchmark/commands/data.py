@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.commands.arguments import Commands, add_command, plain_path
+from benchmark.commands.arguments import Commands, add_command, plain_path, whole_number
 from benchmark.commands.fetching import add_fetch, run_fetch
 from contract.errors import MissingDataError, UserError
 
@@ -60,7 +60,10 @@ def add(commands: Commands) -> None:
         "--protocol", required=True, metavar="NAME", help="a protocol's name or YAML file"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="the cells' seed, which may choose a draw [0]"
+        "--seed",
+        type=whole_number(0),
+        default=0,
+        help="the cells' seed, which may choose a draw [0]",
     )
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     text = "write small synthetic sets in official layouts"

@@ -12,6 +12,7 @@ from benchmark.commands.arguments import (
     change_arguments,
     folder_arguments,
     planned_as_run,
+    whole_number,
 )
 
 FILE_NAMES_HELP = """A mask file is named by its case id (CHNCXR_0001_0.png, CHNCXR_0001_0_mask.png,
@@ -32,7 +33,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--system", required=True, metavar="NAME", help="its name in the tables")
     parser.add_argument("--protocol", required=True, metavar="P", help="whose test cases they are")
     parser.add_argument(
-        "--seed", type=_seed, default=0, help="tells several trainings apart, from 0 [0]"
+        "--seed", type=whole_number(0), default=0, help="tells several trainings apart, from 0 [0]"
     )
     parser.add_argument(
         "--labels", nargs="+", action="extend", default=[], metavar="STRUCTURE=VALUE",
@@ -48,12 +49,6 @@ def add(commands: Commands) -> None:
         "--train-on", metavar="SETS",
         help="the data sets that it was trained on, as montgomery+jsrt [not known]",
     )  # fmt: skip
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0")
-    return int(text)
 
 
 def _score(given: argparse.Namespace, extra: Sequence[str]) -> int:

@@ -14,6 +14,7 @@ from benchmark.commands.arguments import (
     planned,
     selected,
     suite_arguments,
+    whole_number,
 )
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def add(commands: Commands) -> None:
     text = "submit what is not done to SLURM, as `run --launcher slurm` does"
     parser = add_command(commands, "submit", text, _submit, suite)
     parser.add_argument(
-        "--devices", type=int, metavar="N",
+        "--devices", type=whole_number(1), metavar="N",
         help="processes of a cell on each node [the site's gpus_per_node, or 1]",
     )  # fmt: skip
     add_site(parser)

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.commands.arguments import Commands, add_command, plain_path
+from benchmark.commands.arguments import Commands, add_command, plain_path, whole_number
 from contract.errors import UserError
 
 PERF_TOPICS = ("scoring", "training", "data", "processes")
@@ -31,7 +31,7 @@ def add(commands: Commands) -> None:
         "--out", type=plain_path, metavar="FILE", help="the page to write, Markdown [none]"
     )
     perf.add_argument(
-        "--rounds", type=int, default=5, metavar="N",
+        "--rounds", type=whole_number(1), default=5, metavar="N",
         help="how often a pair is timed at most; long ones less often [5]",
     )  # fmt: skip
     perf.add_argument(
@@ -52,7 +52,9 @@ def add(commands: Commands) -> None:
         "--minutes", type=float, default=10.0, metavar="N",
         help="how long it goes on; setting up before and mending after take some more [10]",
     )  # fmt: skip
-    torture.add_argument("--seed", type=int, metavar="N", help="of all that is random [drawn]")
+    torture.add_argument(
+        "--seed", type=whole_number(0), metavar="N", help="of all that is random [drawn]"
+    )
     torture.add_argument(
         "--home", type=plain_path, metavar="FOLDER",
         help="a new folder for it, such as on the file server to be tried; it stays [a temporary "

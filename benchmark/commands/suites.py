@@ -19,6 +19,7 @@ from benchmark.commands.arguments import (
     planned_as_run,
     selected,
     suite_arguments,
+    whole_number,
 )
 from benchmark.launchers.watch import Limits, seconds
 from contract.errors import UserError
@@ -46,7 +47,7 @@ def add(commands: Commands) -> None:
     )  # fmt: skip
     slurm.add_site(run)
     run.add_argument(
-        "--devices", type=int, metavar="N",
+        "--devices", type=whole_number(1), metavar="N",
         help="GPUs a cell (on SLURM: on each node), or processes a cell where there are none "
         "[1, or the site's gpus_per_node]",
     )  # fmt: skip
@@ -56,7 +57,7 @@ def add(commands: Commands) -> None:
         "auto: as many as fit by their estimated cost, three at most [1]",
     )  # fmt: skip
     run.add_argument(
-        "--jobs", type=int, metavar="N",
+        "--jobs", type=whole_number(1), metavar="N",
         help="cells at a time [one a GPU; without GPUs one a CPU core, four at most]",
     )  # fmt: skip
     run.add_argument(
@@ -108,9 +109,9 @@ def _cells(text: str) -> int | Literal["auto"]:
     if text == "auto":
         return "auto"
     try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number, nor auto") from None
+        return whole_number(1)(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor auto") from None
 
 
 def _run(given: argparse.Namespace, extra: Sequence[str]) -> int:

@@ -288,3 +288,12 @@ def test_help_teaches(capsys):
             main([*command, "--help"])
         assert stopped.value.code == 0
         assert text in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("option", ["--devices", "--jobs", "--cells-per-gpu"])
+@pytest.mark.parametrize("count", ["0", "-1", "two"])
+def test_counts_are_read_before_anything_is_planned(option, count, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--suite", "smoke", "--runs", str(tmp_path), f"{option}={count}"])
+    assert ended.value.code == 2
+    assert f"{option}: '{count}' is no whole number from 1" in capsys.readouterr().err

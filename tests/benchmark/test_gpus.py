@@ -160,4 +160,4 @@ def test_packing_by_cost_reaches_the_launcher(two_gpus, tmp_path, phantom_root, 
     assert "3 a GPU: of all cells mean_shape" in said.out and "driver 535.104.05" in said.err
     with pytest.raises(SystemExit):
         main(["run", *given, "--cells-per-gpu", "some"])
-    assert "'some' is no whole number, nor auto" in capfd.readouterr().err
+    assert "'some' is no whole number from 1, nor auto" in capfd.readouterr().err
