@@ -150,6 +150,7 @@ class ProtocolDataModule(pl.LightningDataModule):
             batch_size=sampler.share,
             sampler=sampler,
             collate_fn=stack,
+            persistent_workers=self._workers > 0,  # keys carry their epoch
             **self._loader_options(),
         )
 
@@ -193,7 +194,6 @@ class ProtocolDataModule(pl.LightningDataModule):
     def _loader_options(self) -> dict[str, Any]:
         return {
             "num_workers": self._workers,
-            "persistent_workers": False,
             "pin_memory": bool(self.trainer and self.trainer.accelerator.name() == "cuda"),
         }
 
