@@ -43,8 +43,8 @@ pictures for a few epochs, most with the same learning rate, and each row says s
 rows is that of these small networks after so short a training, and **no** statement about the
 systems of the papers. `lung_baseline` was made for this size and this time.
 
-`nnunet_128` and `nnunet_192` are nnU-Net's own pipeline, scored as another tool's masks, on films
-of 128 and 192 pixels a side. It had as long to train as a cell of `lung_baseline` takes in all, on
+`nnunet_128` and `nnunet_192` are nnU-Net's own pipeline, scored as another tool's masks, on
+films of 128 and 192 pixels a side. It had as long to train as a cell of `lung_baseline` takes in all, on
 one core as well (`docs/make_nnunet.py`); it is made for a GPU and a thousand epochs.
 
 {FILMS} Cells are added as they are trained; those of the suite that were not, stand among the
@@ -128,6 +128,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             committed.mkdir(exist_ok=True)
             count = take_over(name, given.runs, given.data_root, committed)
             print(f"{name}: {count} cells taken over")
+        if not (committed / "cells").is_dir():
+            print(f"{name}: no cell is committed")
+            continue
         with tempfile.TemporaryDirectory() as folder:
             suite = derive(name, Path(folder))
             board = committed / "leaderboard"
