@@ -1,4 +1,4 @@
-"""Writes docs/quick.md, docs/zoo.md and the README's rows of `quick` from their suites' folders.
+"""Writes docs/quick.md and docs/zoo.md from their suites' folders.
 
     python docs/make_measured.py --runs runs
 
@@ -20,12 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from marks import filled
 
 from benchmark.planning.library import load_suite
 from contract.cell_folder import recorded_cells_of
 from contract.cell_record import CellRecord
-from leaderboards.head import head_of
 from leaderboards.markdown import FLOOR, Meta
 from leaderboards.products import faults
 from leaderboards.recipes import Recipe, read_recipes
@@ -34,7 +32,6 @@ from leaderboards.texts import escape, grid
 from leaderboards.wording import changes_text, labelled
 
 HERE = Path(__file__).parent
-README = HERE.parent / "README.md"
 CAVEAT = """\
 The films were copies, reduced and squashed to a square, so that distances are in pixels of that
 grid. Wall times were taken while the machine did other work, and say little of it."""
@@ -56,12 +53,6 @@ with the same learning rate: this shows that every system trains, ends and is sc
 MOST_SHARED = 6
 LARGEST_FALLS = 3
 DIGEST = re.compile(r"<!-- written by docs/make_\w+\.py; digest (\w+) -->\n\Z")
-SHOWN = 4
-"""Systems a protocol in the README, and the floor."""
-QUICK = """\
-A small network on real films in minutes, the suite `quick`; its recipe was adjusted in sight of
-these test sets ([how it was measured](docs/quick.md)):"""
-"""What stands above the README's table of that suite."""
 
 
 class Measured:
@@ -334,11 +325,6 @@ def is_as_written(text: str) -> bool:
     return found is not None and digest(text[: found.start()]) == found[1]
 
 
-def with_quick(readme: str, suite: Measured) -> str:
-    """Return the README with the head of the suite `quick`."""
-    return filled(readme, suite.name, f"{QUICK}\n\n{head_of(suite.table, suite.meta, SHOWN)}")
-
-
 def _title(recipe: Recipe) -> str:
     return str(recipe.config["cell"]["about"]["protocol"]["title"])
 
@@ -354,8 +340,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for suite in suites:
         (HERE / f"{suite.name}.md").write_text(page(suite, ABOUT[suite.name]), "utf-8")
         print(HERE / f"{suite.name}.md")
-        if suite.name == "quick":
-            README.write_text(with_quick(README.read_text("utf-8"), suite), encoding="utf-8")
 
 
 if __name__ == "__main__":

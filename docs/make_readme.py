@@ -2,9 +2,9 @@
 
     python docs/make_readme.py
 
-fills in the head of its leaderboard and draws docs/pictures/heat_map.png; where that says all that
-the suite `quick` says, the README's table of `quick` goes. With it docs/make_overlays.py draws its
-picture anew. It is run after docs/make_committed.py; a test fails where it was not.
+fills in the head of its leaderboard and draws docs/pictures/heat_map.png. With it
+docs/make_overlays.py draws its picture anew. It is run after docs/make_committed.py; a test fails
+where it was not.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import tempfile
 from pathlib import Path
 
 from make_committed import derive
-from make_measured import README, SHOWN, Measured, digest
+from make_measured import Measured, digest
 from make_pictures import PICTURES, save_small
 from marks import filled
 
-from benchmark.planning.library import load_suite
 from leaderboards.head import head_of
 from leaderboards.page import pdf, svg
 from leaderboards.page.score_map import score_map
@@ -26,8 +25,9 @@ PICTURE = PICTURES / "heat_map.png"
 SUITE = "measured"
 SCALE = 1.5
 """Pixels of the picture to a unit of the drawing."""
-LESSER = "quick"
-"""The suite that is shown as long as it says something more."""
+README = Path(__file__).parents[1] / "README.md"
+SHOWN = 4
+"""Systems a protocol, and the floor."""
 
 
 def with_rows(readme: str, suite: Measured) -> str:
@@ -37,15 +37,7 @@ def with_rows(readme: str, suite: Measured) -> str:
         readme: its text.
         suite: what was measured.
     """
-    readme = filled(readme, suite.name, head_of(suite.table, suite.meta, SHOWN))
-    return filled(readme, LESSER, "") if covers(suite, LESSER) else readme
-
-
-def covers(suite: Measured, other: str) -> bool:
-    """Tell whether every cell of another suite was measured in this one too, seeds apart."""
-    lesser = load_suite(other)
-    wanted = {(system, protocol) for system in lesser.systems for protocol in lesser.protocols}
-    return wanted <= {(cell.system, cell.protocol) for cell in suite.done}
+    return filled(readme, suite.name, head_of(suite.table, suite.meta, SHOWN))
 
 
 def heat_map(suite: Measured) -> str:

@@ -1,4 +1,4 @@
-"""leaderboards/measured, docs/measured.md and the README are what the committed rows give."""
+"""Leaderboards, pages and the README are what the committed rows give."""
 
 import copy
 import csv
@@ -8,10 +8,8 @@ import pytest
 from docs_scripts import DOCS, ROOT, docs_script
 from PIL import Image
 
-
-@pytest.fixture(scope="module")
-def script():
-    return docs_script("make_committed")
+SCRIPT = docs_script("make_committed")
+SUITES = [name for name in SCRIPT.ABOUT if (SCRIPT.BOARDS / name / "cells").is_dir()]
 
 
 @pytest.fixture(scope="module")
@@ -19,15 +17,21 @@ def readme_script():
     return docs_script("make_readme")
 
 
-@pytest.fixture(scope="module")
-def derived(script, tmp_path_factory):
-    """The leaderboard of the committed rows, built a second time."""
-    return script.derive(tmp_path_factory.mktemp("derived"))
+@pytest.fixture(scope="module", params=SUITES)
+def derived(request, tmp_path_factory):
+    """The leaderboard of the committed rows of a suite, built a second time."""
+    return SCRIPT.derive(request.param, tmp_path_factory.mktemp("derived"))
 
 
 @pytest.fixture(scope="module")
-def board(script):
-    return script.COMMITTED / "leaderboard"
+def measured(readme_script, tmp_path_factory):
+    """That of the suite of the README."""
+    return SCRIPT.derive(readme_script.SUITE, tmp_path_factory.mktemp("measured"))
+
+
+@pytest.fixture
+def board(derived):
+    return SCRIPT.BOARDS / derived.name / "leaderboard"
 
 
 def test_the_committed_table_derives_from_the_rows(derived, board):
@@ -42,10 +46,10 @@ def test_the_committed_table_derives_from_the_rows(derived, board):
         ), name
 
 
-def test_the_committed_page_derives_from_the_rows(script, derived, board):
+def test_the_committed_page_derives_from_the_rows(derived, board):
     assert (board / "leaderboard.md").read_text("utf-8") == derived.board
-    page = (DOCS / "measured.md").read_text("utf-8")
-    assert script.page(derived, script.ABOUT, "make_committed.py") == page
+    page = (DOCS / f"{derived.name}.md").read_text("utf-8")
+    assert SCRIPT.page(derived, SCRIPT.ABOUT[derived.name], "make_committed.py") == page
 
 
 def test_every_committed_row_says_its_device_commit_and_schedule(derived):
@@ -56,41 +60,32 @@ def test_every_committed_row_says_its_device_commit_and_schedule(derived):
         assert not cell.phantom and cell.n_test
 
 
-def test_nothing_of_a_patient_is_committed(script, board):
+def test_nothing_of_a_patient_is_committed(board):
     kept = {path.name for path in board.iterdir()}
-    assert kept == set(script.KEPT)
+    assert kept == set(SCRIPT.KEPT)
     assert "<image" not in (board / "leaderboard.html").read_text("utf-8")
     assert "data:image/" not in (board / "leaderboard.html").read_text("utf-8")
-    with (script.COMMITTED / script.DOUBTED).open(encoding="utf-8") as file:
+    with (board.parent / SCRIPT.DOUBTED).open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert rows and {row["dataset"] for row in rows} <= {"montgomery", "shenzhen"}
 
 
-def test_the_readme_derives_from_the_rows(readme_script, derived):
+def test_the_readme_derives_from_the_rows(readme_script, measured):
     readme = (ROOT / "README.md").read_text("utf-8")
-    assert readme_script.with_rows(readme, derived) == readme, "run docs/make_readme.py"
-    row = derived.lungs["m_to_s"].iloc[0]
+    assert readme_script.with_rows(readme, measured) == readme, "run docs/make_readme.py"
+    row = measured.lungs["m_to_s"].iloc[0]
     assert f"| {row['dice_mean']:.4f} [{row['dice_ci_low']:.4f}, " in readme
-    other = copy.copy(derived)
-    other.table = derived.table.assign(iou_mean=derived.table["iou_mean"] - 1e-4)
+    other = copy.copy(measured)
+    other.table = measured.table.assign(iou_mean=measured.table["iou_mean"] - 1e-4)
     assert readme_script.with_rows(readme, other) != readme
 
 
-def test_the_heat_map_is_drawn_from_the_rows(readme_script, derived):
+def test_the_heat_map_is_drawn_from_the_rows(readme_script, measured):
     picture = readme_script.PICTURE
     digest = docs_script("make_measured").digest
     told = Image.open(picture).text[docs_script("make_pictures").DRAWN_FROM]
-    assert told == digest(readme_script.heat_map(derived)), "run docs/make_readme.py"
+    assert told == digest(readme_script.heat_map(measured)), "run docs/make_readme.py"
     assert picture.stat().st_size < 150_000
-    other = copy.copy(derived)
-    other.table = derived.table.assign(dice_mean=derived.table["dice_mean"] - 1e-4)
+    other = copy.copy(measured)
+    other.table = measured.table.assign(dice_mean=measured.table["dice_mean"] - 1e-4)
     assert told != digest(readme_script.heat_map(other))
-
-
-def test_the_suite_quick_leaves_the_readme_when_all_of_it_was_measured(readme_script, derived):
-    page = "<!-- measured -->\n<!-- end -->\n\n<!-- quick -->\n\nmore\n\n<!-- end -->\n"
-    full = copy.copy(derived)
-    full.done = [c for c in derived.cells if c.system in ("mean_shape", "unet")]
-    assert not readme_script.covers(derived, "quick")
-    assert "more" in readme_script.with_rows(page, derived)
-    assert "<!-- quick -->\n<!-- end -->" in readme_script.with_rows(page, full)

@@ -116,14 +116,14 @@ def test_a_leaderboard_of_other_rows_is_refused(runs, tmp_path):
         SCRIPT.Measured(tmp_path)
 
 
-def test_the_readme_takes_the_head_of_the_suite(runs):
-    suite = SCRIPT.Measured(runs / "quick")
-    filled = SCRIPT.with_quick("Before\n\n<!-- quick -->\n<!-- end -->\n\nAfter\n", suite)
-    assert filled.startswith("Before\n\n<!-- quick -->\n\nA small network")
+def test_the_readme_takes_the_head_of_a_suite(runs):
+    suite, with_rows = SCRIPT.Measured(runs / "quick"), docs_script("make_readme").with_rows
+    filled = with_rows("Before\n\n<!-- quick -->\n<!-- end -->\n\nAfter\n", suite)
+    assert filled.startswith("Before\n\n<!-- quick -->\n\n> **PHANTOM DATA.**")
     assert filled.endswith("\n\n<!-- end -->\n\nAfter\n")
     assert "PHANTOM DATA" in filled
     assert "| Montgomery → Shenzhen | 1 | unet † | 0.9" in filled
     assert "|  | 2 | mean_shape (floor) | 0.3" in filled
-    assert SCRIPT.with_quick(filled, suite) == filled
+    assert with_rows(filled, suite) == filled
     with pytest.raises(SystemExit, match="<!-- quick --> … <!-- end --> 0 times"):
-        SCRIPT.with_quick("no marks", suite)
+        with_rows("no marks", suite)

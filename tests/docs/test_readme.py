@@ -11,19 +11,6 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PICTURE = ROOT / "docs/pictures/leaderboard.png"
 
 
-def rows(text: str) -> list[list[str]]:
-    lines = [line for line in text.splitlines() if line.startswith("| ")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-
-
-def test_its_rows_of_quick_are_those_of_the_measured_page():
-    page = (ROOT / "docs/quick.md").read_text(encoding="utf-8")
-    measured = {tuple(row[i] for i in (0, 1, 2, 5, 7, 10)) for row in rows(page) if len(row) > 11}
-    shown = [tuple(row[1:]) for row in rows(docs_script("marks").between(README, "quick"))[2:]]
-    assert len(shown) == len(measured) - 2 == 4  # the page's tables have a heading and a rule
-    assert set(shown) <= measured
-
-
 def test_its_pictures_exist_and_are_small():
     pictures = re.findall(r"^!\[[^\]]+\]\((docs/pictures/[^)]+)\)$", README, re.MULTILINE)
     assert {"heat_map.png", "overlays.png"} <= {name.rpartition("/")[2] for name in pictures}
