@@ -46,7 +46,7 @@ from lightning_modules.metrics.scoring import (
     structure_masks,
     to_reference_grid,
 )
-from lightning_modules.mirroring import mirrored_back
+from lightning_modules.mirroring import views
 from lightning_modules.scoring_threads import MOST_THREADS
 
 
@@ -167,10 +167,7 @@ class Segmenter(pl.LightningModule):
         Returns:
             Probabilities ``(N, C, H, W)`` in [0, 1], twice.
         """
-        if not self.mirror:
-            return self(image), mirrored_back(self(image.flip(-1)), self.structures)
-        mirrored = mirrored_back(self._seen(image.flip(-1)), self.structures)
-        return (self._seen(image) + mirrored) / 2, mirrored
+        return views(self._seen, image, self.structures, self.mirror)
 
     def _seen(self, image: Tensor) -> Tensor:
         return activate(self.logits(image), self.activation)

@@ -7,11 +7,12 @@ import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.exporting.facts import FACTS_KEY, ModelFacts, facts_of
 from benchmark.exporting.formats import (
@@ -22,12 +23,12 @@ from benchmark.exporting.formats import (
     load_weights_alone,
     require_onnxruntime,
 )
-from benchmark.exporting.graph import OutputGraph
 from benchmark.prediction.predictor import require_finite
 from contract.errors import UserError
 from contract.names import in_short
-from lightning_modules.adversarial import AdversarialSegmenter
-from lightning_modules.mirroring import mirrored_back
+from lightning_modules.activations import activate
+from lightning_modules.mirroring import mirrored_back, views
+from lightning_modules.own_networks import mask_logits
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]
 """Images ``(N, 1, H, W)`` to what the file returns: ``probabilities``, and ``mirrored`` if any."""
@@ -219,16 +220,30 @@ def _open_safetensors(path: Path) -> ExportedModel:
         raise
     except Exception as error:  # safetensors has an error of its own
         raise _damaged(path, "safetensors", error) from None
-    module = _network_of(facts, path)
     try:
-        load_weights_alone(module.generator, path)
+        network = _network_of(facts, path).eval()
+        load_weights_alone(network, path)
+    except UserError:
+        raise
     except Exception as error:
         raise _damaged(path, "safetensors", error) from None
-    return ExportedModel(path, facts, OutputGraph(module).outputs)
+
+    def seen(images: Tensor) -> Tensor:
+        return activate(mask_logits(network(images), network), facts.activation)
+
+    @torch.inference_mode()
+    def run(images: Tensor) -> tuple[Tensor, ...]:
+        if facts.mirror:
+            return views(seen, images, facts.structures, mirror=True)
+        return (seen(images),)
+
+    return ExportedModel(path, facts, run)
 
 
-def _network_of(facts: ModelFacts, path: Path) -> AdversarialSegmenter:
+def _network_of(facts: ModelFacts, path: Path) -> nn.Module:
     """Return a network of this project with fresh weights, as a file of weights names it.
+
+    It is built without Lightning, which takes longer to import than a film to segment.
 
     Raises:
         UserError: if it names other code, which a file of weights is not trusted with.
@@ -241,13 +256,9 @@ def _network_of(facts: ModelFacts, path: Path) -> AdversarialSegmenter:
             path, f"weights of {in_short(named)}, whose code is not this project's",
             f"those of a network of {OWN_NETWORKS}*", "export the cell with --format onnx",
         )  # fmt: skip
-    settings = {"structures": list(facts.structures), "activation": facts.activation,
-                "mirror": facts.mirror, "generator": dict(generator),
-                "loss": {"class_path": "lightning_modules.losses.DiceCrossEntropy"}}  # fmt: skip
-    model = {"class_path": "lightning_modules.adversarial.AdversarialSegmenter",
-             "init_args": settings}  # fmt: skip
-    module: AdversarialSegmenter = AdversarialSegmenter.from_config(model, path)
-    return module
+    module, _, name = str(named).rpartition(".")
+    network: nn.Module = getattr(import_module(module), name)(**arguments)
+    return network
 
 
 def _damaged(path: Path, kind: str, error: Exception) -> UserError:

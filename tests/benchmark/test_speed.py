@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import yaml
+from PIL import Image
 
 from benchmark.planning.library import known_names
 from benchmark.planning.plan import make_plan
@@ -53,6 +54,18 @@ def test_a_thousand_cells_take_seconds(thousand, command, most_s):
     assert float(cpu) < most_s
     lines = json.loads(printed) if "--json" in command else printed.splitlines()
     assert len(lines) >= 1000
+
+
+def test_films_are_segmented_without_lightning(tmp_path):
+    """Importing it takes longer than reading the network that ships and segmenting a film."""
+    Image.new("L", (300, 300)).save(tmp_path / "film.png")
+    given = ["predict", "--images", str(tmp_path), "--out", str(tmp_path / "out")]
+    ended = subprocess.run(
+        [sys.executable, "-c", COUNTED, *given], capture_output=True, text=True, check=True
+    )
+    code, _, heavy = ended.stdout.splitlines()[-1].split(" ", 2)
+    assert (code, heavy) == ("0", "['torch']")
+    assert (tmp_path / "out" / "masks" / "lungs" / "film.png").is_file()
 
 
 def test_what_the_shipped_systems_cost_is_known_without_torch(phantom_root, tmp_path):
