@@ -176,10 +176,14 @@ def _dtype(kind: pa.DataType) -> pd.api.extensions.ExtensionDtype | None:
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
     order = {name: place for place, name in enumerate(STRUCTURES)}
-    table = table.assign(_structure=table["structure"].map(order).fillna(len(order)))
+    table = table.assign(
+        _structure=table["structure"].map(order).fillna(len(order)),
+        _unranked=~table["reference"].isin(RANKED_REFERENCES),
+    )
+    tables = ["protocol", "phantom", "_structure", "_unranked", "reference", "unit"]
     table = table.sort_values(
-        ["protocol", "phantom", "_structure", "reference", "unit", "rank", "dice_mean", "system"],
-        ascending=[True, True, True, True, True, True, False, True],
+        [*tables, "rank", "dice_mean", "system"],
+        ascending=[*(True for _ in tables), True, False, True],
         ignore_index=True,
         na_position="last",
     )

@@ -28,6 +28,8 @@ from leaderboards.statistics.insights import QUANTILES, records
 
 ROW = 22.0
 WIDTH = 660.0
+NARROWEST, TITLE_SIGN = 248.0, 8.0
+"""Of a heat map, and of a sign of its title."""
 ALPHA = 0.05
 SHADES = ("00204d", "31446b", "666970", "958f78", "cab969", "ffea46")
 """Cividis (Nuñez et al. 2018), a map that is the same to colour-blind readers."""
@@ -220,7 +222,9 @@ def heat_map(system: str, cells: pd.DataFrame, low: float, high: float) -> Marku
     tests = sorted(set(cells["test_on"]))
     labels = [name.replace("+", " + ") for name in trains]
     left, top, wide, tall = gutter(labels, 36), 42.0, 72.0, 28.0
-    parts = [element("text", shortened(system, 44), x=4, y=14, class_="title")]
+    width = max(left + wide * len(tests) + 6, NARROWEST)
+    title = shortened(system, int(width / TITLE_SIGN))  # a wide title would shrink the cells
+    parts = [element("text", title, x=4, y=14, class_="title")]
     parts += [
         text(left + wide * (k + 0.5), top - 6, shortened(name, 13), "tick", "middle")
         for k, name in enumerate(tests)
@@ -246,8 +250,7 @@ def heat_map(system: str, cells: pd.DataFrame, low: float, high: float) -> Marku
             text_anchor="middle", class_="cell",
         )  # fmt: skip
         parts += [box, number]
-    titled = 8.0 * len(shortened(system, 44)) + 8
-    size = (max(titled, left + wide * len(tests) + 6), top + tall * len(trains) + 6)
+    size = (width, top + tall * len(trains) + 6)
     return drawing(*size, parts, f"{system}: mean Dice by training set and test set")
 
 

@@ -53,11 +53,11 @@ def test_end_to_end(make_rows: RowMaker, write_cell: CellWriter) -> None:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == LEADERBOARD_COLUMNS
     assert [(r["rank"], r["system"]) for r in rows] == [
-        ("", "defu_net_dilated"), ("1", "unet"), ("2", "defu_net"), ("3", "mean_shape"),
+        ("1", "unet"), ("2", "defu_net"), ("3", "mean_shape"), ("", "defu_net_dilated"),
     ]  # fmt: skip
-    assert float(rows[1]["dice_mean"]) == pytest.approx(0.93)
-    assert (rows[0]["published_dice"], rows[0]["n_train"]) == ("0.9154", "80")
-    assert rows[2]["published_dice"] == ""
+    assert float(rows[0]["dice_mean"]) == pytest.approx(0.93)
+    assert (rows[3]["published_dice"], rows[3]["n_train"]) == ("0.9154", "80")
+    assert rows[1]["published_dice"] == ""
     text = (folder / "leaderboard.md").read_text("utf-8")
     assert "Trains on Montgomery, tests on Shenzhen." in text
     assert "0.9300 [" in line_of(text, "| 1 | unet")
