@@ -117,10 +117,16 @@ class Meta:
 
     def chosen_in_sight(self, systems: Iterable[str]) -> list[str]:
         """What must stand under a table of some systems, a sentence a set of protocols."""
-        sets = dict.fromkeys(self.chosen_on[name] for name in systems if name in self.chosen_on)
+        seen: dict[tuple[str, ...], dict[str, None]] = {}
+        for name in systems:
+            if name in self.chosen_on:
+                seen.setdefault(self.chosen_on[name], {})[name] = None
+        of = {
+            names: f" of {', '.join(own)}" if len(seen) > 1 else "" for names, own in seen.items()
+        }
         return [
-            f"{CHOSEN} Recipe adjusted in sight of the test set of {', '.join(names)}."
-            for names in sets
+            f"{CHOSEN} Recipe{of[names]} adjusted in sight of the test set of {', '.join(names)}."
+            for names in seen
         ]
 
 

@@ -151,7 +151,11 @@ def one_seed(rows: pd.DataFrame) -> list[str]:
     single = rows["n_seeds"] == 1
     if not single.any():
         return []
-    whose = (
-        "The intervals" if single.all() else f"The intervals of {', '.join(rows['system'][single])}"
-    )
+    few, others = rows["system"][single], rows["system"][~single]
+    if others.empty:
+        whose = "The intervals"
+    elif len(few) > len(others):
+        whose = f"The intervals of all but {', '.join(others)}"
+    else:
+        whose = f"The intervals of {', '.join(few)}"
     return [f"{whose} come from one seed: they know nothing of the spread between trainings."]

@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from leaderboards import markdown, tables
@@ -10,6 +11,7 @@ from leaderboards.head import head_of
 from leaderboards.page.figures import SHADES, shade
 from leaderboards.page.score_map import score_map
 from leaderboards.recipes import Recipe
+from leaderboards.wording import one_seed
 from tests.helpers.synthetic_rows import suite_cells, suite_rows
 
 SYSTEMS = ["unet", "gan_unet", "scan", "mean_shape"]
@@ -72,6 +74,36 @@ def test_two_seeds_under_one_protocol_are_told_apart(board):
     seeds = table["n_seeds"].where(table["protocol"] == "m_to_s", 2)
     said = head_of(table.assign(n_seeds=seeds), meta, 1).splitlines()[-1]
     assert said.startswith("M → S: The intervals come from one seed:")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "whose"),
+    [
+        ([1, 1, 1], "The intervals"),
+        ([3, 1, 1], "The intervals of all but a"),
+        ([3, 3, 1], "The intervals of c"),
+        ([3, 3, 3], ""),
+    ],
+)
+def test_intervals_of_one_training_are_told_in_the_shortest_words(seeds, whose):
+    said = one_seed(pd.DataFrame({"system": ["a", "b", "c"], "n_seeds": seeds}))
+    assert [text.partition(" come from one seed")[0] for text in said] == [whose] * bool(whose)
+
+
+def test_recipes_adjusted_in_sight_of_different_sets_are_told_apart():
+    seen = {"a": "jsrt", "b": "m_to_s", "c": "jsrt"}
+    recipes = [
+        Recipe(name, "m_to_s", {"cell": {"about": {"system": {"chosen_on": [protocol]}}}})
+        for name, protocol in seen.items()
+    ]
+    meta = markdown.Meta("synthetic", [], TITLES, 50, recipes)
+    assert meta.chosen_in_sight(["c", "b", "a", "d"]) == [
+        "† Recipe of c, a adjusted in sight of the test set of jsrt.",
+        "† Recipe of b adjusted in sight of the test set of m_to_s.",
+    ]
+    assert meta.chosen_in_sight(["a", "d"]) == [
+        "† Recipe adjusted in sight of the test set of jsrt."
+    ]
 
 
 def test_a_tie_is_explained_where_it_is_marked(board):
