@@ -8,6 +8,7 @@ that the one takes nothing from the other.
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import time
@@ -85,7 +86,7 @@ class Lap:
 
     Attributes:
         seconds: CPU seconds of training up to its end.
-        dice: mean Dice of the test cases.
+        dice: mean Dice of the test cases; NaN where nobody judges it.
     """
 
     seconds: float
@@ -101,7 +102,7 @@ class Rival:
         command: starts it; all of it runs in the one process.
         environment: added to this process's.
         states: the folder that it hands weights over in.
-        dice_of: tells the mean Dice of the test cases with a file of weights.
+        dice_of: tells the mean Dice of the test cases with a file of weights; NaN judges nothing.
     """
 
     name: str
@@ -159,7 +160,8 @@ def _judged(rival: Rival, told: Path) -> Lap:
     weights = told.with_suffix(".ckpt")
     lap = Lap(json.loads(told.read_text())["seconds"], rival.dice_of(weights))
     weights.unlink()
-    say(f"    {rival.name}: test Dice {lap.dice:.4f} after {lap.seconds:.0f} CPU s of training")
+    judged = "" if math.isnan(lap.dice) else f"test Dice {lap.dice:.4f} after "
+    say(f"    {rival.name}: {judged}{lap.seconds:.0f} CPU s of training")
     return lap
 
 
