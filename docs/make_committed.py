@@ -76,7 +76,10 @@ def take_over(suite: str, runs: Path, root: Path, committed: Path) -> int:
         place.path.mkdir(parents=True, exist_ok=True)
         for mine, theirs in ((place.config, cell.config), (place.record_file, cell.record_file),
                              (place.rows_file, cell.rows_file)):  # fmt: skip
-            shutil.copyfile(theirs, mine)
+            if theirs.is_file():  # masks from elsewhere have no config
+                shutil.copyfile(theirs, mine)
+        if cell.record.external is not None:  # where they lay on this machine is nobody's business
+            place.update(external={**cell.record.external, "folder": "masks"})
     tested = {name for cell in done for name in (cell.record.test_on or "").split("+")}
     doubted = suspects([open_source(name, root) for name in sorted(tested)], runs / "cache")
     with (committed / DOUBTED).open("w", encoding="utf-8", newline="") as file:

@@ -372,11 +372,6 @@ def facts(meta: Meta) -> dict[str, str]:
     """How the finished cells were measured, by name; empty where nothing was recorded."""
     done = [cell for cell in meta.cells if cell.state == "done"]
     versions = sorted({f"{name} {v}" for cell in done for name, v in cell.versions.items()})
-    external = "; ".join(
-        f"{name}: masks predicted by {about.get('tool') or 'another tool'}, scored by the same "
-        f"rules; trained on {about.get('train_on') or 'data that is not known'}"
-        for name, about in sorted(meta.external.items())
-    )
     return {
         "cells": f"{len(done)} of {len(meta.cells)} done",
         "commit": ", ".join(sorted({cell.commit for cell in done if cell.commit})),
@@ -384,7 +379,7 @@ def facts(meta: Meta) -> dict[str, str]:
         "versions": ", ".join(versions),
         "wall time": f"{sum(cell.wall_s or 0 for cell in done) / 3600:.2f} h, all cells together",
         "bootstrap": f"{meta.draws} draws over patients and seeds",
-        **({"external": external} if external else {}),
+        **({"external": external} if (external := wording.from_elsewhere(done)) else {}),
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from contract.cell_record import CellRecord
 from contract.rows import RANKED_REFERENCES, RANKED_UNITS
 from contract.words import CLASS_MEAN
 from leaderboards.statistics.comparisons import PRACTICALLY_EQUAL
@@ -159,3 +160,24 @@ def one_seed(rows: pd.DataFrame) -> list[str]:
     else:
         whose = f"The intervals of {', '.join(few)}"
     return [f"{whose} come from one seed: they know nothing of the spread between trainings."]
+
+
+def from_elsewhere(cells: Iterable[CellRecord]) -> str:
+    """What predicted the masks of external systems, by protocol where that differs.
+
+    Args:
+        cells: finished ones; those that were trained here are left out.
+    """
+    told: dict[str, dict[str, list[str]]] = {}
+    for cell in sorted(cells, key=lambda cell: cell.key):
+        if cell.external is not None:
+            tool = cell.external.get("tool") or "another tool"
+            data = cell.external.get("train_on") or "data that is not known"
+            said = f"masks predicted by {tool}, scored by the same rules; trained on {data}"
+            told.setdefault(cell.system, {}).setdefault(said, []).append(cell.protocol)
+    parts = []
+    for system, texts in told.items():
+        for said, protocols in texts.items():
+            where = f" ({', '.join(dict.fromkeys(protocols))})" if len(texts) > 1 else ""
+            parts.append(f"{system}{where}: {said}")
+    return "; ".join(parts)

@@ -6,12 +6,13 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from contract.cell_record import CellRecord
 from leaderboards import markdown, tables
 from leaderboards.head import head_of
 from leaderboards.page.figures import SHADES, shade
 from leaderboards.page.score_map import score_map
 from leaderboards.recipes import Recipe
-from leaderboards.wording import one_seed
+from leaderboards.wording import from_elsewhere, one_seed
 from tests.helpers.synthetic_rows import suite_cells, suite_rows
 
 SYSTEMS = ["unet", "gan_unet", "scan", "mean_shape"]
@@ -136,3 +137,20 @@ def test_the_colours_run_evenly_from_end_to_end():
     reds = [int(step[1:3], 16) for step in steps]
     assert reds == sorted(reds) and len(set(reds)) > 80
     assert max(b - a for a, b in itertools.pairwise(reds)) <= 4
+
+
+def test_masks_from_elsewhere_are_told_by_protocol_where_they_differ():
+    def cell(system, protocol, tool, train_on):
+        about = {"tool": tool, "train_on": train_on}
+        return CellRecord(system, protocol, 0, "done", external=about)
+
+    trained = CellRecord("unet", "m_to_s", 0, "done")
+    one = [cell("a", name, "X 1", "jsrt") for name in ("m_to_s", "s_to_m")]
+    two = [cell("b", "m_to_s", "Y", "montgomery"), cell("b", "s_to_m", "Y", None)]
+    assert from_elsewhere([*two, trained, *one]) == (
+        "a: masks predicted by X 1, scored by the same rules; trained on jsrt; "
+        "b (m_to_s): masks predicted by Y, scored by the same rules; trained on montgomery; "
+        "b (s_to_m): masks predicted by Y, scored by the same rules; trained on data that is not "
+        "known"
+    )
+    assert from_elsewhere([trained]) == ""
