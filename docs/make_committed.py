@@ -43,9 +43,10 @@ pictures for a few epochs, most with the same learning rate, and each row says s
 rows is that of these small networks after so short a training, and **no** statement about the
 systems of the papers. `lung_baseline` was made for this size and this time.
 
-`nnunet_128` and `nnunet_192` are nnU-Net's own pipeline, scored as another tool's masks, on
-films of 128 and 192 pixels a side. It had as long to train as a cell of `lung_baseline` takes in
-all, on one core as well (`docs/make_nnunet.py`); it is made for a GPU and a thousand epochs.
+`nnunet_128` is nnU-Net's own pipeline, scored as another tool's masks, on films of 128 × 128
+pixels, of which more batches fit into the time than of larger ones. It trained for as long as a
+cell of `lung_baseline` takes in all, on one core as well (`docs/make_nnunet.py`); it is made for a
+GPU and a thousand epochs.
 
 {FILMS} Cells are added as they are trained; those of the suite that were not, stand among the
 cells without a result.""",
