@@ -22,6 +22,7 @@ from pathlib import Path
 from make_measured import Measured, page
 
 from benchmark.planning.library import load_settings, load_suite
+from benchmark.planning.pairs import pair_names
 from contract.cell_folder import CellFolder, recorded_cells_of
 from contract.cell_record import CellRecord
 from datamodules.checks.audit import suspects
@@ -104,7 +105,8 @@ def derive(name: str, folder: Path) -> Measured:
     suite = load_suite(name)
     planned = [
         CellRecord(system, protocol, seed)
-        for system in suite.systems for protocol in suite.protocols for seed in suite.seeds
+        for system in (*suite.systems, *sorted(pair_names(suite.generators, suite.critics)))
+        for protocol in suite.protocols for seed in suite.seeds
     ]  # fmt: skip
     titles = {name: load_settings("protocols", name)["title"] for name in suite.protocols}
     with (committed / DOUBTED).open(encoding="utf-8", newline="") as file:

@@ -204,10 +204,13 @@ def _added(protocol: str, added: pd.DataFrame) -> list[str]:
         f"`{row.system}` {row.difference:+.4f} [{row.ci_low:+.4f}, {row.ci_high:+.4f}]"
         for row in ends.itertuples()
     )
+    alone = ""
+    if (own["n_seeds"] == 1).all():
+        alone = " but know nothing of the spread between trainings, since each trained once"
     return [
         f"{protocol}: of {len(own)} pairs with a critic, the Dice of {len(better)} is higher than "
         f"that of the same generator alone and of {len(worse)} lower, by intervals that leave "
-        f"zero out; the mean difference is {own['difference'].mean():+.4f}, the highest that of "
+        f"zero out{alone}; the mean difference is {own['difference'].mean():+.4f}, the highest that of "
         f"{most}, the lowest that of {least}."
     ]
 
