@@ -210,8 +210,8 @@ def _added(protocol: str, added: pd.DataFrame) -> list[str]:
     return [
         f"{protocol}: of {len(own)} pairs with a critic, the Dice of {len(better)} is higher than "
         f"that of the same generator alone and of {len(worse)} lower, by intervals that leave "
-        f"zero out{alone}; the mean difference is {own['difference'].mean():+.4f}, the highest that "
-        f"of {most}, the lowest that of {least}."
+        f"zero out{alone}; the mean difference is {own['difference'].mean():+.4f}, the highest "
+        f"that of {most}, the lowest that of {least}."
     ]
 
 
