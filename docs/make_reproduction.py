@@ -48,17 +48,14 @@ ours are reduced (small pictures, narrow networks, few epochs: [measured](measur
 change), so that **no difference below tells whether a paper's number can be reached**; it tells how
 far the reduced system is from it. Brackets are 95 % intervals over the patients of one training."""
 AGAIN = """\
-Any row of ours can be made again from what is committed:
+Any row of ours can be made again from what is committed.
 
-```
-lungbench fit --out again \\
-    --config leaderboards/measured/cells/adversarial_attention_unet/s_to_m/seed-0/config.yaml
-```
-
-trains and tests that cell, with the films below `/your/data`, as `again/cases.parquet`. With the
-same versions, threads and kind of processor all columns come out the same, bit for bit, as that
-cell's did when it was tried. Elsewhere sums are rounded otherwise, and a training goes its own way:
-take a mean Dice within 0.005, which the leaderboards call practically equal, for the same."""
+`lungbench fit` with the `--config` of a cell in `leaderboards/measured/cells` and an `--out` of
+one's own trains and tests it on the films below `/your/data`. With the same versions, threads and
+kind of processor all columns of its rows come out the same, bit for bit, as those of
+`adversarial_attention_unet`, `s_to_m`, seed 0, did when it was tried. Elsewhere sums are rounded
+otherwise, and a training goes its own way: take a mean Dice within 0.005, which the leaderboards
+call practically equal, for the same."""
 ABOUT_TRIALS = """\
 The reduced `defu_net_dilated` was trained again with one thing changed at a time, seed 0, the rest
 as it stands. The test films are those of the protocols, so that these trials explain, and choose

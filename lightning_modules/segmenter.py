@@ -167,7 +167,8 @@ class Segmenter(pl.LightningModule):
         Returns:
             Probabilities ``(N, C, H, W)`` in [0, 1], twice.
         """
-        return views(self._seen, image, self.structures, self.mirror)
+        predict = self._seen if self.mirror else self  # which a subclass may do its own way
+        return views(predict, image, self.structures, self.mirror)
 
     def _seen(self, image: Tensor) -> Tensor:
         return activate(self.logits(image), self.activation)

@@ -179,7 +179,9 @@ def test_a_run_that_ends_early_leaves_a_page_of_what_it_measured(tmp_path, monke
 
 
 def test_no_round_at_all_and_an_absent_gpu_are_refused(capsys):
-    assert main(["perf", "--rounds", "0"]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(["perf", "--rounds", "0"])
+    assert "'0' is no whole number from 1" in capsys.readouterr().err
     if not torch.cuda.is_available():
         assert main(["perf", "--device", "gpu"]) == 2
         assert "PERF=cpu" in capsys.readouterr().err

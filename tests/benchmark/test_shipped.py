@@ -66,7 +66,8 @@ def test_weights_and_package_stay_small():
     assert SHIPPED.stat().st_size <= 8_000_000
     root = Path(__file__).parents[2]
     files = (path for name in PACKAGES for path in (root / name).rglob("*") if path.is_file())
-    assert sum(path.stat().st_size for path in files if "__pycache__" not in path.parts) < 12e6
+    left_out = {"__pycache__", "measured", "pairings_small"}  # rows are in no wheel: test_wheel
+    assert sum(p.stat().st_size for p in files if not left_out & set(p.parts)) < 12e6
 
 
 def test_who_names_no_cell_gets_areas_overlays_and_flags(phantom_root, tmp_path, monkeypatch):
