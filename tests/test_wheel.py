@@ -82,8 +82,8 @@ def test_every_file_of_the_packages_is_in_the_wheel(wheel, tmp_path):
             {str(p.relative_to(root)) for p in (root / name).rglob("*") if p.is_file()}
             for root in (tmp_path, wheel.parents[1])
         )
-        assert {path for path in here if Path(name, path).parts[:2] not in ROWS} <= there
-        assert not {path for path in there if Path(name, path).parts[:2] in ROWS}
+        assert {path for path in here if Path(path).parts[:2] not in ROWS} <= there
+        assert not {path for path in there if Path(path).parts[:2] in ROWS}
 
 
 def test_packages_that_are_found_beside_the_project_are_all_that_are_installed():
