@@ -8,8 +8,8 @@ from torch.utils.data import DataLoader
 from benchmark.cell.cli import CellCLI
 from contract.errors import UserError
 
-BATCHES, EPOCHS = 8, 12
-"""The same four phantoms eight times an epoch: 96 steps of the generator."""
+BATCHES, EPOCHS = 8, 16
+"""The same four phantoms eight times an epoch: 128 steps of the generator."""
 
 GENERATOR, CRITIC = (f"model.init_args.{name}.init_args." for name in ("generator", "critic"))
 SMALL = {
@@ -65,7 +65,7 @@ def test_bfloat16_learns_by_heart_what_32_bit_floats_learn(system, tiny_cell, tm
     assert played == as_often == BATCHES * (EPOCHS - 1)
     assert loss != rounded, "nothing was rounded"
     assert full >= 0.95
-    assert half == pytest.approx(full, abs=0.015)  # processors differ in how they round
+    assert half == pytest.approx(full, abs=0.01)
 
 
 @pytest.mark.parametrize("precision", ["16-mixed", "16-true", "16"])
