@@ -21,7 +21,7 @@ from benchmark.launchers.slots import Slot, Slots
 from benchmark.launchers.warm import COLD, WarmStarts, warm_starts_for
 
 NETWORK = """
-import json, os, sys, time
+import atexit, json, os, sys, time
 from pathlib import Path
 import torch
 from torch import nn
@@ -35,6 +35,7 @@ class Telling(nn.Conv2d):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         if not self.said:
             self.said = True
+            atexit.register(print, "LEFT")
             names = "OMP_NUM_THREADS", "MKL_NUM_THREADS", "MARK", "JE_ARROW_MALLOC_CONF"
             told = {name: os.environ.get(name) for name in names}
             told |= {"threads": torch.get_num_threads(), "session": os.getsid(0) == os.getpid()}
@@ -110,6 +111,12 @@ def test_a_cell_has_its_own_environment_session_and_log(both):
     assert warm == cold
     assert warm["MARK"] == "seen" and warm["session"] and warm["words"] == ["benchmark", "fit"]
     assert warm["OMP_NUM_THREADS"] == str(warm["threads"])
+
+
+def test_a_cell_does_what_is_left_for_its_end(both):
+    logs = ((cell(runs, "telling") / "log.txt").read_text().splitlines() for runs in both)
+    warm, cold = (log.count("LEFT") for log in logs)
+    assert warm == cold > 0
 
 
 def test_a_failing_cell_says_why_as_a_cold_one_does(both):
