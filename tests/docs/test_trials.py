@@ -1,13 +1,15 @@
-"""The table of trials is what their committed rows give."""
+"""The tables of trials are what their committed rows give."""
 
 import pandas as pd
+import pytest
 from docs_scripts import docs_script
 
 
-def test_the_table_derives_from_the_rows():
+@pytest.mark.parametrize("name, rows", [("trials", "ROWS"), ("together", "TOGETHER")])
+def test_the_tables_derive_from_the_rows(name, rows):
     made, marks = docs_script("make_trials"), docs_script("marks")
     page = made.PAGE.read_text(encoding="utf-8")
-    rows = pd.read_parquet(made.ROWS)
-    table = made.trials_table(rows)
-    assert marks.between(page, "trials") == table
-    assert len(table.splitlines()) == 2 + rows["trial"].nunique() > 4
+    films = pd.read_parquet(getattr(made, rows))
+    table = made.trials_table(films)
+    assert marks.between(page, name) == table
+    assert len(table.splitlines()) == 2 + films["trial"].nunique() > 4
