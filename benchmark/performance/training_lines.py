@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -227,6 +230,46 @@ def two_processes(setting: Setting) -> Measured:
     return Measured(Sample(tuple(ratios)), f"images/s: {'; '.join(seen)}")
 
 
+ARITHMETIC = """\
+import sys, time, torch
+torch.set_num_threads(1)
+layer, image = torch.nn.Conv2d(32, 32, 3, padding=1), torch.ones(1, 32, 256, 256)
+layer(image)
+print("ready", flush=True)
+sys.stdin.readline()
+count, ends = 0, time.perf_counter() + float(sys.argv[1])
+while time.perf_counter() < ends:
+    layer(image)
+    count += 1
+print(count)
+"""
+"""A program that convolves for so many seconds once it is told to."""
+COUNTED_S = 3
+
+
+def convolutions(processes: int) -> int:
+    """Return how often so many processes convolve together in the same few seconds."""
+    told = [sys.executable, "-c", ARITHMETIC, str(COUNTED_S)]
+    with ExitStack() as ends:
+        started = [
+            ends.enter_context(
+                subprocess.Popen(told, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            )
+            for _ in range(processes)
+        ]
+        for process in started:
+            assert process.stdout is not None
+            process.stdout.readline()
+        return sum(int(process.communicate("go\n")[0]) for process in started)
+
+
+def second_core(setting: Setting) -> Measured:
+    """Count what two processes of nothing but arithmetic do beside one."""
+    pairs = [(convolutions(1), convolutions(2)) for _ in range(min(setting.rounds, 3))]
+    ratios = Sample(tuple(two / one for one, two in pairs))
+    return Measured(ratios, "nothing shared but the machine: no more can be asked of 5 and 6a")
+
+
 TRAINING = (
     *(
         Line(f"3{letter}", "training", f"the adversarial step, {size}², batch 8, logging on",
@@ -239,5 +282,7 @@ TRAINING = (
     ),
     Line("5", "training", "a cell's training on 2 processes, 2 cores", "1 process on 1 core",
          "× the images/s", two_processes, Goal(1.6, "at least")),
+    Line("5b", "training", "two processes that convolve, 2 cores", "one, on one of them",
+         "× the convolutions", second_core),
 )  # fmt: skip
 """The lines about training."""

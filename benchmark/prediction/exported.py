@@ -250,15 +250,16 @@ def _network_of(facts: ModelFacts, path: Path) -> nn.Module:
     """
     generator = facts.generator or {}
     named, arguments = generator.get("class_path"), generator.get("init_args") or {}
-    own = str(named).startswith(OWN_NETWORKS)
-    if not own or "class_path" in json.dumps(arguments):
+    module, _, name = str(named).rpartition(".")
+    own = str(named).startswith(OWN_NETWORKS) and "class_path" not in json.dumps(arguments)
+    made = getattr(import_module(module), name, None) if own else None
+    # What a module of networks has imported from elsewhere is not one of them.
+    if not (isinstance(made, type) and issubclass(made, nn.Module) and made.__module__ == module):
         raise UserError(
             path, f"weights of {in_short(named)}, whose code is not this project's",
             f"those of a network of {OWN_NETWORKS}*", "export the cell with --format onnx",
         )  # fmt: skip
-    module, _, name = str(named).rpartition(".")
-    network: nn.Module = getattr(import_module(module), name)(**arguments)
-    return network
+    return made(**arguments)
 
 
 def _damaged(path: Path, kind: str, error: Exception) -> UserError:

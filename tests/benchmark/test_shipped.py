@@ -103,6 +103,8 @@ def test_the_local_page_offers_them_without_any_run(phantom_root, tmp_path):
         {"class_path": "subprocess.Popen", "init_args": {"args": "true"}},
         {"class_path": "lightning_modules.generators.unet.UNet",
          "init_args": {"classes": {"class_path": "subprocess.Popen"}}},
+        {"class_path": "lightning_modules.generators.unet.Sequence", "init_args": {}},
+        {"class_path": "lightning_modules.generators.unet.no_such_network", "init_args": {}},
         None,
     ],
 )  # fmt: skip
