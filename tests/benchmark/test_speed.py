@@ -41,9 +41,9 @@ def thousand(tmp_path_factory, phantom_root):
     return ["--suite", str(suite), "--runs", str(folder / "runs"), "--data-root", str(phantom_root)]
 
 
-@pytest.mark.parametrize(("command", "most_s"), [(["plan", "--json"], 10), (["status"], 3)])
+@pytest.mark.parametrize(("command", "most_s"), [(["plan", "--json"], 6), (["status"], 3)])
 def test_a_thousand_cells_take_seconds(thousand, command, most_s):
-    """In CPU seconds, the quicker of two: other tests share the machine, and slow its cores."""
+    """In CPU seconds, the quicker of two: one call varies by half even on an idle machine."""
     taken = []
     for _ in range(2):
         ended = subprocess.run(
