@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lightning_modules.generators.blocks import (
     ConvNormAct,
     DoubleConv,
+    MaxPool2d,
     initialise,
     make_norm,
     require_multiple,
@@ -104,7 +105,7 @@ class BCDUNet(nn.Module):
         self.encoder = nn.ModuleList(
             stage(i, o) for i, o in zip((in_channels, *stages[:-1]), stages, strict=True)
         )
-        self.pool = nn.MaxPool2d(2)
+        self.pool = MaxPool2d()
         self.drop_skip = nn.Dropout(dropout)
         self.bottom = DenseBottom(stages[-1], bottom, dense_pairs, dropout)
         self.upsamplings = nn.ModuleList()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lightning_modules.generators.blocks import (
     ConvNormAct,
+    MaxPool2d,
     Upsampling,
     initialise,
     require_multiple,
@@ -106,7 +107,7 @@ class DEFUNet(nn.Module):
             block(i, o) for i, o in zip((in_channels, *stages[:-1]), stages, strict=True)
         )
         self.inception_path = make_inception_path(widths)
-        self.pool = nn.MaxPool2d(2)
+        self.pool = MaxPool2d()
         self.bottom = block(bottom, bottom)
         self.decoder = Decoder(
             widths,

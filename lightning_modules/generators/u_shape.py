@@ -8,7 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.generators.blocks import ConvBuilder, Upsampling, require_multiple
+from lightning_modules.generators.blocks import (
+    ConvBuilder,
+    MaxPool2d,
+    Upsampling,
+    require_multiple,
+)
 
 UNET_WIDTHS = (64, 128, 256, 512, 1024)
 """Feature maps per level of the original U-Net (Ronneberger 2015, Figure 1)."""
@@ -102,7 +107,7 @@ class UShapedNetwork(nn.Module):
         self.multiple = 2 ** (len(widths) - 1)
         channels_in = (in_channels, *widths[:-1])
         self.encoder = nn.ModuleList(stage(i, o) for i, o in zip(channels_in, widths, strict=True))
-        self.pool = nn.MaxPool2d(2)
+        self.pool = MaxPool2d()
         self.decoder = Decoder(widths, widths[-2::-1], stage, upsample, gates, gating)
         self.head = nn.Conv2d(widths[0], classes, 1)
 
