@@ -30,6 +30,8 @@ def paint_structures(
 ) -> NDArray[np.uint8]:
     """Draw the structures on the film; both lungs together only where the sides are unknown.
 
+    Each is tinted, and its border, that of holes too, drawn in its colour.
+
     Args:
         film: grey values ``(H, W)``.
         masks: masks ``(H, W)`` by structure.
@@ -39,32 +41,33 @@ def paint_structures(
     """
     scale = min(1.0, OVERLAY_SIDE / max(film.shape))
     shape = (max(1, round(film.shape[0] * scale)), max(1, round(film.shape[1] * scale)))
-    picture = np.repeat(resize(film, shape)[..., None], 3, axis=2)
+    grey = resize(film, shape)
+    channels = [grey.copy() for _ in range(3)]
     sides = {"left_lung", "right_lung"} & set(masks)
-    width = max(1, round(max(shape) / 400))
+    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (max(2, round(max(shape) / 400) + 1),) * 2)
     for name in [name for name in COLOURS if name in masks and not (name == "lungs" and sides)]:
         mask = resize_mask(masks[name], shape).astype(np.uint8)
-        cv2.copyTo(cv2.LUT(picture, _tinted(COLOURS[name])), mask, picture)
-        lines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(picture, lines, -1, COLOURS[name], width)
-    return picture
+        border = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, brush)
+        for channel, share in zip(channels, COLOURS[name], strict=True):
+            cv2.copyTo(cv2.LUT(channel, _tinted(share)), mask, channel)
+            cv2.copyTo(np.full(shape, share, np.uint8), border, channel)
+    return np.asarray(cv2.merge(channels), np.uint8)
 
 
-def _tinted(colour: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """What each value of a channel becomes inside a structure, ``(1, 256, 3)``."""
-    values = np.arange(256)[None, :, None]
-    return np.rint(values * (1 - TINT) + np.array(colour, np.float32) * TINT).astype(np.uint8)
+def _tinted(share: int) -> NDArray[np.uint8]:
+    """What each value of a channel becomes inside a structure of a colour, ``(256,)``."""
+    return np.rint(np.arange(256) * (1 - TINT) + np.float32(share) * TINT).astype(np.uint8)
 
 
 def as_png(mask: NDArray[np.bool_]) -> bytes:
     """Encode a mask ``(H, W)`` as a grey PNG file of 0 and 255."""
-    return _encode(".png", mask.astype(np.uint8) * np.uint8(255), [cv2.IMWRITE_PNG_COMPRESSION, 4])
+    return _encode(".png", mask.astype(np.uint8) * np.uint8(255), [])
 
 
 def as_jpeg(picture: NDArray[np.uint8]) -> bytes:
     """Encode an RGB picture ``(H, W, 3)`` as a JPEG file."""
-    bgr = np.ascontiguousarray(picture[..., ::-1])
-    return _encode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 90])
+    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    return _encode(".jpg", bgr.astype(np.uint8, copy=False), [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 
 def _encode(ending: str, pixels: NDArray[np.uint8], settings: list[int]) -> bytes:
