@@ -18,6 +18,8 @@ _SIMPLE = {"int": int, "float": Number, "bool": bool, "str": str, "None": None}
 _LISTS = ("list", "List", "Sequence", "Iterable", "Collection")
 _MAPPINGS = ("dict", "Dict", "Mapping", "MutableMapping")
 _PLACES = ("typing.", "typing_extensions.", "collections.abc.", "builtins.")
+_TENSOR = "torch.Tensor"
+"""By this name it is known; PyTorch's first file, which tells where it is, is long to parse."""
 _DEEPEST = 12
 
 
@@ -122,6 +124,8 @@ class _Reader:
             path = scope.resolve(head) + (f".{rest}" if rest else "")
             if path.startswith(_PLACES):
                 return Any
+            if path == _TENSOR:
+                return NoReturn
             found = self._sources.find(path)
         except (Absent, Untold, griffe.NameResolutionError):
             return Any

@@ -51,12 +51,14 @@ def paint_structures(
         for channel, share in zip(channels, COLOURS[name], strict=True):
             cv2.copyTo(cv2.LUT(channel, _tinted(share)), mask, channel)
             cv2.copyTo(np.full(shape, share, np.uint8), border, channel)
-    return np.asarray(cv2.merge(channels), np.uint8)
+    picture: NDArray[np.uint8] = np.asarray(cv2.merge(channels), np.uint8)
+    return picture
 
 
 def _tinted(share: int) -> NDArray[np.uint8]:
     """What each value of a channel becomes inside a structure of a colour, ``(256,)``."""
-    return np.rint(np.arange(256) * (1 - TINT) + np.float32(share) * TINT).astype(np.uint8)
+    tinted = np.arange(256) * (1 - TINT) + np.float64(share) * TINT
+    return np.rint(tinted).astype(np.uint8)
 
 
 def as_png(mask: NDArray[np.bool_]) -> bytes:

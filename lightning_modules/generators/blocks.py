@@ -46,7 +46,8 @@ def require_multiple(x: Tensor, multiple: int, network: str) -> None:
 
 def _on_the_cpu(x: Tensor) -> bool:
     """Tell whether PyTorch computes ``x`` here and now, neither on a GPU nor into a file."""
-    return x.device.type == "cpu" and not (torch.jit.is_tracing() or torch.compiler.is_compiling())
+    traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+    return x.device.type == "cpu" and not (traced or torch.compiler.is_compiling())
 
 
 class InstanceNorm2d(nn.InstanceNorm2d):
@@ -80,7 +81,8 @@ class MaxPool2d(nn.MaxPool2d):
         """Return ``(N, C, H // 2, W // 2)`` of ``(N, C, H, W)``."""
         needs_places = torch.is_grad_enabled() and x.requires_grad
         if needs_places or not _on_the_cpu(x):
-            return super().forward(x)
+            pooled: Tensor = super().forward(x)
+            return pooled
         height, width = (size // 2 * 2 for size in x.shape[-2:])
         rows = torch.maximum(x[..., 0:height:2, :width], x[..., 1:height:2, :width])
         return torch.maximum(rows[..., ::2], rows[..., 1::2])
