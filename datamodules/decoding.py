@@ -116,10 +116,10 @@ def _prepared(
     small = np.zeros((preprocessing.size, preprocessing.size), np.uint8)
     reference: NDArray[np.uint8] | None = None
     for name, mask in masks.items():
-        small[preprocessing.prepare_mask(mask)] |= PLANES[name]
-        scored = preprocessing.prepare_reference(mask)
-        reference = np.zeros(scored.shape, np.uint8) if reference is None else reference
-        reference[scored] |= PLANES[name]
+        plane = np.uint8(PLANES[name])
+        small |= preprocessing.prepare_mask(mask) * plane
+        scored = preprocessing.prepare_reference(mask) * plane
+        reference = scored if reference is None else reference | scored
     return Decoded(
         image=preprocessing.prepare_image(film),
         mask=small,

@@ -52,7 +52,7 @@ class Level:
     @property
     def share(self) -> float:
         """Its share of the file's pixels."""
-        return float(self.where.mean())
+        return int(np.count_nonzero(self.where)) / self.where.size if self.where.size else 0.0
 
     @property
     def on_border(self) -> float:
@@ -79,12 +79,12 @@ def levels_of(values: NDArray[np.integer], *, colours: bool) -> list[Level]:
     if few is not None:
         found = [Level(value, values == value) for value in few]
         return sorted(found, key=lambda level: -level.share)
-    distinct = _counted(values.ravel())[0].tolist()
+    distinct = counted(values.ravel())[0].tolist()
     channels = _channels(values) if colours else values[..., None]
     span = 255 if colours else max(distinct) - min(distinct)
     flat = _flat(channels, span // 100)
     near = 0 if len(distinct) <= FEW else max(1, span * NEAR // 255)
-    kept, counts = _counted(values[flat])
+    kept, counts = counted(values[flat])
     clusters: list[tuple[int, list[int], int]] = []
     for index in np.argsort(-counts, kind="stable")[:MOST_LEVEL_VALUES].tolist():
         value, count = int(kept[index]), int(counts[index])
@@ -112,9 +112,14 @@ def one_or_two(values: NDArray[np.integer]) -> tuple[int, ...] | None:
     return (low, high) if bool(((values == low) | (values == high)).all()) else None
 
 
-def _counted(values: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
-    """Return the distinct values and how often each stands there."""
-    if values.size and values.min() >= 0 and values.max() < 1 << 16:
+def counted(values: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    """Return the distinct values in order, and how often each stands there."""
+    if not values.size:
+        return values.ravel(), np.zeros(0, np.intp)
+    low, high = int(values.min()), int(values.max())
+    if low == high:
+        return np.array([low], values.dtype), np.array([values.size])
+    if low >= 0 and high < 1 << 16:
         counts = np.bincount(values)
         kept = np.flatnonzero(counts)
         return kept, counts[kept]

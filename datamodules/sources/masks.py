@@ -37,6 +37,7 @@ from datamodules.sources.mask_levels import (
     Level,
     border_share,
     colour_text,
+    counted,
     levels_of,
     one_or_two,
     propose,
@@ -125,7 +126,7 @@ def read_binary(path: Path) -> BinaryMask:
     mask = binary_of(path, plane)
     if not mask.any():
         return BinaryMask(mask, None)
-    values, counts = np.unique(plane.values[mask], return_counts=True)
+    values, counts = counted(plane.values[mask])
     value = int(values[counts.argmax()])
     return BinaryMask(mask, colour_text(value) if plane.colours else value)
 
