@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origi
 import annotated_types
 import griffe
 
-from benchmark.planning.signatures import Absent, Argument, Sources, Untold
+from benchmark.planning.signatures import Argument, Sources
+from benchmark.planning.source_files import Absent, Untold
 from contract.language import Number
 
 _SIMPLE = {"int": int, "float": Number, "bool": bool, "str": str, "None": None}

@@ -9,38 +9,18 @@ the cell itself then finds out.
 from __future__ import annotations
 
 import ast
-import importlib.util
 import textwrap
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from importlib.machinery import PathFinder
 from pathlib import Path
 
 import griffe
 
+from benchmark.planning.source_files import Absent, Untold, module_file, visit, with_methods
 from contract.suggestions import did_you_mean
 
 DEEPEST = 30
 """Names that stand for names that stand for names: longer chains are not followed."""
-
-
-class Untold(Exception):  # noqa: N818 - no error: the answer "cannot be told from source"
-    """A class exists, or may exist, but its arguments do not stand in a source file."""
-
-
-class Absent(Exception):  # noqa: N818 - the answer "there is no such class"
-    """A class path leads nowhere.
-
-    Args:
-        found: what is there instead.
-        expected: what should be there.
-        todo: what may have been meant.
-    """
-
-    def __init__(self, found: str, expected: str, todo: str = "") -> None:
-        super().__init__(found)
-        self.found, self.expected, self.todo = found, expected, todo
 
 
 @dataclass(frozen=True)
@@ -102,7 +82,7 @@ class Sources:
         if depth > DEEPEST:
             raise Untold(path)
         for cut in range(len(parts) - 1, 0, -1):
-            file = _module_file(".".join(parts[:cut]), self._folders)
+            file = module_file(".".join(parts[:cut]), self._folders)
             if file is not None:
                 return self._member(".".join(parts[:cut]), file, parts[cut:], depth)
         known = [file.stem for folder in self._folders for file in Path(folder).glob("*.py")]
@@ -116,13 +96,14 @@ class Sources:
             raise Untold(module)
         found = self._named(module, file, names[0], depth)
         for name in names[1:]:
+            found = with_methods(found)
             if name not in found.members or found.members[name].is_alias:
                 raise Untold(f"{found.path}.{name}")
             found = found.members[name]  # type: ignore[assignment]
         return found
 
     def _named(self, module: str, file: str, name: str, depth: int) -> griffe.Object:
-        tree = _visit(module, file)
+        tree = visit(module, file)
         member = tree.members.get(name)
         if member is None:
             return self._starred(module, tree, name, depth)
@@ -151,7 +132,7 @@ class Sources:
                 known.append(key)
         if dynamic:
             raise Untold(f"{module}.{name}")
-        if _module_file(f"{module}.{name}", self._folders):
+        if module_file(f"{module}.{name}", self._folders):
             raise Absent(f"the module {module}.{name}", "a class in it")
         beside = [path.stem for path in tree.filepath.parent.glob("*.py")]  # type: ignore[union-attr]
         known += beside if tree.is_init_module else []
@@ -253,7 +234,7 @@ def unmet_imports(file: Path, folders: Sequence[Path]) -> list[str]:
         elif isinstance(statement, ast.ImportFrom) and not statement.level and statement.module:
             asked.append(statement.module)
     tops = dict.fromkeys(name.partition(".")[0] for name in asked)
-    return [top for top in tops if _module_file(top, tuple(map(str, folders))) is None]
+    return [top for top in tops if module_file(top, tuple(map(str, folders))) is None]
 
 
 def _arguments(function: griffe.Function) -> tuple[dict[str, Argument], str | None]:
@@ -330,45 +311,3 @@ def _strings(function: griffe.Function) -> frozenset[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     )
-
-
-@cache
-def _module_file(module: str, folders: tuple[str, ...]) -> str | None:
-    """Return a module's file without importing anything; ``built-in`` where it has none."""
-    top, *below = module.split(".")
-    try:  # installed packages first: a cell's process appends a user's folders to its path
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        spec = None
-    if (spec is None or spec.origin is None) and folders:
-        spec = PathFinder.find_spec(top, list(folders)) or spec
-    name = top
-    for part in below:
-        if spec is None or spec.submodule_search_locations is None:
-            return None
-        name += f".{part}"
-        spec = PathFinder.find_spec(name, list(spec.submodule_search_locations))
-    if spec is None:
-        return None
-    return spec.origin or "built-in"
-
-
-def _visit(module: str, file: str) -> griffe.Module:
-    return _parsed(module, file, Path(file).stat().st_mtime_ns)
-
-
-@cache
-def _parsed(module: str, file: str, changed: int) -> griffe.Module:
-    path = Path(file)
-    try:
-        code = path.read_text(encoding="utf-8")
-        *above, name = module.split(".")
-        parent = None
-        for package in above:  # relative imports are read from their package
-            parent = griffe.Module(package, parent=parent)
-        return griffe.visit(name, filepath=path, code=code, parent=parent)
-    except SyntaxError as error:
-        found = f"{path.name}, no valid Python in line {error.lineno} ({error.msg})"
-        raise Absent(found, "a module that can be imported", "mend it") from None
-    except (OSError, ValueError) as error:
-        raise Absent(f"{path.name}, which cannot be read ({error})", "Python in UTF-8") from None

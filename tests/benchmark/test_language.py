@@ -18,10 +18,17 @@ class MyNet(nn.Conv2d):
     def __init__(self, classes: int, width: int = 4) -> None:
         super().__init__(1, classes, 3, padding=1)
 
+    @classmethod
+    def narrow(cls, classes: int, depth: int = 1) -> "MyNet":
+        return cls(classes, 2)
+
 
 class Wrapped(MyNet):
     def __init__(self, **options) -> None:
         super().__init__(**options)
+
+
+Other = MyNet
 
 
 def build(depth: int = 1, **options):
@@ -80,6 +87,11 @@ SYSTEMS = {
     "what a function settles itself": (changed(*NET, value={"class_path": "my_net.build",
                                            "init_args": {"classes": 2, "width": 4}}),
                                        "generator.init_args", "'width'", "depth, classes"),
+    "what a method takes": (changed(*NET, value={"class_path": "my_net.MyNet.narrow", "init_args": {
+                                "classes": 2, "detph": 4}}), "init_args", "'detph'", "'depth'"),
+    "a method by another name": (changed(*NET, value={"class_path": "my_net.Other.narrow",
+                                     "init_args": {"clases": 2}}), "init_args", "'clases'",
+                                 "'classes'"),
     "what nobody looks at": (changed(*NET, value={"class_path": "my_net.deaf", "init_args": {
                                  "classes": 2, "width": 4}}), "init_args", "'width'", "classes"),
     "a slip in open arguments": (changed(*NET, value={"class_path": "my_net.choosy", "init_args": {
