@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -220,11 +221,35 @@ def warm_starts_for(count: int, slots: Slots) -> Iterator[WarmStarts | None]:
     if not serves:
         yield None
         return
-    nursery = WarmStarts(slots.all[0].limits())
+    nursery = None
     try:
+        with _interrupts_held_back():
+            nursery = WarmStarts(slots.all[0].limits())
         yield nursery
     finally:
-        nursery.close()
+        if nursery is not None:
+            nursery.close()
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Have Ctrl-C and its kin wait: between a process's start and its name nobody could end it."""
+    if threading.current_thread() is not threading.main_thread():  # which alone is interrupted
+        yield
+        return
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in
+                (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}  # fmt: skip
+    held = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for name in held:
+        signal.signal(name, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        for name, handler in held.items():
+            signal.signal(name, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _see_end(cell: WarmProcess) -> None:
