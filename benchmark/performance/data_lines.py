@@ -41,6 +41,7 @@ from lightning_modules.losses import DiceCrossEntropy
 LOADED_FILMS = 120
 LOADED_SIZE = 256
 EPOCHS = 3
+"""Of which the first waits for the loading process to start."""
 FULL = {"preprocessing.size": LOADED_SIZE, "batch_size": BATCH}
 """``unet`` with all of its augmentation."""
 

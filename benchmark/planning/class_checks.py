@@ -11,12 +11,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from benchmark.planning.argument_types import ClassWanted, members, type_of, wanted_of
 from benchmark.planning.precision import require_precision
-from benchmark.planning.signatures import (
-    Argument,
-    CallSignature,
-    Sources,
-    unmet_imports,
-)
+from benchmark.planning.signatures import Argument, CallSignature, Sources, unmet_imports
 from benchmark.planning.source_files import Absent, Untold
 from contract.errors import UserError
 from contract.language import Place, dotted, expectation, first_errors, unknown_key, value_at

@@ -227,6 +227,24 @@ def test_an_interrupted_run_leaves_nothing_behind(when, tmp_path, phantom_root):
     assert not list((tmp_path / "runs").rglob("owner.json"))
 
 
+def test_an_interruption_as_the_nursery_starts_ends_it(monkeypatch):
+    """Its process is there, and nothing that could end it knows of it yet."""
+    started = []
+
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(self)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), warm_starts_for(5, Slots([Slot((), 1)] * 2)):
+        raise AssertionError("the interruption is lost")
+    assert [process.poll() for process in started] == [-signal.SIGKILL]
+    assert signal.getsignal(signal.SIGINT) == before
+
+
 @pytest.mark.parametrize(
     ("count", "slots", "cold"),
     [
