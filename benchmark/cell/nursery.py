@@ -9,7 +9,8 @@ The launcher starts it and speaks to it in JSON, a line each way. It asks
 and hears ``{"ready": true}`` once, then ``{"number": 1, "pid": 123}`` (or ``"fault"`` in words) and
 at the end ``{"number": 1, "code": 0}``. A cell is a process of its own as if started cold: its own
 session, log, environment and exit code. The nursery has one thread and never touches CUDA, since
-neither survives a fork; it ends when nobody speaks to it any more, and the cells live on.
+neither survives a fork: libraries load with one thread each, and a cell gives them as many as its
+environment says. It ends when nobody speaks to it any more, and the cells live on.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import selectors
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ class CellRequest:
     Attributes:
         number: what the replies are known by.
         words: the command and its arguments, as ``lungbench`` takes them.
-        environment: all environment variables of the cell.
+        environment: all environment variables of the cell, ``OMP_NUM_THREADS`` among them.
         log: the file that its output is appended to.
     """
 
@@ -171,8 +172,22 @@ def obey(request: CellRequest) -> int:
 
     os.environ.clear()
     os.environ.update(request.environment, PYTHONSAFEPATH="1")
+    _give_threads(request.environment)
     sys.argv[1:] = ["benchmark", *request.words]
     return benchmark.__main__.main(request.words)
+
+
+def _give_threads(environment: Mapping[str, str]) -> None:
+    """Give libraries the threads that they would have had, had they been loaded here."""
+    import torch
+    from threadpoolctl import ThreadpoolController
+
+    threads = environment["OMP_NUM_THREADS"]
+    torch.set_num_threads(int(threads))
+    libraries = ThreadpoolController()
+    libraries.limit(limits=int(threads), user_api="openmp")
+    blas = environment.get("OPENBLAS_NUM_THREADS", threads)
+    libraries.limit(limits=int(blas), user_api="blas")
 
 
 def leave(code: int) -> NoReturn:

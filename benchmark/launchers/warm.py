@@ -26,8 +26,13 @@ from benchmark.start import command
 
 COLD = "LUNGBENCH_COLD"
 """The environment variable that has every cell load its libraries anew."""
-ONE_THREAD = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
-"""Has pyarrow start no thread when it is loaded; only a process of one thread forks safely."""
+ONE_THREAD = {
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+"""Has no library start a thread when it is loaded; only a process of one thread forks safely."""
 ANSWER_S = 0.2
 """How often, in seconds, a wait for an answer looks whether the suite was stopped."""
 TOLD = "cells load their libraries themselves from here on"
@@ -94,17 +99,13 @@ class WarmProcess:
 
 
 class WarmStarts:
-    """Starts a nursery and has it fork cells; threads may ask at the same time.
+    """Starts a nursery and has it fork cells; threads may ask at the same time."""
 
-    Args:
-        threads: CPU threads of every cell, which libraries read when they are loaded.
-    """
-
-    def __init__(self, threads: Mapping[str, str]) -> None:
+    def __init__(self) -> None:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             command("benchmark.cell.nursery"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self._said, env={**os.environ, **threads, **ONE_THREAD},
+            stderr=self._said, env={**os.environ, **ONE_THREAD},
             start_new_session=True,
         )  # fmt: skip
         self._lock = threading.Lock()
@@ -125,7 +126,7 @@ class WarmStarts:
 
         Args:
             words: the command, as ``lungbench`` takes it.
-            environment: the cell's.
+            environment: the cell's, its slot's among it.
             log: what its output is appended to.
             stop: when nothing is to be started any more; the nursery ends then, loading or not.
 
@@ -210,11 +211,9 @@ def warm_starts_for(count: int, slots: Slots) -> Iterator[WarmStarts | None]:
         count: cells to run.
         slots: what each gets of the machine.
     """
-    threads = {slot.threads for slot in slots.all}
     serves = (
         count > 1
         and sys.platform == "linux"
-        and len(threads) == 1
         and all(slot.devices == 1 for slot in slots.all)
         and not os.environ.get(COLD)
     )
@@ -224,7 +223,7 @@ def warm_starts_for(count: int, slots: Slots) -> Iterator[WarmStarts | None]:
     nursery = None
     try:
         with _interrupts_held_back():
-            nursery = WarmStarts(slots.all[0].limits())
+            nursery = WarmStarts()
         yield nursery
     finally:
         if nursery is not None:

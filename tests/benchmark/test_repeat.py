@@ -79,12 +79,13 @@ def test_killed_anywhere_and_started_again_gives_the_same_rows(
     cold = [sys.executable, "-m", "benchmark", *words, str(tmp_path / "undisturbed")]
     subprocess.run(cold, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
     marks.mkdir()
-    nursery = WarmStarts(Slot((), 1).limits())  # libraries are loaded once
+    nursery = WarmStarts()  # libraries are loaded once
 
     def start(number: int) -> int:
         log = tmp_path / f"{number}.txt"
+        environment = {**os.environ, **Slot((), 1).limits()}
         started = nursery.start(
-            [*words, str(tmp_path / "killed")], dict(os.environ), log, threading.Event()
+            [*words, str(tmp_path / "killed")], environment, log, threading.Event()
         )
         code = started.wait(300)
         print(log.read_text())
