@@ -30,6 +30,9 @@ from lightning_modules.own_networks import (
 )
 from lightning_modules.segmenter import Segmenter
 
+FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+"""Optimisers whose fused step PyTorch has on CPUs and GPUs alike."""
+
 _Part = TypeVar("_Part")
 
 
@@ -69,7 +72,8 @@ class AdversarialSegmenter(Segmenter):
             (test-time augmentation); training and validation see the image alone.
         channels_last: whether a pixel's channels lie side by side in memory, which GPUs convolve
             faster in half precision; sums are rounded otherwise.
-        fused: whether an optimiser that PyTorch has a fused step for takes it; rounded otherwise.
+        fused: whether Adam, AdamW and SGD take PyTorch's fused step, three to four times as fast as
+            the one that it takes itself on a CPU; rounded otherwise.
     """
 
     def __init__(
@@ -93,7 +97,7 @@ class AdversarialSegmenter(Segmenter):
         seed: int = 0,
         mirror: bool = False,
         channels_last: bool = False,
-        fused: bool = False,
+        fused: bool = True,
     ) -> None:
         super().__init__(structures, activation, mirror)
         if (critic is None) != (objective is None):
@@ -153,8 +157,8 @@ class AdversarialSegmenter(Segmenter):
             if self.channels_last:
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             optimizer = build_optimizer(trained_parameters(network))
-            for group in optimizer.param_groups:
-                if self.fused and "fused" in group:
+            if self.fused and isinstance(optimizer, FUSED):
+                for group in optimizer.param_groups:
                     group["fused"] = True
             parts: dict[str, Any] = {"optimizer": optimizer}
             if build_scheduler is not None:

@@ -83,7 +83,7 @@ def quick(setting: Setting) -> Measured:
 @cache
 def small_cell(setting: Setting) -> Path:
     """Return the folder of a small trained ``unet`` at 256²."""
-    config = write_cell(setting, "predicting", size=256, batch=8, batches=8)
+    config = write_cell(setting, "predicting", size=256, batch=8)
     return fitted(config, setting.place("predicting_cell")).path
 
 

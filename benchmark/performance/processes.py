@@ -16,39 +16,35 @@ from benchmark.start import command
 from contract.cell_folder import CellFolder
 from datamodules.phantoms import write_montgomery, write_shenzhen
 
-CELL_FILMS = 12
-"""Phantom films of each data set."""
+TEST_FILMS = 12
+"""Phantom films of the set that a cell tests on."""
 ON_ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
-def phantom_films(setting: Setting) -> Path:
-    """Return a data root with phantoms of the two sets of ``m_to_s``."""
-    root = setting.place("films")
-    if not (root / "MontgomerySet").exists():
-        write_montgomery(root, CELL_FILMS, size=256)
-        write_shenzhen(root, CELL_FILMS, size=256)
-    return root
-
-
-def write_cell(setting: Setting, name: str, size: int, batch: int, batches: int) -> Path:
-    """Write the config of a small cell of ``unet`` that trains an epoch; return the file.
+def write_cell(
+    setting: Setting, name: str, size: int, batch: int, films: int = 12, epochs: int = 1
+) -> Path:
+    """Write the config of a small cell of ``unet`` on phantoms; return the file.
 
     Args:
         setting: where to.
         name: the name of its folder.
         size: side of the network's square.
         batch: joint batch size.
-        batches: training batches.
+        films: of the hospital that it trains and validates on.
+        epochs: that it trains.
     """
     changes: Mapping[str, Any] = {
         "preprocessing.size": size,
         "batch_size": batch,
         "model.init_args.generator.init_args.widths?": [8, 16, 32, 64],
-        "trainer.max_epochs": 1,
-        "trainer.limit_train_batches": batches,
+        "trainer.max_epochs": epochs,
+        "trainer.limit_train_batches": None,
     }
     folder = setting.place(name)
-    plan = make_plan("quick", folder / "runs", phantom_films(setting), changes)
+    write_montgomery(folder / "films", films, size=256)
+    write_shenzhen(folder / "films", TEST_FILMS, size=256)
+    plan = make_plan("quick", folder / "runs", folder / "films", changes)
     cell = next(c for c in plan.cells if (c.system, c.protocol) == ("unet", "m_to_s"))
     config = folder / "cell.yaml"
     config.write_text(yaml.safe_dump(cell.config))

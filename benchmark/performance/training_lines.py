@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from benchmark.performance.lines import DifferentValuesError, Goal, Line, Measured, Setting
 from benchmark.performance.processes import images_a_second, write_cell
-from benchmark.performance.timing import Sample, in_turn
+from benchmark.performance.timing import Sample, in_turn, on_cores
 from contract.batch import TrainingBatch
 from lightning_modules.adversarial import AdversarialSegmenter
 from lightning_modules.critics.patch import PatchCritic
@@ -216,15 +216,24 @@ def _require_same_weights(one: GamePair, other: GamePair) -> None:
                 raise DifferentValuesError(f"{name} after {STEPS} steps: {apart} apart")
 
 
+JOINED_EPOCHS = 8
+
+
 def two_processes(setting: Setting) -> Measured:
-    """Time a cell's training on two processes of a core each beside one on one core."""
-    config = write_cell(setting, "joined", size=128, batch=8, batches=12)
+    """Time a cell's training on two processes of a core each beside one on one core.
+
+    It lasts long enough for what only the first steps cost, such as choosing convolutions, to
+    weigh little.
+    """
+    config = write_cell(setting, "joined", size=128, batch=8, films=100, epochs=JOINED_EPOCHS)
     ratios, seen = [], []
     for number in range(min(setting.rounds, 2)):
-        one, two = (
-            images_a_second(config, setting.place(f"joined_{number}_{devices}"), devices)
-            for devices in (1, 2)
-        )
+        speeds = []
+        for devices in (1, 2):
+            with on_cores(devices):  # one process on two would load its films on the other
+                out = setting.place(f"joined_{number}_{devices}")
+                speeds.append(images_a_second(config, out, devices))
+        one, two = speeds
         ratios.append(two / one)
         seen.append(f"{two:.1f} and {one:.1f}")
     return Measured(Sample(tuple(ratios)), f"images/s: {'; '.join(seen)}")

@@ -61,7 +61,7 @@ def test_a_profile_is_a_change_like_those_of_set_which_win(
     changes = change_arguments_of(parser)
     unet, mean_shape = make_plan(str(suite), tmp_path, phantom_root, changes).cells
     assert changes_text(unet.changes) == (
-        "channels_last not set → True; fused not set → True; trainer.precision not set → 32-true"
+        "channels_last not set → True; trainer.precision not set → 32-true"
     )
     assert changes_text(mean_shape.changes) == "trainer.precision not set → 32-true"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

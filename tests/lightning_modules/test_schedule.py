@@ -188,6 +188,15 @@ def test_another_layout_in_memory_and_fused_steps_round_otherwise_and_no_more(tm
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD", "Adagrad", "RMSprop"])
+def test_optimisers_take_the_fused_step_that_every_device_has(name):
+    module = make_module()
+    module._generator_parts = getattr(torch.optim, name), None
+    optimizer = module.configure_optimizers()[0]["optimizer"]
+    fused = name in ("Adam", "AdamW", "SGD")
+    assert bool(optimizer.param_groups[0].get("fused")) is fused
+
+
 def test_a_generator_without_a_critic_trains_alone(tmp_path):
     steps = Steps()
     module = make_module(critic=None, objective=None)
