@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import os
 import select
 import sys
@@ -64,15 +63,25 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"lungbench {version()}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version, and end")
     commands = parser.add_subparsers(dest="command", metavar="command")
     for group in GROUPS:
         group.add(commands)
     return parser
 
 
+class _Version(argparse.Action):
+    """Prints the version; looking it up takes as long as reading the command line."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"lungbench {version()}")
+        parser.exit()
+
+
 def version() -> str:
     """Return the version of the installed package."""
+    import importlib.metadata
+
     try:
         return importlib.metadata.version("lungbench")
     except importlib.metadata.PackageNotFoundError:  # the code runs from its folder

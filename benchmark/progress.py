@@ -12,47 +12,24 @@ from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
 from contract.files import read_object, replacing
 
 
-class _Terminal(Console):
-    """A console that leaves a closed pipe to ``main``, as ``print`` does."""
-
-    def on_broken_pipe(self) -> None:
-        """Go on with the error, which rich is just handling."""
-        raise BrokenPipeError
+def on_terminal() -> bool:
+    """Tell whether somebody looks at a terminal, who is shown bars."""
+    return sys.stdout.isatty()
 
 
-console = _Terminal(highlight=False, width=None if sys.stdout.isatty() else 180)
-
-
-def bars() -> Progress:
-    """Return rich bars with counts, elapsed time and time left."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
+def say(text: str) -> None:
+    """Print a line for people at once."""
+    print(text, flush=True)
 
 
 def shown(items: Iterable[object], total: int, title: str) -> Iterator[object]:
     """Yield the items, showing a bar on a terminal and a line every ten seconds elsewhere."""
-    if console.is_terminal:
+    if on_terminal():
+        from benchmark.terminal import bars
+
         with bars() as progress:
             yield from progress.track(items, total=total, description=title)
         return
@@ -63,7 +40,7 @@ def shown(items: Iterable[object], total: int, title: str) -> Iterator[object]:
         if now - spoken >= 10:
             spoken = now
             left = (now - started) / done * (total - done)
-            print(f"{title}: {done}/{total}, {duration(left)} left", flush=True)
+            say(f"{title}: {done}/{total}, {duration(left)} left")
 
 
 def duration(seconds: float) -> str:
@@ -128,9 +105,3 @@ def _is_amount(said: object) -> bool:
     if type(said) not in (int, float):
         return False
     return said == 0 or 1e-6 <= cast("float", said) < 1e12
-
-
-def say(text: str) -> None:
-    """Print a line for people at once."""
-    console.print(text, markup=False, soft_wrap=True)
-    sys.stdout.flush()

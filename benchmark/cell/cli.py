@@ -28,7 +28,7 @@ from benchmark.cell.launching import WatchedDDPStrategy  # noqa: E402
 from benchmark.cell.peers import Peers  # noqa: E402
 from benchmark.gpus import unusable, visible_gpus, why_not  # noqa: E402
 from benchmark.planning.precision import require_precision  # noqa: E402
-from benchmark.progress import console  # noqa: E402
+from benchmark.progress import on_terminal  # noqa: E402
 from benchmark.tracking import wandb_place  # noqa: E402
 from benchmark.tracking.tracker import Overlays  # noqa: E402
 from contract.cell_folder import CellFolder  # noqa: E402
@@ -102,7 +102,7 @@ class CellCLI(LightningCLI):
         require_precision(given.get("precision"), f"{self._config}: trainer.precision")
         cell: Identity = self._get(self.config_init, "cell")
         callbacks: list[pl.Callback] = [
-            Reporter(CellFolder(self._out).progress, lines=not console.is_terminal),
+            Reporter(CellFolder(self._out).progress, lines=not on_terminal()),
             self.meter,
             self.case_rows,
             EpochCheckpoint(
@@ -113,7 +113,7 @@ class CellCLI(LightningCLI):
             callbacks.append(DieAtOnce())
         if self._tracker is not None and wandb_place.with_pictures():
             callbacks.append(Overlays())
-        if console.is_terminal:
+        if on_terminal():
             callbacks.append(RichProgressBar())
         kwargs |= whole_numbers(given, read_yaml(self._config)["trainer"])
         kwargs |= {
@@ -126,7 +126,7 @@ class CellCLI(LightningCLI):
             ],
             "use_distributed_sampler": False,
             "num_sanity_val_steps": 0,
-            "enable_progress_bar": console.is_terminal,
+            "enable_progress_bar": on_terminal(),
             "enable_model_summary": False,
         }
         # Content for memory that nobody reads repeats nothing, and costs a fill each time.

@@ -128,7 +128,8 @@ def _check(root: Path, datasets: Sequence[str] | None, as_json: bool) -> int:
 def _check_caches(runs: Path, as_json: bool) -> int:
     from rich.table import Table
 
-    from benchmark.progress import console, say, shown
+    from benchmark.progress import say, shown
+    from benchmark.terminal import console
     from datamodules.checks.caches import check_caches
     from datamodules.digests import no_progress
 
@@ -166,7 +167,7 @@ def _protocols() -> dict[str, Protocol]:
 def _print(root: Path, reports: Sequence[Report]) -> None:
     from rich.table import Table
 
-    from benchmark.progress import console
+    from benchmark.terminal import console
 
     table = Table(title=f"data below {root}", title_justify="left")
     table.add_column("data set", no_wrap=True)
@@ -210,7 +211,8 @@ def _print_problems(report: Report) -> None:
 def _audit(root: Path, datasets: Sequence[str] | None, out: Path) -> int:
     from rich.table import Table
 
-    from benchmark.progress import console, say, shown
+    from benchmark.progress import say, shown
+    from benchmark.terminal import console
     from datamodules.checks.audit import FINDINGS, audit, write_audit
     from datamodules.checks.contact_sheets import write_contact_sheets
 

@@ -40,7 +40,7 @@ def _list(given: argparse.Namespace, extra: Sequence[str]) -> int:
     if given.json:
         print(json.dumps(entries, indent=1))
         return 0
-    from benchmark.progress import console
+    from benchmark.terminal import console
 
     console.print(_table(given.kind, entries))
     return 0

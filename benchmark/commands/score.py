@@ -83,7 +83,7 @@ def _print_scores(cell: Path) -> None:
     import pandas as pd
     from rich.table import Table
 
-    from benchmark.progress import console
+    from benchmark.terminal import console
 
     rows = pd.read_parquet(cell / "cases.parquet")
     table = Table(title=f"scores of {cell.parent.parent.name}", title_justify="left")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from benchmark.cell.cell import Cell
 from benchmark.launchers.forecast import Forecast, Gauge
-from benchmark.progress import bars, console, duration, say
+from benchmark.progress import duration, on_terminal, say
 
 EVERY_S = 30.0
 
@@ -61,7 +61,7 @@ class Board:
 
     def show(self) -> None:
         """Show the state until ``close``; meant for a thread of its own."""
-        if console.is_terminal:
+        if on_terminal():
             self._show_bars()
             return
         while not self._stop.wait(EVERY_S):
@@ -75,6 +75,8 @@ class Board:
         return f"running: {told}{waiting}{f' | suite: {left}' if left else ''}"
 
     def _show_bars(self) -> None:
+        from benchmark.terminal import bars
+
         with bars() as progress:
             suite = progress.add_task("suite", total=self._total)
             tasks: dict[Cell, object] = {}

@@ -7,11 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-from rich.text import Text
-
 from benchmark.cell.cell import Cell, Ticket
-from benchmark.progress import console, say
+from benchmark.progress import on_terminal, say
 
 if TYPE_CHECKING:
     from benchmark.planning.cost import CellCost
@@ -67,13 +64,18 @@ def _plain(text: str) -> str:
 
 def _print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table for people; one line a row, nothing folded, where a script may read it."""
-    if not console.is_terminal:
+    if not on_terminal():
         widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
         print(title)
         for row in (heads, *rows):
             texts = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
             print("  ".join(texts).rstrip())
         return
+    from rich.table import Table
+    from rich.text import Text
+
+    from benchmark.terminal import console
+
     table = Table(title=Text(title), title_justify="left")
     for number, head in enumerate(heads):
         table.add_column(head, no_wrap=number < 4, overflow="fold" if number >= 4 else "ellipsis")
@@ -120,7 +122,10 @@ def print_costs(title: str, cells: Sequence[Cell], found: Mapping[str, CellCost]
         cells: the cells.
         found: the cost of each cell with data, by the cell's name.
     """
+    from rich.table import Table
+
     from benchmark.planning.cost import CARD, CARD_FLOPS, batches_too_large
+    from benchmark.terminal import console
 
     measured = any(one.hours is not None for one in found.values())
     table = Table(title=title, title_justify="left")

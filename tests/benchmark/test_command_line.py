@@ -1,5 +1,6 @@
 """The contract, through the real command line."""
 
+import importlib.metadata
 import json
 import re
 import shutil
@@ -297,3 +298,10 @@ def test_counts_are_read_before_anything_is_planned(option, count, tmp_path, cap
         main(["run", "--suite", "smoke", "--runs", str(tmp_path), f"{option}={count}"])
     assert ended.value.code == 2
     assert f"{option}: '{count}' is no whole number from 1" in capsys.readouterr().err
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"lungbench {importlib.metadata.version('lungbench')}\n"

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.progress import say
+
 ROOT = Path(__file__).parents[2]
 SLOW = """
 import argparse, sys, time
@@ -19,7 +21,7 @@ from benchmark import __main__ as front
 from benchmark.cell.cell import Cell
 from benchmark.launchers.local import _interruptible, run_cells
 from benchmark.launchers.slots import share_out
-from benchmark.progress import bars, shown
+from benchmark.progress import shown
 
 def audit(given, extra):
     with _interruptible():
@@ -74,3 +76,9 @@ def test_no_bar_is_drawn_over_the_last_word(how, what, tmp_path):
     assert before.rfind("\x1b[?25h") > before.rfind("\x1b[?25l")  # the cursor is back
     assert before.rfind("\x1b[2K") > before.rfind("auditing films")  # and the bar's line empty
     assert not (tmp_path / "owner").exists()
+
+
+def test_names_are_told_letter_by_letter(capsys):
+    told = "[bold]films[/bold]:car:/1.png " + "x" * 300
+    say(told)
+    assert capsys.readouterr().out == told + "\n"
