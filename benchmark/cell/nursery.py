@@ -36,6 +36,9 @@ LOADED = (
 )  # fmt: skip
 """What every cell needs; a user's own code is left to the cells that name it."""
 THREADS = Path("/proc/self/task")
+OPENED = Path("/proc/self/fd")
+GPU_MEMORY = "nvidia-uvm"
+"""The device that CUDA opens when it starts, and nothing that only counts GPUs."""
 LOUDEST_LINE = 1 << 20
 """Bytes of a request, at most; an environment is the largest part of it."""
 
@@ -101,7 +104,7 @@ class Nursery:
 
     def _fork(self, request: CellRequest) -> bool:
         """Fork a process; True in it, once it has a session and a log of its own."""
-        if alone := _why_not_alone():
+        if alone := why_not_alone():
             self._tell(number=request.number, fault=alone)
             return False
         here, there = socket.socketpair()
@@ -155,15 +158,24 @@ class Nursery:
         os.write(self._replies, json.dumps(reply).encode() + b"\n")
 
 
-def _why_not_alone() -> str:
+def why_not_alone() -> str:
     """Return why this process cannot fork, nothing where it can."""
     import torch
 
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if torch.cuda.is_initialized() or _has_gpus_open():  # type: ignore[no-untyped-call]
         return "CUDA was started in the process that cells are forked from"
     count = len(list(THREADS.iterdir()))
     names = ", ".join(thread.name for thread in threading.enumerate()[1:])
     return f"{count} threads where one should be ({names or 'of a library'})" if count > 1 else ""
+
+
+def _has_gpus_open() -> bool:
+    """Tell whether a library started NVIDIA's driver, perhaps behind torch's back."""
+    for opened in OPENED.iterdir():
+        with suppress(OSError):  # this listing's own, which is closed by now
+            if opened.readlink().name == GPU_MEMORY:
+                return True
+    return False
 
 
 def obey(request: CellRequest) -> int:

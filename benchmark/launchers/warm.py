@@ -26,13 +26,15 @@ from benchmark.start import command
 
 COLD = "LUNGBENCH_COLD"
 """The environment variable that has every cell load its libraries anew."""
-ONE_THREAD = {
+FORKS_SAFELY = {
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
 }
-"""Has no library start a thread when it is loaded; only a process of one thread forks safely."""
+"""Has no library start a thread when it is loaded, nor CUDA when torch is asked for GPUs: neither
+outlives a fork."""
 ANSWER_S = 0.2
 """How often, in seconds, a wait for an answer looks whether the suite was stopped."""
 TOLD = "cells load their libraries themselves from here on"
@@ -105,7 +107,7 @@ class WarmStarts:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             command("benchmark.cell.nursery"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self._said, env={**os.environ, **ONE_THREAD},
+            stderr=self._said, env={**os.environ, **FORKS_SAFELY},
             start_new_session=True,
         )  # fmt: skip
         self._lock = threading.Lock()

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from benchmark.__main__ import main
+from benchmark.cell.nursery import why_not_alone
 from benchmark.launchers.local import slots_for
 from benchmark.launchers.slots import Slot, Slots
 from benchmark.launchers.warm import COLD, WarmStarts, warm_starts_for
@@ -267,3 +268,10 @@ def test_where_forking_does_not_serve_cells_start_cold(count, slots, cold, monke
     monkeypatch.setenv(COLD, cold)
     with warm_starts_for(count, slots) as found:
         assert found is None
+
+
+def test_nothing_is_forked_where_a_library_started_the_driver_of_gpus(tmp_path):
+    before = why_not_alone()
+    with (tmp_path / "nvidia-uvm").open("w"):
+        assert why_not_alone() == "CUDA was started in the process that cells are forked from"
+    assert why_not_alone() == before
