@@ -122,7 +122,7 @@ def test_the_readme_takes_the_head_of_a_suite(runs):
     assert filled.startswith("Before\n\n<!-- quick -->\n\n> **PHANTOM DATA.**")
     assert filled.endswith("\n\n<!-- end -->\n\nAfter\n")
     assert "PHANTOM DATA" in filled
-    assert "| Montgomery → Shenzhen | 1 | unet † | 0.9" in filled
+    assert "| Montgomery → Shenzhen | 1 | unet | 0.9" in filled
     assert "|  | 2 | mean_shape (floor) | 0.3" in filled
     assert with_rows(filled, suite) == filled
     with pytest.raises(SystemExit, match="<!-- quick --> … <!-- end --> 0 times"):

@@ -23,10 +23,12 @@ def finish(cell: Cell, dice: float = 0.9, **recorded: object) -> None:
     }  # fmt: skip
     files.update(**(record | recorded))
     ids = [f"film {k}" for k in range(test)]
+    hospitals = cell.test_on.split("+")
     rows = pd.DataFrame(
         {
             "suite": cell.suite, "system": cell.system, "protocol": cell.protocol,
-            "seed": cell.seed, "train_on": cell.train_on, "test_on": cell.test_on,
+            "seed": cell.seed, "train_on": cell.train_on,
+            "test_on": [hospitals[k % len(hospitals)] for k in range(test)],
             "case_id": ids, "patient_id": ids, "structure": "lungs", "dice": dice,
             "iou": dice / (2 - dice), "reference": "plain", "unit": "image",
             "empty_prediction": False, "empty_reference": False,
