@@ -43,7 +43,6 @@ BRIEF = {
 LONGER = {
     "unet_longer_lr_001": "learning rate 0.001",
     "unet_longer_lr_002": "learning rate 0.002",
-    "unet_longer_lr_004": "learning rate 0.004",
 }
 """Suites by folder, and what the tables call them."""
 STEEPNESS = 10.0
