@@ -16,6 +16,11 @@ def test_the_tables_derive_from_the_rows(name, rows):
     assert len(table.splitlines()) == 2 + films["trial"].nunique() > 4
 
 
+def test_what_was_reached_derives_from_the_leaderboard():
+    made, marks = docs_script("make_trials"), docs_script("marks")
+    assert marks.between(made.PAGE.read_text(encoding="utf-8"), "aims") == made.aims_table()
+
+
 @pytest.mark.parametrize("name, trials", [("brief", "BRIEF"), ("longer", "LONGER")])
 def test_the_tables_of_unet_derive_from_its_trainings(name, trials):
     made, marks = docs_script("make_unet_trials"), docs_script("marks")
