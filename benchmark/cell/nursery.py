@@ -194,12 +194,14 @@ def _give_threads(environment: Mapping[str, str]) -> None:
     import torch
     from threadpoolctl import ThreadpoolController
 
-    threads = environment["OMP_NUM_THREADS"]
-    torch.set_num_threads(int(threads))
+    threads = int(environment["OMP_NUM_THREADS"])
+    torch.set_num_threads(threads)
     libraries = ThreadpoolController()
-    libraries.limit(limits=int(threads), user_api="openmp")
-    blas = environment.get("OPENBLAS_NUM_THREADS", threads)
-    libraries.limit(limits=int(blas), user_api="blas")
+    libraries.limit(limits=threads, user_api="openmp")
+    of_blas = environment.get("OPENBLAS_NUM_THREADS", "")
+    # OpenBLAS passes over what is no number, as over none.
+    own = int(of_blas) if of_blas.isascii() and of_blas.isdigit() else 0
+    libraries.limit(limits=own or threads, user_api="blas")
 
 
 def leave(code: int) -> NoReturn:
