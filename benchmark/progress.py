@@ -21,8 +21,8 @@ def on_terminal() -> bool:
 
 
 def say(text: str) -> None:
-    """Print a line for people at once."""
-    print(text, flush=True)
+    """Print a line for people at once; those of several threads stay apart."""
+    print(f"{text}\n", end="", flush=True)
 
 
 def shown(items: Iterable[object], total: int, title: str) -> Iterator[object]:

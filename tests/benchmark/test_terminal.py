@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import signal
@@ -82,3 +83,16 @@ def test_names_are_told_letter_by_letter(capsys):
     told = "[bold]films[/bold]:car:/1.png " + "x" * 300
     say(told)
     assert capsys.readouterr().out == told + "\n"
+
+
+def test_lines_of_threads_stay_apart(monkeypatch):
+    written = []
+
+    class Output(io.StringIO):
+        def write(self, text):
+            written.append(text)
+            return len(text)
+
+    monkeypatch.setattr(sys, "stdout", Output())
+    say("one line")
+    assert [text for text in written if text] == ["one line\n"]  # nothing comes in between
