@@ -7,6 +7,7 @@ editors use. The check itself is pydantic's; what is said of it is ours.
 
 from __future__ import annotations
 
+import copy
 import json
 import types
 from collections.abc import Mapping, Sequence
@@ -216,7 +217,23 @@ def fault_at(
         todo = did_you_mean(place[-1], known)
         return UserError(where, f"an unknown key {place[-1]!r}", expected, todo)
     found = in_short(value_at(settings, place))
-    return UserError(f"{file}: {dotted(place)}" if place else str(file), found, expectation(errors))
+    expected = _entries_expected(model, settings, place) or expectation(errors)
+    return UserError(f"{file}: {dotted(place)}" if place else str(file), found, expected)
+
+
+def _entries_expected(
+    model: type[BaseModel] | None, settings: Any, place: tuple[int | str, ...]
+) -> str:
+    """Return what the entries of a list must be, where a single value does not serve as one."""
+    value = value_at(settings, place)
+    if model is None or not place or not isinstance(value, str | int | float):
+        return ""
+    listed = copy.deepcopy(settings)
+    value_at(listed, place[:-1])[place[-1]] = [value]
+    errors = first_errors(TypeAdapter(model), listed) or []
+    if not errors or errors[0]["place"] != (*place, 0):
+        return ""
+    return f"a list, each entry {expectation(errors)}"
 
 
 def unknown_key(where: object, key: str, known: Sequence[str], todo: str = "") -> UserError:

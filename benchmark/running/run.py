@@ -95,8 +95,10 @@ def run(
     if remark:
         say(remark)
     taken = (*FINISHED, "running", "queued")
-    todo = [cell for cell in selected if cell.state(tickets.get(cell.folder))[0] not in taken]
+    states = {cell: cell.state(tickets.get(cell.folder)) for cell in selected}
+    todo = [cell for cell, (state, _) in states.items() if state not in taken]
     say(f"suite {plan.suite.name}: {len(selected)} cells, {len(todo)} to run")
+    tell_of_damage(states)
     slots = slots_for(todo, devices, cells_per_gpu, jobs, plan.cells) if todo else None
     for cell in plan.cells:
         if cell.problem:
@@ -128,6 +130,13 @@ def run(
     # What the leaderboard refused of a finished cell is told above.
     believed = board is None or not leaderboard_faults(plan)
     return 0 if believed and all(state in taken for state in counts) and not plan.left_out else 1
+
+
+def tell_of_damage(states: Mapping[Cell, tuple[str, str]]) -> None:
+    """Say of cells that were done why their results serve no more."""
+    for cell, (state, reason) in states.items():
+        if state == "failed" and cell.files.record.is_done:
+            say(f"{cell.name}: {reason}")
 
 
 def record_no_data(cell: Cell) -> None:

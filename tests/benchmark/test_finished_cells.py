@@ -16,6 +16,7 @@ from benchmark.cell.fit import fit
 from benchmark.planning.plan import Plan, make_plan
 from benchmark.running import run as running
 from benchmark.running.report import as_objects, print_cells
+from benchmark.running.run import tell_of_damage
 from contract.cell_folder import CellFolder
 from leaderboards.products import PRODUCTS, faults
 
@@ -62,6 +63,9 @@ def test_damaged_rows_make_a_finished_cell_a_failed_one(plan, damage, capsys):
     assert state == "failed" and said in reason and reason.endswith("`run` tests the cell again")
     assert second.state()[0] == "done"
     assert [one["state"] for one in as_objects(plan.cells)] == ["failed", "done"]
+    capsys.readouterr()
+    tell_of_damage({cell: cell.state() for cell in plan.cells})
+    assert capsys.readouterr().out == f"{first.name}: {reason}\n"
 
 
 def test_a_record_without_a_digest_needs_rows_that_can_be_read(plan):

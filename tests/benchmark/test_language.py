@@ -218,6 +218,7 @@ SUITES = {
     "a protocol": ({"protocols": ["m_too_s"]}, "protocols", "'m_too_s'", "did you mean 'm_to_s'"),
     "no protocol": ({"protocols": []}, "protocols", "[]", "a list"),
     "a number for seeds": ({"seeds": 3}, "seeds", "3", "a list, such as [3]"),
+    "a word for seeds": ({"seeds": "ten"}, "seeds", "'ten'", "a list, each entry a whole number"),
     "a negative seed": ({"seeds": [-1]}, "seeds[0]", "-1", "at least 0"),
     "half a seed": ({"seeds": [0.5]}, "seeds[0]", "0.5", "a whole number"),
     "a seed twice": ({"seeds": [1, 1]}, "seeds", "1 twice", "once"),
