@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from contract.batch import EvaluationBatch, TrainingBatch
+from contract.machine import own_cores
 from contract.words import BACKGROUND
 from datamodules.augmentation import Augmentation
 from datamodules.cache import PreparedSet, prepare
@@ -26,6 +27,8 @@ from datamodules.splits import Split
 
 DEFAULT_SIZE = 256
 """Side of the network's square in pixels where no preprocessing is given."""
+MOST_WORKERS = 8
+"""Processes that load images for one GPU, unless a number is given."""
 
 
 def default_cache() -> Path:
@@ -50,7 +53,9 @@ class ProtocolDataModule(pl.LightningDataModule):
         seed: fixes order and augmentation.
         augmentation: random changes of training images, or none.
         eval_batch_size: batch size of one process in validation and testing.
-        workers: data-loading processes; results do not depend on it.
+        workers: data-loading processes; results do not depend on it. If not given, none beside
+            a network on the CPU, and beside a GPU as many as there are cores to spare, up to
+            ``MOST_WORKERS``.
         fold: which of the protocol's folds tests.
         mixup: blend training images and targets in pairs, in shares that follow
             Beta(mixup, mixup), or none.
@@ -69,7 +74,7 @@ class ProtocolDataModule(pl.LightningDataModule):
         seed: int = 0,
         augmentation: Augmentation | None = None,
         eval_batch_size: int = 8,
-        workers: int = 0,
+        workers: int | None = None,
         fold: int = 0,
         mixup: float | None = None,
     ) -> None:
@@ -150,8 +155,8 @@ class ProtocolDataModule(pl.LightningDataModule):
             batch_size=sampler.share,
             sampler=sampler,
             collate_fn=stack,
-            persistent_workers=self._workers > 0,  # keys carry their epoch
-            **self._loader_options(),
+            persistent_workers=self._loaders() > 0,  # keys carry their epoch
+            **self._loader_options(self._loaders()),
         )
 
     def val_dataloader(self) -> DataLoader[EvaluationBatch]:
@@ -163,20 +168,26 @@ class ProtocolDataModule(pl.LightningDataModule):
         images = [range(index, index + 1) for index in range(len(self.validation_cases))]
         rank, processes = self._place()
         place = (0, 1) if len(images) < processes else (rank, processes)
-        return self._evaluation(self.validation_cases, images, place, references=False)
+        workers = self._workers or 0  # they would start anew for a few images of each epoch
+        return self._evaluation(self.validation_cases, images, place, False, workers)
 
     def test_dataloader(self) -> DataLoader[EvaluationBatch]:
         """Test cases with their references, each once and whole over all processes."""
         groups = self.test_cases.groups
-        return self._evaluation(self.test_cases, groups, self._place(), references=True)
+        return self._evaluation(self.test_cases, groups, self._place(), True, self._loaders())
 
     def predict_dataloader(self) -> DataLoader[EvaluationBatch]:
         """Test cases without their references, each once and whole over all processes."""
         groups = self.test_cases.groups
-        return self._evaluation(self.test_cases, groups, self._place(), references=False)
+        return self._evaluation(self.test_cases, groups, self._place(), False, self._loaders())
 
     def _evaluation(
-        self, cases: CaseList, groups: Sequence[range], place: tuple[int, int], references: bool
+        self,
+        cases: CaseList,
+        groups: Sequence[range],
+        place: tuple[int, int],
+        references: bool,
+        workers: int,
     ) -> DataLoader[EvaluationBatch]:
         data = EvaluationSet(cases, self._preprocessing, self._structures, references)
         loader: DataLoader[Any] = DataLoader(
@@ -184,18 +195,25 @@ class ProtocolDataModule(pl.LightningDataModule):
             batch_size=self._eval_batch_size,
             sampler=ShardSampler(groups, *place),
             collate_fn=collate,
-            **self._loader_options(),
+            **self._loader_options(workers),
         )
         return loader
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _loader_options(self) -> dict[str, Any]:
-        return {
-            "num_workers": self._workers,
-            "pin_memory": bool(self.trainer and self.trainer.accelerator.name() == "cuda"),
-        }
+    def _on_gpu(self) -> bool:
+        return bool(self.trainer and self.trainer.accelerator.name() == "cuda")
+
+    def _loaders(self) -> int:
+        """Return how many processes load training or test images."""
+        if self._workers is not None or not self._on_gpu():
+            return self._workers or 0
+        assert self.trainer is not None
+        return min(MOST_WORKERS, own_cores(self.trainer.num_devices) - 1)
+
+    def _loader_options(self, workers: int) -> dict[str, Any]:
+        return {"num_workers": workers, "pin_memory": self._on_gpu()}
 
 
 def another_for_each(count: int, seed: int) -> list[int]:

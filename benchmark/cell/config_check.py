@@ -57,7 +57,7 @@ class DataArguments:
         seed: fixes order and augmentation.
         augmentation: random changes of training images, or none.
         eval_batch_size: batch size of one process in validation and testing.
-        workers: data-loading processes.
+        workers: data-loading processes, or none to have them chosen.
         fold: which of the protocol's folds tests.
         mixup: blend training images in pairs.
     """
@@ -71,7 +71,7 @@ class DataArguments:
     seed: Seed = 0
     augmentation: Augmentation | None = None
     eval_batch_size: Count = 8
-    workers: Natural = 0
+    workers: Natural | None = None
     fold: Annotated[int, Ge(0)] = 0
     mixup: Annotated[float, Gt(0)] | None = None
 

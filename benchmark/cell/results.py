@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from importlib import metadata
@@ -13,6 +14,9 @@ import pyarrow as pa
 from contract.cell_folder import CellFolder
 from contract.rows import CASE_SCHEMA
 from datamodules.splits import Split
+
+COMMIT = "LUNGBENCH_COMMIT"
+"""Tells the commit of a copy that has no git."""
 
 
 def in_order(rows: list[dict[str, Any]], split: Split) -> list[dict[str, Any]]:
@@ -85,10 +89,13 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """Return the project's git commit, marked where files were changed since."""
+    """Return the project's git commit, marked where files were changed since.
+
+    Of a copy without git (in a container, say) it is what ``LUNGBENCH_COMMIT`` says, if anything.
+    """
     here = Path(__file__).parent
     described = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=12"],
         cwd=here, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    return described.stdout.strip() or None
+    return described.stdout.strip() or os.environ.get(COMMIT) or None

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmark.commands.arguments import Commands, add_command, plain_path, whole_number
 from contract.errors import UserError
 
-PERF_TOPICS = ("scoring", "training", "data", "processes")
+PERF_TOPICS = ("scoring", "training", "data", "processes", "gpu")
 
 
 def add(commands: Commands) -> None:

@@ -1,4 +1,8 @@
-"""Training steps on a GPU: half precision beside eager fp32, and beside what the card can do."""
+"""Training steps on a GPU: half precision beside eager fp32, and beside what the card can do.
+
+Since PyTorch rounds the inputs of fp32 convolutions to TF32 on such GPUs unless it is told not to,
+fp32 is timed both ways.
+"""
 
 from __future__ import annotations
 
@@ -85,12 +89,25 @@ def _require_gpu(setting: Setting) -> None:
         raise NotMeasuredError("needs a GPU that torch can use")
 
 
-def half_beside_full(system: str, setting: Setting) -> Measured:
-    """Time a system's step in half precision beside the plain one in fp32."""
+def half_beside_full(system: str, tf32: bool, setting: Setting) -> Measured:
+    """Time a system's step in half precision beside the plain one in fp32.
+
+    Args:
+        system: its name.
+        tf32: whether the convolutions of the latter may round their inputs to TF32.
+        setting: of the run.
+    """
     _require_gpu(setting)
-    half, full = (on_device("cuda", step_of(system, "cuda", one), REPEATS) for one in (True, False))
+    half = on_device("cuda", step_of(system, "cuda", True), REPEATS)
+    plain = on_device("cuda", step_of(system, "cuda", False), REPEATS)
+
+    def full() -> float:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=tf32):
+            return plain()
+
     pairs = in_turn(half, full, setting.rounds)
-    return Measured(pairs.speed, f"{STEP_BATCH / pairs.here.middle:.0f} images/s in bf16")
+    ours, theirs = (STEP_BATCH / one.middle for one in (pairs.here, pairs.beside))
+    return Measured(pairs.speed, f"{ours:.0f} images/s in bf16, {theirs:.0f} beside it")
 
 
 def share_of_rate(system: str, setting: Setting) -> Measured:
@@ -112,11 +129,20 @@ def share_of_rate(system: str, setting: Setting) -> Measured:
 
 GPU = (
     *(
-        Line(f"10{letter}", "training", f"a training step of `{system}` at 512², bf16",
-             "eager fp32", "× as fast", partial(half_beside_full, system), Goal(5, "at least"))
-        for letter, system in (("a", "unet"), ("b", "attention_unet"))
+        Line(f"10{letter}", "gpu", f"a training step of `{system}` at 512², bf16",
+             "eager fp32" + (", convolutions in TF32" if tf32 else ""), "× as fast",
+             partial(half_beside_full, system, tf32), None if tf32 else Goal(5, "at least"))
+        for letter, system, tf32 in (
+            ("a", "unet", False), ("b", "attention_unet", False),
+            ("d", "unet", True), ("e", "attention_unet", True),
+        )
     ),
-    Line("10c", "training", "a training step of `unet` at 512², bf16", "the card's matrix rate",
-         "% of it", partial(share_of_rate, "unet"), Goal(35, "at least")),
+    *(
+        Line(f"10{letter}", "gpu", f"a training step of `{system}` at 512², bf16",
+             "the card's matrix rate", "% of it", partial(share_of_rate, system), goal)
+        for letter, system, goal in (
+            ("c", "unet", Goal(35, "at least")), ("f", "attention_unet", None),
+        )
+    ),
 )  # fmt: skip
 """The lines that need a GPU."""

@@ -10,8 +10,10 @@ from typing import Literal
 
 from benchmark.performance.timing import Sample
 
-Topic = Literal["scoring", "training", "data", "processes"]
-TOPICS: tuple[Topic, ...] = ("scoring", "training", "data", "processes")
+Topic = Literal["scoring", "training", "data", "processes", "gpu"]
+TOPICS: tuple[Topic, ...] = ("scoring", "training", "data", "processes", "gpu")
+LEFT_OUT = "left out by --only"
+"""Why a line of another topic than the chosen ones was not measured."""
 
 
 class NotMeasuredError(Exception):

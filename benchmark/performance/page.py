@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmark.performance.lines import Goal, Measured, Outcome
-from benchmark.performance.racing.race import Course, race_rules
+import torch
+
+from benchmark.performance.lines import LEFT_OUT, Goal, Measured, Outcome
+from benchmark.performance.racing.race import RACE, Course, race_rules
 from benchmark.performance.timing import Sample
 from contract.machine import cores
 from leaderboards.texts import escape, grid
@@ -54,6 +56,7 @@ def circumstances(device: str, load_before: float, minutes: float) -> Circumstan
             ("device", device),
             ("when", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {minutes:.0f} minutes"),
             ("processor", f"{_processor()}, {cores()} cores"),
+            *([("GPU", torch.cuda.get_device_name())] if device == "gpu" else []),
             ("load of the last minute", load),
             ("system", f"{platform.system()} {platform.machine()}, Python "
                        f"{platform.python_version()}"),
@@ -115,7 +118,8 @@ def performance_page(outcomes: Sequence[Outcome], where: Circumstances) -> str:
         outcomes: the lines, in their order.
         where: how they were measured.
     """
-    cells = [tuple(map(_marked, row_of(one))) for one in outcomes]
+    shown = [one for one in outcomes if one.reason != LEFT_OUT]
+    cells = [tuple(map(_marked, row_of(one))) for one in shown]
     remarks = [
         f"- {one.line.key}: {_marked(one.measured.note if one.measured else one.reason)}"
         for one in outcomes
@@ -127,7 +131,7 @@ def performance_page(outcomes: Sequence[Outcome], where: Circumstances) -> str:
         "# Performance",
         "Written by `make perf`: no number of it is written by hand.",
         HOW,
-        race_rules(Course()),
+        *([race_rules(Course())] if any(one.line in RACE for one in shown) else []),
         grid(("what", "as found"), [(name, _marked(text)) for name, text in where.facts]),
         "Goals met: {}, missed: {}, open: {}; lines not measured: {}.".format(*counts),
         grid(HEADER, cells, left=len(HEADER)),

@@ -14,7 +14,7 @@ import torch
 
 from benchmark.performance.data_lines import DATA
 from benchmark.performance.gpu_lines import GPU
-from benchmark.performance.lines import Line, Outcome, Setting, Topic, outcome_of
+from benchmark.performance.lines import LEFT_OUT, Line, Outcome, Setting, Topic, outcome_of
 from benchmark.performance.page import circumstances, performance_page, row_of
 from benchmark.performance.process_lines import PROCESSES
 from benchmark.performance.racing.race import RACE
@@ -62,7 +62,7 @@ def measure(
         logging.getLogger(name).setLevel(logging.ERROR)
     load, began = os.getloadavg()[0], time.monotonic()
     chosen = [line for line in LINES if not only or line.topic in only]
-    found = {line.key: Outcome(line, None, "left out by --only") for line in LINES}
+    found = {line.key: Outcome(line, None, LEFT_OUT) for line in LINES}
     found |= {line.key: Outcome(line, None, "the run was ended before") for line in chosen}
     with tempfile.TemporaryDirectory(prefix="lungbench-perf-") as folder:
         setting = Setting(Path(folder), rounds, device, long, data_root)

@@ -33,7 +33,8 @@ class DataOptions:
     Attributes:
         mixup: blend training images and masks in pairs, in shares that follow Beta(mixup, mixup).
         eval_batch_size: batch size of one process in validation and testing, 8 unless given.
-        workers: data-loading processes, 0 unless given; results do not depend on it.
+        workers: data-loading processes; results do not depend on it. Unless given, none on the
+            CPU, and beside a GPU as many as cores are free, up to 8.
     """
 
     mixup: Annotated[float, Gt(0)] | None = None
