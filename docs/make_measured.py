@@ -104,7 +104,8 @@ def facts(suite: Measured) -> list[tuple[str, str]]:
     protocols = list(suite.lungs)
     systems = {cell.system for cell in suite.cells}
     seeds = sorted({cell.seed for cell in suite.cells})
-    threads = {(cell.processes or 0, cell.threads or 0) for cell in suite.done}
+    trained = [cell for cell in suite.done if cell.external is None]  # on devices that are known
+    threads = {(cell.processes or 0, cell.threads or 0) for cell in trained}
     longest = max(suite.done, key=lambda cell: cell.wall_s or 0)
     first = min(cell.started or 0 for cell in suite.done)
     last = max(cell.finished or 0 for cell in suite.done)
@@ -114,7 +115,7 @@ def facts(suite: Measured) -> list[tuple[str, str]]:
         ("command", f"`make benchmark SUITE={suite.name} DATA_ROOT=/your/data`"),
         ("when", f"{_moment(first)} to {_moment(last)} UTC"),
         ("commit", _listed(sorted({cell.commit or "not recorded" for cell in suite.done}))),
-        ("device", f"{_listed(sorted({cell.device or '' for cell in suite.done}))}, "
+        ("device", f"{_listed(sorted({cell.device or '' for cell in trained}))}, "
                    + _listed(f"{p} process(es) of {t} thread(s) a cell" for p, t in sorted(threads))
                    + f", {_at_once(suite.done)} cells at a time at most"),
         ("time", f"{_minutes(last - first)} from the first start to the last end, "
