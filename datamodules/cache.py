@@ -14,13 +14,13 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ from datamodules.sources.base import Case, Source
 from datamodules.sources.ct.scan import ScanCase
 from datamodules.sources.own_data import OwnData
 
-__all__ = ["PLANES", "PreparedCase", "PreparedSet", "prepare"]
+__all__ = ["PLANES", "PreparedCase", "PreparedSet", "prepare", "prepare_all"]
 
 CACHE_FORMAT = 1
 """Raised whenever the same inputs would give other pixels."""
@@ -164,21 +164,52 @@ def prepare(
     Raises:
         DataError: if a file is unreadable or contradicts the official layout.
     """
+    prepared = prepare_all(source, cases, [preprocessing], cache, progress, whole)
+    return prepared[preprocessing]
+
+
+def prepare_all(
+    source: Source,
+    cases: Sequence[Case],
+    wanted: Sequence[Preprocessing],
+    cache: Path,
+    progress: Progress = no_progress,
+    whole: bool = True,
+) -> dict[Preprocessing, PreparedSet]:
+    """Return the set as each preprocessing has it; what is not there yet is decoded once for all.
+
+    Args:
+        source: as for ``prepare``, like the others.
+        cases: the cases to prepare.
+        wanted: the preprocessings.
+        cache: the folder that holds all caches.
+        progress: shows the progress of reading and decoding.
+        whole: whether the caches are read whole to find damage.
+
+    Raises:
+        DataError: if a file is unreadable or contradicts the official layout.
+    """
     digests = Digests(cache / "digests.json")
     contents = digests.of_cases(cases, progress)
     digests.save()
     ids = [case.case_id for case in cases]
-    settings = _settings(source, preprocessing)
-    key = combined([json.dumps([CACHE_FORMAT, source.name, settings, ids]), *contents])
-    folder = cache / f"{source.name}-{preprocessing.size}-{key[:16]}"
+    folders = {}
+    for one in wanted:
+        settings = _settings(source, one)
+        key = combined([json.dumps([CACHE_FORMAT, source.name, settings, ids]), *contents])
+        folders[one] = cache / f"{source.name}-{one.size}-{key[:16]}"
     for attempt in range(ATTEMPTS):
-        damage = find_damage(folder, whole, progress)
-        if damage and os.path.lexists(folder):
-            _log.warning("cache %s is damaged (%s); it is built anew", folder, damage)
-        if damage:
-            _build(folder, source, cases, preprocessing, progress)
+        missing = {}
+        for one, folder in folders.items():
+            damage = find_damage(folder, whole, progress)
+            if damage and os.path.lexists(folder):
+                _log.warning("cache %s is damaged (%s); it is built anew", folder, damage)
+            if damage:
+                missing[folder] = one
+        if missing:
+            _build(missing, source, cases, progress)
         try:
-            return PreparedSet(folder)
+            return {one: PreparedSet(folder) for one, folder in folders.items()}
         except FileNotFoundError:  # another process is just replacing it
             if attempt == ATTEMPTS - 1:
                 raise
@@ -197,50 +228,85 @@ def _settings(source: Source, preprocessing: Preprocessing) -> dict[str, object]
     return settings
 
 
+class _Unfinished:
+    """A cache folder that is being filled beside its place, and removed unless it is finished.
+
+    Args:
+        folder: its place.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+        self._entries: list[PreparedCase] = []
+        self._offset = 0
+        self._leaving = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._beside.mkdir(parents=True)
+        self._leaving.callback(shutil.rmtree, self._beside, ignore_errors=True)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._leaving.close()
+
+    def allot(self, count: int, size: int) -> None:
+        """Make room for so many films or slices of that side."""
+        shape = (count, size, size)
+        new_array = partial(np.lib.format.open_memmap, mode="w+", dtype=np.uint8, shape=shape)
+        self._images, self._masks = (new_array(self._beside / name) for name in (IMAGES, MASKS))
+        self._references = self._leaving.enter_context((self._beside / REFERENCES).open("wb"))
+
+    def add(self, item: Decoded) -> None:
+        """Write the next film or slice."""
+        index = len(self._entries)
+        self._images[index], self._masks[index] = item.image, item.mask
+        self._entries.append(_entry(item, self._offset))
+        for blob in (item.reference, *(mask for _, mask in item.nodules)):
+            self._references.write(blob)
+            self._offset += len(blob)
+
+    def finish(self, facts: dict[str, object]) -> None:
+        """Bring all to the disk and give the folder its name.
+
+        Args:
+            facts: what is recorded beside the entries.
+        """
+        self._references.close()
+        self._images.flush()
+        self._masks.flush()
+        record = {**facts, "entries": [asdict(entry) for entry in self._entries]}
+        (self._beside / ENTRIES).write_text(json.dumps(record))
+        seal(self._beside)
+        put_in_place(self._beside, self._folder)
+
+
 def _build(
-    folder: Path,
+    missing: Mapping[Path, Preprocessing],
     source: Source,
     cases: Sequence[Case],
-    preprocessing: Preprocessing,
     progress: Progress,
 ) -> None:
-    beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    beside.mkdir(parents=True)
-    _clear_abandoned(folder.parent)
-    try:
-        count = total(cases)
-        shape = (count, preprocessing.size, preprocessing.size)
-        new_array = partial(np.lib.format.open_memmap, mode="w+", dtype=np.uint8, shape=shape)
-        images, masks = new_array(beside / IMAGES), new_array(beside / MASKS)
-        entries, offset = [], 0
-        workers = cores()
-        with (
-            ThreadPoolExecutor(workers) as pool,
-            (beside / REFERENCES).open("wb") as references,
-        ):
-            decoded = decode_all(pool, workers, source, cases, preprocessing)
+    facts: dict[str, object] = {"ids": [case.case_id for case in cases]}
+    if source.unit == "scan":
+        facts["slices"] = [slices_of(case) for case in cases]
+        scans = (case for case in cases if isinstance(case, ScanCase))
+        facts["slice_mm"] = {scan.case_id: scan.series.slice_mm for scan in scans}
+    count, workers = total(cases), cores()
+    with ExitStack() as stack:
+        places = [stack.enter_context(_Unfinished(folder)) for folder in missing]
+        for place, one in zip(places, missing.values(), strict=True):
+            place.allot(count, one.size)
+        for cache in {folder.parent for folder in missing}:
+            _clear_abandoned(cache)
+        with ThreadPoolExecutor(workers) as pool:
+            decoded = decode_all(pool, workers, source, cases, list(missing.values()))
             shown = progress(decoded, count, f"decoding {source.name}")
-            for index, item in enumerate(cast("Iterable[Decoded]", shown)):
-                images[index], masks[index] = item.image, item.mask
-                entries.append(_entry(item, offset))
-                for blob in (item.reference, *(mask for _, mask in item.nodules)):
-                    references.write(blob)
-                    offset += len(blob)
-        images.flush()
-        masks.flush()
-        record: dict[str, object] = {
-            "ids": [case.case_id for case in cases],
-            "entries": [asdict(entry) for entry in entries],
-        }
-        if source.unit == "scan":
-            record["slices"] = [slices_of(case) for case in cases]
-            scans = (case for case in cases if isinstance(case, ScanCase))
-            record["slice_mm"] = {scan.case_id: scan.series.slice_mm for scan in scans}
-        (beside / ENTRIES).write_text(json.dumps(record))
-        seal(beside)
-        put_in_place(beside, folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+            for items in cast("Iterable[tuple[Decoded, ...]]", shown):
+                for place, item in zip(places, items, strict=True):
+                    place.add(item)
+        for place in places:
+            place.finish(facts)
 
 
 def _clear_abandoned(cache: Path) -> None:

@@ -1,12 +1,16 @@
-"""Cases to what the cache keeps of them: a film gives one entry, a scan one a slice."""
+"""Cases to what the cache keeps of them: a film gives one entry, a scan one a slice.
+
+Where several preprocessings are wanted of the same cases, each file is read once, and what these
+have in common (equalising a film at its own size, the reference that is scored) is done once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import cast
+from typing import TypeVar, cast
 
 import cv2
 import numpy as np
@@ -20,6 +24,8 @@ from datamodules.sources.ct.scan import OpenScan, ScanCase, ScanSource
 
 PLANES = {structure: 1 << bit for bit, structure in enumerate(STRUCTURES)}
 """Each structure's bit in a mask's byte: structures may overlap (heart and lung do)."""
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
@@ -50,18 +56,28 @@ def decode_all(
     workers: int,
     source: Source,
     cases: Sequence[Case],
-    preprocessing: Preprocessing,
-) -> Iterator[Decoded]:
+    wanted: Sequence[Preprocessing],
+) -> Iterator[tuple[Decoded, ...]]:
     """Decode cases in parallel and in order, at most a few films or slices ahead.
 
     Scans are opened one after the other, so that no more than two are ever at hand.
+
+    Args:
+        pool: where they are decoded.
+        workers: its threads.
+        source: the reader of the data set.
+        cases: what to decode.
+        wanted: the preprocessings.
+
+    Returns:
+        each film or slice, as every preprocessing has it, in their order.
 
     Raises:
         DataError: if a file is unreadable or contradicts the official layout.
     """
     ahead = 2 * workers
-    waiting: list[Future[Decoded]] = []
-    for task in _tasks(source, cases, preprocessing):
+    waiting: list[Future[tuple[Decoded, ...]]] = []
+    for task in _tasks(source, cases, wanted):
         waiting.append(pool.submit(task))
         if len(waiting) > ahead:
             yield waiting.pop(0).result()
@@ -75,59 +91,94 @@ def slices_of(case: Case) -> int:
 
 
 def _tasks(
-    source: Source, cases: Sequence[Case], preprocessing: Preprocessing
-) -> Iterator[Callable[[], Decoded]]:
+    source: Source, cases: Sequence[Case], wanted: Sequence[Preprocessing]
+) -> Iterator[Callable[[], tuple[Decoded, ...]]]:
     for case in cases:
         if isinstance(source, ScanSource):
             scan = source.open(case)
             yield from (
-                partial(_decode_slice, scan, index, preprocessing)
-                for index in range(len(scan.series))
+                partial(_decode_slice, scan, index, wanted) for index in range(len(scan.series))
             )
         else:
-            yield partial(_decode_film, source, case, preprocessing)
+            yield partial(_decode_film, source, case, wanted)
 
 
-def _decode_film(source: Source, case: Case, preprocessing: Preprocessing) -> Decoded:
+def _decode_film(
+    source: Source, case: Case, wanted: Sequence[Preprocessing]
+) -> tuple[Decoded, ...]:
     film = source.read_image(case)
     shape = (film.shape[0], film.shape[1])
     masks = source.read_masks(case, shape)
-    return _prepared(film, masks, source.spacing_of(case, shape), preprocessing)
+    picture = _Picture(lambda _: film, masks, source.spacing_of(case, shape), shape)
+    return tuple(map(picture.prepared, wanted))
 
 
-def _decode_slice(scan: OpenScan, index: int, preprocessing: Preprocessing) -> Decoded:
-    film = preprocessing.window(scan.hu(index))
-    undilated = replace(preprocessing, dilate=1)
+def _decode_slice(
+    scan: OpenScan, index: int, wanted: Sequence[Preprocessing]
+) -> tuple[Decoded, ...]:
+    hu, shape = scan.hu(index), scan.series.shape
+    masks = {"lungs": scan.lungs[index]}
+    picture = _Picture(lambda one: one.window(hu), masks, scan.series.spacing, shape)
+    undilated = replace(wanted[0], dilate=1)
     nodules = tuple(
-        (nodule.identity, _png(undilated.prepare_reference(nodule.mask(index, scan.series.shape))))
+        (nodule.identity, _png(undilated.prepare_reference(nodule.mask(index, shape))))
         for nodule in scan.nodules
         if index in nodule.pixels
     )
-    masks = {"lungs": scan.lungs[index]}
-    return replace(_prepared(film, masks, scan.series.spacing, preprocessing), nodules=nodules)
+    return tuple(replace(picture.prepared(one), nodules=nodules) for one in wanted)
 
 
-def _prepared(
-    film: NDArray[np.uint8],
-    masks: dict[str, NDArray[np.bool_]],
-    spacing: Spacing | None,
-    preprocessing: Preprocessing,
-) -> Decoded:
-    small = np.zeros((preprocessing.size, preprocessing.size), np.uint8)
-    reference: NDArray[np.uint8] | None = None
-    for name, mask in masks.items():
-        plane = np.uint8(PLANES[name])
-        small |= preprocessing.prepare_mask(mask) * plane
-        scored = preprocessing.prepare_reference(mask) * plane
-        reference = scored if reference is None else reference | scored
-    return Decoded(
-        image=preprocessing.prepare_image(film),
-        mask=small,
-        reference=_png(cast("NDArray[np.uint8]", reference)),
-        film_shape=(film.shape[0], film.shape[1]),
-        spacing=spacing,
-        structures=tuple(masks),
-    )
+class _Picture:
+    """A film or slice with its masks, at hand for several preprocessings.
+
+    Args:
+        film: gives grey values ``(H, W)`` for a preprocessing, whose window decides on a slice's.
+        masks: each structure's ``(H, W)``.
+        spacing: mm from one pixel to the next, down and along.
+        shape: H and W.
+    """
+
+    def __init__(
+        self,
+        film: Callable[[Preprocessing], NDArray[np.uint8]],
+        masks: dict[str, NDArray[np.bool_]],
+        spacing: Spacing | None,
+        shape: tuple[int, int],
+    ) -> None:
+        self._film, self._masks, self._spacing, self._shape = film, masks, spacing, shape
+        self._done: dict[Hashable, object] = {}
+
+    def prepared(self, one: Preprocessing) -> Decoded:
+        """Return it as a preprocessing has it."""
+        equalised = (one.clahe_clip, one.clahe_tiles) if one.clahe == "before_resize" else None
+        film = self._once(
+            ("film", one.hu_window, equalised), lambda: one.at_own_size(self._film(one))
+        )
+        # The square only decides on how far a reference is dilated.
+        square = (one.dilate, one.size, one.keep_aspect) if one.dilate > 1 else None
+        reference = self._once(
+            ("reference", square), lambda: _png(self._planes(one.prepare_reference))
+        )
+        return Decoded(
+            image=one.to_size(film),
+            mask=self._planes(one.prepare_mask),
+            reference=reference,
+            film_shape=self._shape,
+            spacing=self._spacing,
+            structures=tuple(self._masks),
+        )
+
+    def _planes(
+        self, prepare: Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
+    ) -> NDArray[np.uint8]:
+        """Return the masks, prepared, as bit planes."""
+        planes = [prepare(mask) * np.uint8(PLANES[name]) for name, mask in self._masks.items()]
+        return cast("NDArray[np.uint8]", np.bitwise_or.reduce(planes))
+
+    def _once(self, key: Hashable, compute: Callable[[], _Found]) -> _Found:
+        if key not in self._done:
+            self._done[key] = compute()
+        return cast("_Found", self._done[key])
 
 
 def _png(planes: NDArray[np.uint8] | NDArray[np.bool_]) -> bytes:

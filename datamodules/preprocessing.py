@@ -94,8 +94,14 @@ class Preprocessing:
 
     def prepare_image(self, film: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the network's input ``(size, size)`` as grey values, before ``to_range``."""
-        if self.clahe == "before_resize":
-            film = self._equalise(film)
+        return self.to_size(self.at_own_size(film))
+
+    def at_own_size(self, film: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a film ``(H, W)`` as it is to be resized: equalised, where that comes before."""
+        return self._equalise(film) if self.clahe == "before_resize" else film
+
+    def to_size(self, film: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return what ``at_own_size`` gave as the network's input ``(size, size)``."""
         box = self.box(film.shape)
         film = resize(film, (box.height, box.width))
         if self.clahe == "after_resize":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,17 +22,25 @@ from monai.transforms.intensity.dictionary import (
     RandShiftIntensityd,
 )
 from monai.transforms.spatial.dictionary import RandAffined
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from benchmark.performance.lines import Goal, Line, Measured, NotMeasuredError, Setting
+from benchmark.performance.lines import (
+    DifferentValuesError,
+    Goal,
+    Line,
+    Measured,
+    NotMeasuredError,
+    Setting,
+)
 from benchmark.performance.timing import Pairs, Sample, in_turn, on_cores, wall
 from benchmark.performance.training_lines import BATCH, RATE, WIDTHS
 from benchmark.planning.own_systems import system_data
 from contract.machine import cores
-from datamodules.cache import prepare
+from datamodules.cache import prepare, prepare_all
 from datamodules.montgomery import Montgomery
 from datamodules.phantoms import write_montgomery
 from datamodules.preprocessing import Preprocessing
@@ -40,6 +50,7 @@ from lightning_modules.losses import DiceCrossEntropy
 
 LOADED_FILMS = 120
 LOADED_SIZE = 256
+SIZES = (192, 256, 512)
 EPOCHS = 3
 """Of which the first waits for the loading process to start."""
 FULL = {"preprocessing.size": LOADED_SIZE, "batch_size": BATCH}
@@ -191,6 +202,34 @@ def _prepared(setting: Setting) -> tuple[Pairs, int]:
     return pairs, sum(map(len, cases.values()))
 
 
+def several_sizes(setting: Setting) -> Measured:
+    """Time three preprocessings of all real films together beside one after another, on one core.
+
+    Raises:
+        DifferentValuesError: if other images come out.
+    """
+    root, wanted = setting.real_data(), [Preprocessing(size, "before_resize") for size in SIZES]
+    source = open_source("shenzhen", root)
+    cases, count = source.cases(), itertools.count()
+
+    def place() -> Path:
+        return setting.place(f"several_sizes_{next(count)}")
+
+    def together() -> None:
+        images.append([prepare_all(source, cases, wanted, place())[one].images for one in wanted])
+
+    def one_by_one() -> None:
+        images.append([prepare(source, cases, one, place()).images for one in wanted])
+
+    images: list[list[NDArray[np.uint8]]] = []
+    with on_cores(1):
+        pairs = in_turn(wall(together), wall(one_by_one), min(setting.rounds, 2), warm_up=False)
+    if not all(np.array_equal(*pair) for pair in zip(*images[:2], strict=True)):
+        raise DifferentValuesError("images that were prepared together and one by one")
+    note = f"{len(cases)} films at {', '.join(map(str, SIZES))}, {pairs.here.middle:.1f} s together"
+    return Measured(pairs.speed, note)
+
+
 def two_cores(setting: Setting) -> Measured:
     """Take how much faster real films are prepared on two cores."""
     pairs, films = _prepared(setting)
@@ -215,5 +254,7 @@ DATA = (
          "× as fast", two_cores, Goal(1.8, "at least")),
     Line("6b", "data", "preparing a real film on one core", "nothing", "ms", one_film,
          Goal(10, "at most")),
+    Line("6c", "data", "preparing real films at three sizes, together", "one size after another",
+         "× as fast", several_sizes),
 )  # fmt: skip
 """The lines about data."""

@@ -21,7 +21,7 @@ from benchmark.planning.plan import EVERYTHING, Plan, Selection, plan_design
 from benchmark.progress import duration, say, shown
 from contract.cell_record import CellRecord
 from contract.errors import UserError
-from datamodules.cache import PreparedSet, prepare
+from datamodules.cache import PreparedSet, prepare_all
 from datamodules.checks.audit import suspects
 from datamodules.checks.twins import require_distinct
 from datamodules.preprocessing import Preprocessing
@@ -165,22 +165,22 @@ def set_aside_stale(cell: Cell) -> None:
 
 
 def prepare_caches(plan: Plan, cells: Sequence[Cell], root: Path, cache: Path) -> None:
-    """Decode each data set once for each preprocessing, before any cell starts."""
-    wanted: dict[tuple[str, Preprocessing], None] = {}
+    """Decode each data set once, for all preprocessings of the cells, before any of them starts."""
+    wanted: dict[str, dict[Preprocessing, None]] = defaultdict(dict)
     for cell in cells:
         assert cell.config is not None
         arguments = cell.config["data"]["init_args"]
         settings = dict(arguments["preprocessing"])
         settings["value_range"] = tuple(settings.get("value_range", (-1, 1)))
         rules = arguments["protocol"]
-        for name in dict.fromkeys((*rules["train"], *rules["test"])):
-            wanted[name, Preprocessing(**settings)] = None
+        for name in (*rules["train"], *rules["test"]):
+            wanted[name][Preprocessing(**settings)] = None
     prepared: dict[Preprocessing, dict[str, PreparedSet]] = defaultdict(dict)
-    for name, preprocessing in wanted:
+    for name, preprocessings in wanted.items():
         source = open_source(name, root, cache)
-        prepared[preprocessing][source.name] = prepare(
-            source, source.cases(), preprocessing, cache, shown
-        )
+        found = prepare_all(source, source.cases(), list(preprocessings), cache, shown)
+        for preprocessing, one in found.items():
+            prepared[preprocessing][source.name] = one
     for sets in prepared.values():
         require_distinct(sets)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from contract.errors import DataError, MissingDataError
-from datamodules.cache import PLANES, prepare
+from datamodules.cache import PLANES, prepare, prepare_all
 from datamodules.preprocessing import Preprocessing
 from datamodules.sources import open_source
 
@@ -53,6 +53,40 @@ def test_a_second_call_decodes_nothing_and_changed_content_or_settings_do(montgo
     cases[1].image.write_bytes(cases[1].image.read_bytes() + b"\0")
     prepare(montgomery, cases, SMALL, cache)
     assert len(folders(cache)) == 3
+
+
+def test_several_sizes_are_decoded_once_and_are_those_of_each_alone(
+    montgomery, tmp_path, monkeypatch
+):
+    cases, read = montgomery.cases(), []
+    wanted = [
+        SMALL,
+        Preprocessing(48, "before_resize"),
+        Preprocessing(48, "before_resize", clahe_clip=4.0, dilate=3),
+        Preprocessing(32, "after_resize", keep_aspect=True, dilate=3),
+        Preprocessing(32, value_range=(0.0, 1.0)),
+    ]
+    alone = {one: prepare(montgomery, cases, one, tmp_path / "alone") for one in wanted}
+    prepare(montgomery, cases, wanted[1], tmp_path / "together")  # is there already
+    decode = montgomery.read_image
+    monkeypatch.setattr(montgomery, "read_image", lambda case: read.append(case) or decode(case))
+    together = prepare_all(montgomery, cases, wanted, tmp_path / "together")
+    assert len(read) == len(cases) and list(together) == wanted
+    assert folders(tmp_path / "together") == folders(tmp_path / "alone")
+    for folder in (tmp_path / "alone").glob("montgomery-*"):
+        for part in folder.iterdir():
+            same = tmp_path / "together" / folder.name / part.name
+            assert same.read_bytes() == part.read_bytes(), part
+    for one in wanted:
+        assert np.array_equal(together[one].images, alone[one].images)
+
+
+def test_a_damaged_film_leaves_none_of_several_caches(montgomery, tmp_path):
+    film = montgomery.cases()[3].image
+    film.write_bytes(film.read_bytes()[:200])
+    with pytest.raises(DataError, match=film.name):
+        prepare_all(montgomery, montgomery.cases(), [SMALL, Preprocessing(48)], tmp_path / "cache")
+    assert folders(tmp_path / "cache") == []
 
 
 def test_processes_that_build_it_together_leave_one_whole_cache(montgomery, tmp_path):

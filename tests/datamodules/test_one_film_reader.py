@@ -139,7 +139,7 @@ def test_predict_training_and_scoring_see_the_same_pixels(kind: Any) -> None:
         assert np.abs(predicted.astype(int) - film()).max() <= 1
         whole = Preprocessing(size=64)
         with ThreadPoolExecutor(1) as pool:
-            (cached,) = decode_all(pool, 1, source, [case], whole)
+            ((cached,),) = decode_all(pool, 1, source, [case], [whole])
         assert np.array_equal(cached.image, whole.prepare_image(predicted))
         masks = source.read_masks(case, (SHAPE[0], SHAPE[1]))
         assert masks["lungs"].shape == SHAPE
