@@ -50,7 +50,7 @@ from lightning_modules.losses import DiceCrossEntropy
 
 LOADED_FILMS = 120
 LOADED_SIZE = 256
-SIZES = (192, 256, 512)
+PREPARED_SIZES = (192, 256, 512)
 EPOCHS = 3
 """Of which the first waits for the loading process to start."""
 FULL = {"preprocessing.size": LOADED_SIZE, "batch_size": BATCH}
@@ -208,7 +208,10 @@ def several_sizes(setting: Setting) -> Measured:
     Raises:
         DifferentValuesError: if other images come out.
     """
-    root, wanted = setting.real_data(), [Preprocessing(size, "before_resize") for size in SIZES]
+    root, wanted = (
+        setting.real_data(),
+        [Preprocessing(size, "before_resize") for size in PREPARED_SIZES],
+    )
     source = open_source("shenzhen", root)
     cases, count = source.cases(), itertools.count()
 
@@ -226,7 +229,7 @@ def several_sizes(setting: Setting) -> Measured:
         pairs = in_turn(wall(together), wall(one_by_one), min(setting.rounds, 2), warm_up=False)
     if not all(np.array_equal(*pair) for pair in zip(*images[:2], strict=True)):
         raise DifferentValuesError("images that were prepared together and one by one")
-    note = f"{len(cases)} films at {', '.join(map(str, SIZES))}, {pairs.here.middle:.1f} s together"
+    note = f"{len(cases)} films at {', '.join(map(str, PREPARED_SIZES))}, {pairs.here.middle:.1f} s together"
     return Measured(pairs.speed, note)
 
 
