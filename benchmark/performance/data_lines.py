@@ -229,7 +229,8 @@ def several_sizes(setting: Setting) -> Measured:
         pairs = in_turn(wall(together), wall(one_by_one), min(setting.rounds, 2), warm_up=False)
     if not all(np.array_equal(*pair) for pair in zip(*images[:2], strict=True)):
         raise DifferentValuesError("images that were prepared together and one by one")
-    note = f"{len(cases)} films at {', '.join(map(str, PREPARED_SIZES))}, {pairs.here.middle:.1f} s together"
+    sizes = ", ".join(map(str, PREPARED_SIZES))
+    note = f"{len(cases)} films at {sizes}; {pairs.here.middle:.1f} s together"
     return Measured(pairs.speed, note)
 
 
