@@ -121,9 +121,14 @@ class TrainingSet(Dataset[TrainingBatch]):
     def __len__(self) -> int:
         return len(self._cases)
 
-    def __getitem__(self, key: tuple[int, int]) -> TrainingBatch:
-        """Return ``image (1, H, W)`` and ``target (C, H, W)``, soft where images are mixed."""
-        index, epoch = key
+    def __getitem__(self, key: tuple[int, int] | int) -> TrainingBatch:
+        """Return ``image (1, H, W)`` and ``target (C, H, W)``, soft where images are mixed.
+
+        Args:
+            key: the case's number and the epoch, as ``EpochSampler`` gives them, or the number
+                alone, as the samplers do that Lightning's ``overfit_batches`` takes instead.
+        """
+        index, epoch = key if isinstance(key, tuple) else (key, 0)
         item = self._item(index, epoch)
         if self._mixup is None or len(self) < 2:
             return item

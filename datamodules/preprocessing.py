@@ -61,8 +61,10 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         """Reject an empty range or window; a YAML list becomes a tuple."""
-        if self.value_range[0] == self.value_range[1]:
-            found = f"{self.value_range[0]} for black and white"
+        black, white = self.value_range
+        object.__setattr__(self, "value_range", (black, white))
+        if black == white:
+            found = f"{black} for black and white"
             raise UserError("preprocessing.value_range", found, "two different values")
         if self.hu_window is None:
             return

@@ -76,6 +76,10 @@ class Protocol:
         """Reject a protocol whose rules contradict one another."""
         object.__setattr__(self, "train", tuple(self.train))
         object.__setattr__(self, "test", tuple(self.test))
+        for side in ("train", "test"):
+            names = getattr(self, side)
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise _fault(side, f"{', '.join(twice)} more than once", "each data set once")
         shared = sorted(set(self.train) & set(self.test))
         divisions = [key for key in ("held_out", "folds", "lists") if getattr(self, key)]
         if not self.train or not self.test:

@@ -6,7 +6,8 @@ import json
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -276,7 +277,10 @@ def _train(cli: CellCLI, resume: Path | None) -> None:
         KeyboardInterrupt: on Ctrl-C.
     """
     try:
-        cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resume, weights_only=True)
+        with _interruptions():
+            cli.trainer.fit(
+                cli.model, datamodule=cli.datamodule, ckpt_path=resume, weights_only=True
+            )
     except UserError as error:
         cause = error.__cause__
         if cause is not None and is_of_machine(cause):
@@ -290,6 +294,17 @@ def _train(cli: CellCLI, resume: Path | None) -> None:
         raise UserError(resume, found, expected, "delete it; an older one serves") from error
     if cli.trainer.interrupted:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def _interruptions() -> Iterator[None]:
+    """Let Ctrl-C be what it is: Lightning ends the process by ``sys.exit(1)`` on it."""
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _has_begun(trainer: pl.Trainer) -> bool:
@@ -320,7 +335,8 @@ def _train_and_test(
             _train(cli, resume)
     trainer.strategy.barrier()
     tested = load_weights(module, checkpoint)
-    trainer.test(module, datamodule=data, verbose=False)
+    with _interruptions():
+        trainer.test(module, datamodule=data, verbose=False)
     assert data.split is not None
     return in_order(cli.case_rows.rows, data.split), {
         "tested_epoch": tested.get("epochs"),

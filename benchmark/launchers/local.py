@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -32,6 +33,8 @@ from contract.machine import cores
 INTERRUPTED_CODE = 130
 GRACE_S = 10.0
 """What an interrupted cell gets to end by itself."""
+SAME_SIGNAL_S = 1.0
+"""Signals that come no further apart are one."""
 
 
 def slots_for(
@@ -120,17 +123,24 @@ def run_cells(
 def _interruptible() -> Iterator[None]:
     """Let SIGTERM, and a closed terminal unless it is ignored, do what Ctrl-C does.
 
+    A second signal right behind the first is the same one, which a terminal or ``timeout`` sent to
+    the process and to its group: raised while the first unwinds, it would break what waits.
     Windows knows no closed terminal (SIGHUP).
     """
+    last = -math.inf
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        nonlocal last
+        before_this, last = last, time.monotonic()
+        if last - before_this > SAME_SIGNAL_S:
+            raise KeyboardInterrupt
 
     before = {}
     if threading.current_thread() is threading.main_thread():
-        for name in ("SIGTERM", "SIGHUP"):
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            theirs = (signal.SIG_DFL, signal.default_int_handler)
+            if number is not None and signal.getsignal(number) in theirs:
                 before[number] = signal.signal(number, interrupt)
     try:
         yield

@@ -38,6 +38,18 @@ RANGES: Mapping[str, Mapping[str, Sequence[Any]]] = {
     },
 }  # fmt: skip
 """Ranges that other projects' classes check only when they are built, by class and argument."""
+_WHOLE_EPOCHS = "set max_epochs, and limit_train_batches for shorter epochs"
+TRAINED_OTHERWISE: Mapping[str, tuple[Sequence[Any], str]] = {
+    "gradient_clip_val": ((None,), "set model.init_args.clip_norm"),
+    "gradient_clip_algorithm": ((None,), "set model.init_args.clip_norm"),
+    "limit_test_batches": ((None, 1.0), "take a protocol with fewer test cases"),
+    "fast_dev_run": ((None, False), _WHOLE_EPOCHS),
+    "max_steps": ((None, -1), _WHOLE_EPOCHS),
+    "max_time": ((None,), "give --cell-timeout to `run`, and go on later"),
+    "barebones": ((None, False), "leave it out"),
+    "enable_checkpointing": ((None, True), "leave it out"),
+}
+"""What a cell has of Lightning's Trainer in one way alone, by argument, and what to do instead."""
 
 
 class ClassChecks:
@@ -127,6 +139,13 @@ class ClassChecks:
         """Refuse arguments that Lightning's Trainer does not take, or no cell trains by."""
         signature = self._sources.signature("pytorch_lightning.Trainer")
         self.check_arguments(signature, stated, ("trainer",))
+        for name, (allowed, todo) in TRAINED_OTHERWISE.items():
+            value = stated.get(name)
+            if not any(value == one and type(value) is type(one) for one in allowed):
+                found = f"{in_short(value)}, with which no cell trains and is tested to its end"
+                raise UserError(
+                    f"{self._file}: trainer.{name}", found, in_short(allowed[-1]), todo
+                )  # fmt: skip
         require_precision(stated.get("precision"), f"{self._file}: trainer.precision")
 
     def _signature(

@@ -12,6 +12,7 @@ from benchmark.planning.library import (
     Settings,
     Suite,
     find,
+    known_names,
     lineage,
     load_settings,
     load_suite,
@@ -40,6 +41,7 @@ class Design:
         files: each system's YAML file, by name.
         protocols: each protocol's settings, by name.
         faults: why systems cannot be used, by name.
+        unwanted: the same of systems that nobody asked for.
     """
 
     suite: Suite
@@ -48,6 +50,7 @@ class Design:
     files: dict[str, Path] = field(default_factory=dict)
     protocols: dict[str, Settings] = field(default_factory=dict)
     faults: dict[str, UserError] = field(default_factory=dict)
+    unwanted: dict[str, UserError] = field(default_factory=dict)
 
     def layers(self, system: str, protocol: str) -> Iterator[Layer]:
         """Give the changes that apply to a system under a protocol, the strongest last."""
@@ -127,7 +130,8 @@ def read_design(
         extra_systems: YAML files of systems that join the suite.
         root: the data root, where descriptions of a user's own data may lie.
         keep_going: keep a system's fault, which concerns no other, in ``faults``.
-        wanted_systems: the systems that are meant, if not all; of others it is no fault that no
+        wanted_systems: the systems that are meant, if not all; others that are faulty are left
+            out, and of these it is no fault that no
             epoch is left to their critic.
 
     Raises:
@@ -150,6 +154,10 @@ def read_design(
             _check(design, name, not wanted_systems or name in wanted_systems)
         except UserError as fault:
             design.faults[name] = fault
+    for name in list(design.faults):
+        if wanted_systems and name not in wanted_systems:
+            design.unwanted[name] = design.faults.pop(name)
+            design.systems.pop(name, None)
     if not keep_going:
         design.require_sound()
     return design
@@ -240,6 +248,12 @@ def _check(design: Design, name: str, wanted: bool) -> None:
     The message names whatever states the fault first: the file, or the changes to it.
     """
     file, seen = design.files[name], []
+    known = sorted({*design.protocols, *known_names("protocols")})
+    for stated in design.systems[name].get("protocol_overrides") or {}:
+        todo = did_you_mean(str(stated), known)
+        if stated not in known and todo:  # another name may be of another suite's protocol
+            where, found = f"{file}: protocol_overrides", f"settings for {stated!r}"
+            raise UserError(where, found, "names of protocols", todo)
     for protocol in design.protocols_of(name):
         layers = [(label, layer) for label, layer in design.layers(name, protocol) if layer]
         final = design.changed(name, protocol)

@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmark.planning.compose import choose_structures, compose
 from benchmark.planning.library import Settings, load_settings, override
+from benchmark.planning.system_check import check_system
 from benchmark.start import add_code_folders
 from contract.words import STRUCTURES
 from datamodules.augmentation import Augmentation
@@ -62,6 +63,7 @@ def system_data(name: str, /, **changes: Any) -> dict[str, Any]:
 
 def _compose(name: str, seed: int, changes: Settings) -> Settings:
     system = override(load_settings("systems", name), changes)
+    check_system(system, f"system {name}")
     if name.endswith((".yaml", ".yml")):
         add_code_folders([system["folder"]])
     structures = system["structures"]

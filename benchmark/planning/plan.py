@@ -147,6 +147,10 @@ def plan_design(
     """
     plan = Plan(design.suite, runs / design.suite.name, changes=design.changes)
     plan.left_out = {name: str(fault) for name, fault in design.faults.items()}
+    plan.notices += [
+        f"{name} is left out: its configuration is faulty, and nobody asked for it ({fault})"
+        for name, fault in design.unwanted.items()
+    ]
     plan.protocols = design.protocols
     plan.systems = {n: one for n, one in design.systems.items() if n not in design.faults}
     cache = runs / "cache"

@@ -54,10 +54,22 @@ def check_system(system: Settings, label: object) -> None:
         _check_output(filled, structures, label)
     checks = ClassChecks(label, [Path(system["folder"])])
     checks.trainer(filled["trainer"])
+    _require_validated(filled, label)
     model = dict(filled["model"])
     if "class_path" in model and isinstance(model.get("init_args", {}), dict | None):
         model["init_args"] = {"structures": list(choices[0]), **(model.get("init_args") or {})}
     checks.check_object(model, ("model",), MODULE)
+
+
+def _require_validated(system: Settings, label: object) -> None:
+    """Refuse a choice of the best epoch where no epoch is validated."""
+    epochs = system["trainer"].get("max_epochs")
+    every = system["trainer"].get("check_val_every_n_epoch")
+    best = system.get("checkpoint", "best") == "best"
+    if best and isinstance(epochs, int) and isinstance(every, int) and every > epochs > 0:
+        where = f"{label}: trainer.check_val_every_n_epoch"
+        found = f"{every}, and max_epochs {epochs}: no epoch is validated, and the best is tested"
+        raise UserError(where, found, f"at most {epochs}, or checkpoint: last")
 
 
 def require_adversarial(system: Settings) -> None:

@@ -1,6 +1,7 @@
 """The config's own word decides what the Trainer gets, and a faulty one is named by its key."""
 
 import re
+import signal
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ from benchmark.__main__ import main
 from benchmark.cell.cli import whole_numbers
 from benchmark.cell.config_check import check_classes, check_keys
 from benchmark.cell.fit import CellCLI
+from contract.cell_folder import CellFolder
 from contract.errors import UserError
+from lightning_modules.adversarial import AdversarialSegmenter
 
 
 @pytest.mark.parametrize(
@@ -130,3 +133,27 @@ def test_a_number_of_cores_that_is_none_is_told_before_training(
     assert main(["fit", "--config", str(tiny_cell()), "--out", str(tmp_path / "out")]) == 2
     assert "LUNGBENCH_CORES: found 'all'; expected a whole number" in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_leaves_a_cell_that_goes_on(tiny_cell, tmp_path, monkeypatch, capsys):
+    overrides = {"preprocessing.size": 32, "trainer.max_epochs": 2}
+    config, out = tiny_cell(systems=["unet"], overrides=overrides), tmp_path / "out"
+    step = AdversarialSegmenter.training_step
+
+    def interrupted(module, batch, batch_idx):
+        if module.current_epoch == 1:
+            signal.raise_signal(signal.SIGINT)
+        return step(module, batch, batch_idx)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
+    try:
+        with monkeypatch.context() as changed:
+            changed.setattr(AdversarialSegmenter, "training_step", interrupted)
+            assert main(["fit", "--config", str(config), "--out", str(out)]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "the same command goes on from here" in capsys.readouterr().err
+    record = CellFolder(out).record
+    assert (record.state, record.reason) == ("pending", "interrupted; will resume")
+    assert main(["fit", "--config", str(config), "--out", str(out)]) == 0
+    assert CellFolder(out).record.is_done

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.launchers.local import _interruptible
 from benchmark.progress import say
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +44,20 @@ commands.add_parser("audit").set_defaults(act=act, passes_on=False)
 front.build_parser = lambda: parser
 raise SystemExit(front.main(["audit"]))
 """
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_that_comes_twice_is_one(name):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
+    try:
+        with _interruptible():
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(getattr(signal, name))
+            signal.raise_signal(getattr(signal, name))  # as `timeout` sends it to the group, too
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("what", ["audit", "run"])

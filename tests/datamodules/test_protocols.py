@@ -109,6 +109,8 @@ def test_every_protocol_has_a_title() -> None:
         ({"train": ["a"], "test": ["a"]}, "held_out, folds or lists, which divide"),
         ({"train": ["a"], "test": ["b"], "held_out": 3}, "both trains and tests"),
         ({"train": [], "test": ["b"]}, "at least one data set"),
+        ({"train": ["a", "a"], "test": ["b"]}, "train: found a more than once"),
+        ({"train": ["a"], "test": ["b", "c", "b"]}, "test: found b more than once"),
         ({"train": ["a"], "test": ["a"], "folds": "scr"}, "jsrt as the only data set"),
         ({"train": ["jsrt"], "test": ["jsrt"], "folds": "ten"}, "a whole number above 1, or scr"),
         ({"train": ["a"], "test": ["a"], "folds": 1}, "a whole number above 1, or scr"),

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import pytorch_lightning as pl
 
 import lungbench
 from contract.errors import UserError
@@ -43,6 +44,17 @@ def test_a_system_and_its_data_take_the_same_dotted_changes():
         lungbench.load_system("u_net")
 
 
+@pytest.mark.parametrize(
+    "misspelt",
+    ["batch_sise", "data.worker", "trainer.max_epoch", "preprocessing.sise", "foo",
+     "model.init_args.generatr"],
+)  # fmt: skip
+def test_a_misspelt_change_is_refused_by_both(misspelt):
+    for asked in (lungbench.load_system, lungbench.system_data):
+        with pytest.raises(UserError, match=misspelt.rpartition(".")[2]):
+            asked("unet", **{misspelt: 3})
+
+
 def test_a_system_of_ones_own_finds_its_network_beside_it(tmp_path):
     (tmp_path / "beside_me.py").write_text(
         "from torch import nn\n"
@@ -69,3 +81,25 @@ def test_rows_that_lack_columns_are_refused_in_words(tmp_path):
         lungbench.leaderboard(CASE_SCHEMA.empty_table().drop(["suite"]).to_pandas())
     with pytest.raises(UserError, match=r"absent\.parquet"):
         lungbench.leaderboard(tmp_path / "absent.parquet")
+
+
+def test_overfit_batches_trains_on_the_same_ones(phantom_root, tmp_path):
+    small = {
+        "preprocessing.size": 32,
+        "batch_size": 4,
+        "model.init_args.generator.init_args.widths": [4, 8],
+    }
+    data = lungbench.Montgomery(
+        phantom_root, cache=tmp_path, **lungbench.system_data("unet", **small)
+    )
+    seen = []
+
+    class Seen(pl.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            seen.append(float(batch["image"].double().sum()))
+
+    pl.Trainer(
+        max_epochs=3, overfit_batches=2, accelerator="cpu", logger=False, callbacks=[Seen()],
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    ).fit(lungbench.load_system("unet", **small), data)  # fmt: skip
+    assert len(seen) == 6 and seen[0:2] == seen[2:4] == seen[4:6] and seen[0] != seen[1]
