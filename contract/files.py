@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from contract.errors import UserError
 
 
 @contextmanager
@@ -78,6 +81,48 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file, text in UTF-8, so that a reader or a crash never meets half of it."""
     with replacing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def folder_to_write(option: str, given: str | Path) -> Path:
+    """Return the folder that an option names, which can be made or written; it is not made here.
+
+    Args:
+        option: the option, such as ``--out``.
+        given: its value; as text, an empty one (an unset variable of a shell) is told from ``.``.
+
+    Raises:
+        UserError: if it is empty, a file, below one, or may not be written.
+    """
+    where = f"{option} {given or repr('')}"
+    expected, todo = "a folder, or one that can be made", f"choose another {option}"
+    if not given:
+        raise UserError(where, "no name", expected, f"name the folder; {option} . is this one")
+    folder = Path(given)
+    try:
+        there = _nearest(folder)
+        if not there.is_dir():
+            found = "a file" if there == folder else f"a file above it, {there}"
+            raise UserError(where, found, expected, todo)
+        probe = there / f".{uuid.uuid4().hex}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        if error.errno in (errno.EROFS, errno.ENOSPC, errno.EDQUOT):
+            return folder  # the machine's fault, not the user's: whoever writes there tells it
+        found = f"a place that cannot be written ({error.strerror})"
+        raise UserError(where, found, expected, todo) from error
+    return folder
+
+
+def _nearest(path: Path) -> Path:
+    """Return a path, or the first of those above it, that is there."""
+    for place in (path, *path.parents):
+        try:
+            place.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        return place
+    return Path()
 
 
 def read_object(path: Path, largest: int = 1 << 20) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from benchmark.commands.arguments import Commands, add_command, plain_path, whole_number
 from benchmark.commands.fetching import add_fetch, run_fetch
 from contract.errors import MissingDataError, UserError
+from contract.files import folder_to_write
 
 if TYPE_CHECKING:
     from datamodules.checks.integrity import Report
@@ -49,7 +50,7 @@ def add(commands: Commands) -> None:
     parser = subparsers.add_parser("audit", help=text, description=text)
     parser.add_argument("--data-root", type=plain_path, required=True, help=DATA_ROOT)
     _add_datasets(parser)
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+    parser.add_argument("--out", metavar="FOLDER", required=True, help="the folder to write")
     text = (
         "write which cases a protocol trains, validates and tests on, a fold each: as CSV, and as "
     )
@@ -65,10 +66,10 @@ def add(commands: Commands) -> None:
         default=0,
         help="the cells' seed, which may choose a draw [0]",
     )
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+    parser.add_argument("--out", metavar="FOLDER", required=True, help="the folder to write")
     text = "write small synthetic sets in official layouts"
     parser = subparsers.add_parser("phantoms", help=text, description=text)
-    parser.add_argument("--out", type=Path, required=True, help="the data root to write")
+    parser.add_argument("--out", metavar="FOLDER", required=True, help="the data root to write")
 
 
 def _add_datasets(parser: argparse.ArgumentParser) -> None:
@@ -82,8 +83,11 @@ def run_data_command(given: argparse.Namespace, extra: Sequence[str] = ()) -> in
     """Run one of the commands and return its exit code.
 
     Raises:
-        UserError: if the data root or a data set's name is wrong, or audited data is damaged.
+        UserError: if the data root or a data set's name is wrong, the folder to write cannot be
+            written, or audited data is damaged.
     """
+    if "out" in given:
+        given.out = folder_to_write("--out", given.out)
     if given.data_command == "phantoms":
         from datamodules.phantoms import write_ct_phantoms, write_phantoms
 

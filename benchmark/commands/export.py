@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmark.commands.arguments import Commands, add_command
 from contract.cell_folder import LAYOUT
+from contract.files import folder_to_write
 
 
 def add(commands: Commands) -> None:
@@ -29,6 +30,8 @@ def add(commands: Commands) -> None:
 
 
 def _export(given: argparse.Namespace, extra: Sequence[str]) -> int:
+    if given.output is not None:
+        folder_to_write("--output", given.output.parent)
     from benchmark.exporting.export import export
 
     export(given.cell, given.format, given.output)

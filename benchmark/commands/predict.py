@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from benchmark.commands.arguments import Commands, add_command, plain_path
 from contract.cell_folder import LAYOUT
 from contract.errors import UserError
+from contract.files import folder_to_write
 
 if TYPE_CHECKING:
     from benchmark.prediction.predictor import Model
@@ -26,7 +27,7 @@ def add(commands: Commands) -> None:
         "--images", type=Path, required=True, help="folder of films, or of CT scans"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("predictions"), help="the folder to write [predictions]"
+        "--out", default="predictions", metavar="FOLDER", help="the folder to write [predictions]"
     )
     parser.add_argument(
         "--cell", type=Path, nargs="+", action="extend", metavar="FOLDER", dest="cells",
@@ -68,16 +69,17 @@ def add(commands: Commands) -> None:
 
 
 def _predict(given: argparse.Namespace, extra: Sequence[str]) -> int:
+    out = folder_to_write("--out", given.out)
     model = _chosen(given)
     if model.unit == "scan":
         _refuse_options_for_films(given)
         from benchmark.prediction.scans import predict_scans
 
-        return 1 if predict_scans(model, given.images, given.out, given.device) else 0
+        return 1 if predict_scans(model, given.images, out, given.device) else 0
     from benchmark.prediction.predict import predict
 
     failed = predict(
-        model, given.images, given.out, given.device, given.bits, given.force, given.dicom_seg
+        model, given.images, out, given.device, given.bits, given.force, given.dicom_seg
     )
     return 1 if failed else 0
 

@@ -23,16 +23,19 @@ from benchmark.commands.arguments import (
 )
 from benchmark.launchers.watch import Limits, seconds
 from contract.errors import UserError
+from contract.files import folder_to_write
 
 
 def add(commands: Commands) -> None:
     """Add the commands that work on a whole suite."""
     suite = suite_arguments()
-    for name, text in (
-        ("plan", "list the cells, their states and what each trains and tests on; run nothing"),
-        ("status", "list the cells' states with reasons and logs"),
-    ):
-        parser = add_command(commands, name, text, _list_cells, suite)
+    as_run = suite_arguments(folder_arguments(or_root="that of the cells, else phantoms"))
+    for name, text, arguments in (
+        ("plan", "list the cells, their states and what each trains and tests on; run nothing",
+         suite),
+        ("status", "list the cells' states with reasons and logs", as_run),
+    ):  # fmt: skip
+        parser = add_command(commands, name, text, _list_cells, arguments)
         parser.add_argument("--json", action="store_true", help="print a list of objects")
         if name == "plan":
             parser.add_argument(
@@ -82,7 +85,7 @@ def _list_cells(given: argparse.Namespace, extra: Sequence[str]) -> int:
 
     # What is said on the way is no JSON.
     with redirect_stdout(sys.stderr) if given.json else nullcontext():
-        plan, _ = planned(given)
+        plan, _ = planned_as_run(given) if given.command == "status" else planned(given)
     cells = selected(given).of(plan)
     tickets, remark = tickets_of(plan.folder)
     if remark:
@@ -115,6 +118,7 @@ def _cells(text: str) -> int | Literal["auto"]:
 
 
 def _run(given: argparse.Namespace, extra: Sequence[str]) -> int:
+    folder_to_write("--runs", given.runs)
     from benchmark.gpus import visible_gpus
     from benchmark.launchers.slurm import is_available
     from benchmark.running.run import run

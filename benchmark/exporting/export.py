@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from benchmark.cell.loading import build_module, load_tested, read_config
 from benchmark.cell.results import versions
 from benchmark.exporting.card import model_card
 from benchmark.exporting.comparison import LARGEST_GAP, Comparison, compare
+from benchmark.exporting.digest import NO_DIGEST, require_sealed, write_digest
 from benchmark.exporting.facts import ModelFacts, QualityRule, TrainedOn, facts_of
 from benchmark.exporting.films import films_for
 from benchmark.exporting.formats import (
@@ -189,7 +191,7 @@ def write_checked(
     Args:
         module: the module, with its weights.
         images: films as it sees them, ``(N, 1, H, W)``.
-        facts: what the file says of itself.
+        facts: what the file says of itself, but for its digest, which is found here.
         kind: the kind of file.
         output: the file.
         another: builds such a module with fresh weights, for a file of weights alone.
@@ -201,12 +203,15 @@ def write_checked(
         UserError: if it cannot be written, or does not compute what PyTorch does. No file is left
             then, and an older one stays.
     """
+    facts = replace(facts, digest=NO_DIGEST if kind.sealed else None)
     graph = OutputGraph(module)
     graph.outputs(images[:1])  # tells how many channels the network wants, which is not traced
     with tempfile.TemporaryDirectory(prefix="lungbench-export-") as folder:
         written = Path(folder) / f"model{kind.ending}"
         try:
             kind.write(graph, images[:2], facts.as_metadata(), written)
+            if kind.sealed:
+                write_digest(written)
         except UserError:
             raise
         except Exception as error:  # exporters raise many kinds
@@ -217,7 +222,7 @@ def write_checked(
                 todo="choose another --format; safetensors takes any network",
             ) from error
         run, said_facts = _read_back(written, kind, another)
-        if said_facts.as_metadata() != facts.as_metadata():
+        if replace(said_facts, digest=facts.digest).as_metadata() != facts.as_metadata():
             raise RuntimeError("the file does not say of itself what was written")
         found = compare(graph, run, images, facts.activation)
         if not found.holds:
@@ -237,5 +242,6 @@ def _read_back(
         model = open_model(written)
         return model.run, model.facts
     fresh = another()
+    require_sealed(written.read_bytes())
     metadata = load_weights_alone(fresh.generator, written)
     return OutputGraph(fresh).outputs, facts_of(metadata, written)

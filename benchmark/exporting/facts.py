@@ -92,6 +92,8 @@ class ModelFacts:
         exported_by: version by library, when it was exported.
         checked: what the file was compared with before it was handed out.
         generator: class and arguments of the network, where the file holds weights alone.
+        digest: SHA-256 of the file with 64 zeros in its place, in hexadecimal digits; none where
+            the file has checksums of its own (TorchScript).
         not_for: what it must not be used for.
     """
 
@@ -121,6 +123,7 @@ class ModelFacts:
     exported_by: Mapping[str, str]
     checked: str
     generator: Mapping[str, Any] | None = None
+    digest: str | None = None
     not_for: str = NOT_FOR
 
     @property
@@ -151,7 +154,9 @@ def facts_of(metadata: Mapping[str, str], path: Path) -> ModelFacts:
     try:
         said = json.loads(metadata[FACTS_KEY])
     except (ValueError, RecursionError) as error:
-        raise UserError(path, f"metadata that is no JSON ({error})", expected, todo) from None
+        raise UserError(
+            path, f"damaged metadata that is no JSON ({error})", expected, todo
+        ) from None
     if not isinstance(said, dict):
         raise UserError(path, "metadata that is no JSON object", expected, todo)
     check_settings(ModelFacts, said, path)

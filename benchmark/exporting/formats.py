@@ -35,11 +35,14 @@ class Format:
         ending: of the file's name.
         write: writes the graph, an example of its input ``(N, 1, H, W)`` and the metadata's
             entries to a file.
+        sealed: whether the metadata holds a digest of the file, since it has no checksums of its
+            own; see ``benchmark.exporting.digest``.
     """
 
     name: str
     ending: str
     write: Callable[[OutputGraph, Tensor, Mapping[str, str], Path], None]
+    sealed: bool
 
 
 def _write_onnx(graph: OutputGraph, image: Tensor, metadata: Mapping[str, str], path: Path) -> None:
@@ -82,9 +85,9 @@ def _write_safetensors(
     save_model(graph.generator, str(path), dict(metadata))
 
 
-ONNX = Format("onnx", ".onnx", _write_onnx)
-TORCHSCRIPT = Format("torchscript", ".pt", _write_torchscript)
-SAFETENSORS = Format("safetensors", ".safetensors", _write_safetensors)
+ONNX = Format("onnx", ".onnx", _write_onnx, sealed=True)
+TORCHSCRIPT = Format("torchscript", ".pt", _write_torchscript, sealed=False)
+SAFETENSORS = Format("safetensors", ".safetensors", _write_safetensors, sealed=True)
 EXPORT_KINDS = {kind.name: kind for kind in (ONNX, TORCHSCRIPT, SAFETENSORS)}
 
 

@@ -14,6 +14,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from benchmark.exporting.digest import DamagedError, require_sealed, require_whole_archive
 from benchmark.exporting.facts import FACTS_KEY, ModelFacts, facts_of
 from benchmark.exporting.formats import (
     IMAGE,
@@ -176,14 +177,14 @@ def _open_onnx(path: Path) -> ExportedModel:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4  # what is wrong is raised
+    content, digest = _read_sealed(path)
     try:
         # From its bytes: a file cannot name others, and its size is bounded by its own.
-        session = onnxruntime.InferenceSession(
-            path.read_bytes(), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises many kinds
         raise _damaged(path, "ONNX", error) from None
     facts = facts_of(session.get_modelmeta().custom_metadata_map, path)
+    _require_digest(facts, digest, path)
 
     def run(images: Tensor) -> tuple[Tensor, ...]:
         found = session.run(None, {IMAGE: images.numpy()})
@@ -195,6 +196,7 @@ def _open_onnx(path: Path) -> ExportedModel:
 def _open_torchscript(path: Path) -> ExportedModel:
     extra = {FACTS_KEY: ""}
     try:
+        require_whole_archive(path)  # PyTorch does not look at its checksums
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it is an old format
             script = torch.jit.load(path, "cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
@@ -213,6 +215,7 @@ def _open_torchscript(path: Path) -> ExportedModel:
 
 
 def _open_safetensors(path: Path) -> ExportedModel:
+    _, digest = _read_sealed(path)
     try:
         with safe_open(path, "pt") as file:
             facts = facts_of(dict(file.metadata() or {}), path)
@@ -220,6 +223,7 @@ def _open_safetensors(path: Path) -> ExportedModel:
         raise
     except Exception as error:  # safetensors has an error of its own
         raise _damaged(path, "safetensors", error) from None
+    _require_digest(facts, digest, path)
     try:
         network = _network_of(facts, path).eval()
         load_weights_alone(network, path)
@@ -262,6 +266,39 @@ def _network_of(facts: ModelFacts, path: Path) -> nn.Module:
     return made(**arguments)
 
 
+def _read_sealed(path: Path) -> tuple[bytes, str | None]:
+    """Return a file's content and its digest, if it has one, before anything is made of them.
+
+    Raises:
+        UserError: if it cannot be read, or its content does not agree with its digest.
+    """
+    try:
+        content = path.read_bytes()
+        return content, require_sealed(content)
+    except OSError as error:
+        said = f"a file that cannot be read ({error.strerror})"
+        raise UserError(path, said, "an exported model", "check its disk and rights") from None
+    except DamagedError as error:
+        raise UserError(path, f"a damaged file: {error}", "the file as exported", _TODO) from None
+
+
+def _require_digest(facts: ModelFacts, digest: str | None, path: Path) -> None:
+    """Check that the digest that was compared is the metadata's own.
+
+    Raises:
+        UserError: if the metadata holds none, or another.
+    """
+    if facts.digest is None:
+        raise UserError(
+            path, "no digest of its content, so that damage could not be told",
+            "one, as `lungbench export` writes it", "export it again",
+        )  # fmt: skip
+    if facts.digest != digest:
+        found = f"a damaged file: its digest is {in_short(facts.digest)}"
+        raise UserError(path, found, "the digest of its content", _TODO)
+
+
 def _damaged(path: Path, kind: str, error: Exception) -> UserError:
     said = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return UserError(path, f"no readable {kind} model ({said})", f"a whole {kind} file", _TODO)
+    found = f"no readable {kind} model: it is damaged, or of another kind ({said})"
+    return UserError(path, found, f"a whole {kind} file", _TODO)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
 
+from benchmark.prediction.outcome import PREDICTIONS_TABLE
 from benchmark.progress import say
 from contract.errors import DataError, UserError
 from datamodules.sources.ct.headers import is_dicom_image, read_slice_header
@@ -27,6 +28,11 @@ ENDINGS_OF_FILMS = (*PICTURE_ENDINGS, *DICOM_ENDINGS, *VOLUME_ENDINGS)
 SCAN_FORMATS = "CT series in DICOM files, or volumes (" + ", ".join(VOLUME_ENDINGS) + ")"
 _PIXELS_BESIDE = (".raw", ".zraw")
 """Endings of files that hold the pixels of a volume file."""
+_RESULTS = ("masks", "overlays", "segmentations")
+"""The folders that stand beside a table of predictions."""
+_TABLE_BEGINS = b"file,system,output,"
+_ENDINGS_TOLD = 8
+"""Endings of files passed over that are counted each for itself, the most frequent ones."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +65,8 @@ def find_films(images: Path, out: Path) -> list[Job]:
     """Return the films below a folder, sorted, hidden ones and results left out.
 
     Files count whose names end like pictures or DICOM, and those without ending that have DICOM's
-    mark. Results are called as their films; films that differ in the ending alone keep it:
-    ``a.dcm`` and ``a.png`` become ``a_dcm`` and ``a_png``.
+    mark; the others are counted by their endings. Results are called as their films; films that
+    differ in the ending alone keep it: ``a.dcm`` and ``a.png`` become ``a_dcm`` and ``a_png``.
 
     Raises:
         UserError: if the folder is missing, holds no film, or two films' results would have one
@@ -69,7 +75,10 @@ def find_films(images: Path, out: Path) -> list[Job]:
     _require_folder(images, out, "films")
     found = sorted(_files(images, out.resolve()))
     films = [path for path in found if _may_be_film(path)]
-    _say_passed_over([path for path in found if not _may_be_film(path)])
+    _say_passed_over(
+        [path for path in found if not _may_be_film(path)],
+        f"a film's file ends in {', '.join(ENDINGS_OF_FILMS)}, or is DICOM",
+    )
     if not films:
         raise UserError(images, "no film", f"files of {FORMATS}", "check --images")
     names = [PurePosixPath(path.relative_to(images).as_posix()) for path in films]
@@ -135,7 +144,7 @@ def find_scans(images: Path, out: Path) -> list[ScanJob]:
             images, found, f"{SCAN_FORMATS}, for a network that was trained on CT",
             "check --images, or name a cell that was trained on films",
         )  # fmt: skip
-    _say_passed_over(others)
+    _say_passed_over(others, f"scans are {SCAN_FORMATS}")
     names = [PurePosixPath(path.relative_to(images).as_posix()) for path in sorted(places)]
     # The folder of scans itself may be a series: its results are called as the folder is.
     called = [name if name.name else PurePosixPath(images.resolve().name) for name in names]
@@ -172,18 +181,33 @@ def _require_folder(images: Path, out: Path, items: str) -> None:
         )
 
 
-def _say_passed_over(others: Sequence[Path]) -> None:
-    if others:
-        name = readable(others[0].name)
-        say(f"{len(others)} other file(s) passed over, such as {name}")
+def _say_passed_over(others: Sequence[Path], expected: str) -> None:
+    if not others:
+        return
+    counts = Counter(sorted(_told_ending(path) for path in others)).most_common()
+    told = [f"{number} {ending}" for ending, number in counts[:_ENDINGS_TOLD]]
+    if rest := sum(number for _, number in counts[_ENDINGS_TOLD:]):
+        told.append(f"{rest} with other endings")
+    files = "file" if len(others) == 1 else "files"
+    say(f"{len(others)} other {files} passed over: {', '.join(told)} ({expected})")
+
+
+def _told_ending(path: Path) -> str:
+    """Return what a name ends with; numbers as in 1.2.840.113, and long words, are no endings."""
+    ending = readable(path.suffix.lower())
+    word = ending[1:]
+    named = word.isalnum() and not word.isdecimal() and len(word) <= 8
+    return ending if named else "without an ending"
 
 
 def _require_own_names(jobs: Sequence[Job], item: str) -> None:
-    twice = Counter(str(job.output).casefold() for job in jobs)
+    first: dict[str, Job] = {}
     for job in jobs:
-        if twice[str(job.output).casefold()] > 1:
-            clash = f"results called {job.output}, as another {item}'s"
-            raise UserError(job.path, clash, f"one name a {item}", "rename it")
+        other = first.setdefault(str(job.output).casefold(), job)
+        if other is not job:
+            clash = f"results called {readable(job.output)}, as those of {readable(other.file)}"
+            clash += " but for capitals" if other.output != job.output else ""
+            raise UserError(job.path, clash, f"one name a {item}", "rename one of the two")
 
 
 def _output_names(names: Sequence[PurePosixPath]) -> list[PurePosixPath]:
@@ -203,12 +227,28 @@ def _film_ending(path: PurePath) -> str:
 
 
 def _files(folder: Path, out: Path) -> Iterator[Path]:
+    """Give the files below a folder, but for hidden ones, ``out`` and results of earlier calls."""
     for place, folders, names in os.walk(folder):
         here = Path(place)
+        if PREDICTIONS_TABLE in names and _is_table(here / PREDICTIONS_TABLE):
+            say(f"{readable(here)}: results of an earlier call lie here and are not looked at")
+            folders[:] = [name for name in folders if name not in _RESULTS]
+            names.remove(PREDICTIONS_TABLE)
         folders[:] = [f for f in folders if f[0] != "." and (here / f).resolve() != out]
         for linked in [f for f in folders if (here / f).is_symlink()]:
             say(f"{here / linked}: a link to a folder is not entered; name it as --images")
         yield from (here / name for name in names if name[0] != ".")
+
+
+def _is_table(path: Path) -> bool:
+    """Tell whether a file is a table of predictions, by how its first line begins."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(len(_TABLE_BEGINS)) == _TABLE_BEGINS
+    except OSError:
+        return False
 
 
 def _may_be_film(path: Path) -> bool:

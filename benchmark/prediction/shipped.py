@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from benchmark.prediction.exported import ExportedModel, open_model
+from contract.errors import UserError
 
 SHIPPED = Path(str(files("lungbench"))) / "weights" / "lung_baseline.safetensors"
 """Its model card lies beside it."""
@@ -19,4 +20,8 @@ def shipped_model() -> ExportedModel:
     Raises:
         UserError: if its file is missing or damaged.
     """
-    return open_model(SHIPPED)
+    try:
+        return open_model(SHIPPED)
+    except UserError as error:
+        todo = "install lungbench again"
+        raise UserError(error.where, error.found, error.expected, todo) from None

@@ -145,6 +145,18 @@ def test_leaderboard_of_a_suite_looks_at_the_data_that_its_cells_ran_on(finished
     assert (copy / "leaderboard" / "leaderboard.csv").read_bytes() == before
 
 
+def test_status_looks_at_the_data_that_the_cells_ran_on(finished, capsys):
+    arguments, _ = finished
+    place = arguments.index("--data-root")
+    without = [*arguments[:place], *arguments[place + 2 :]]
+    runs = Path(arguments[arguments.index("--runs") + 1])
+    phantoms = runs / "phantoms"
+    there = phantoms.exists()
+    assert main(["status", *without, "--json"]) == 0
+    assert {cell["state"] for cell in json.loads(capsys.readouterr().out)} == {"done"}
+    assert phantoms.exists() == there
+
+
 def test_absent_data_makes_no_data_cells_with_the_reason(tmp_path, phantom_root, capsys):
     root = tmp_path / "data"
     root.mkdir()

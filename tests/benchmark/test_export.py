@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,10 +22,12 @@ import torch
 import yaml
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from benchmark.__main__ import main
 from benchmark.exporting.comparison import LARGEST_GAP, TIE, compare
+from benchmark.exporting.digest import NO_DIGEST, write_digest
 from benchmark.exporting.export import export, write_checked
 from benchmark.exporting.facts import FACTS_KEY, facts_of
 from benchmark.exporting.formats import EXPORT_KINDS
@@ -62,12 +66,25 @@ def told(file: Path) -> dict:
     return json.loads(session.get_modelmeta().custom_metadata_map[FACTS_KEY])
 
 
-def with_metadata(file: Path, out: Path, entries: dict[str, str]) -> Path:
+def with_metadata(file: Path, out: Path, entries: dict[str, str], sealed: bool = True) -> Path:
     model = onnx.load(file)
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, entries)
     onnx.save(model, out)
+    if sealed and '"digest": "' in entries.get(FACTS_KEY, ""):
+        write_digest(out)
     return out
+
+
+def middle_of_weights(file: Path) -> int:
+    """Where a file's middle is; in an archive, that of its largest array."""
+    content = file.read_bytes()
+    if not zipfile.is_zipfile(file):
+        return len(content) // 2
+    with zipfile.ZipFile(file) as archive:
+        stored = [one for one in archive.infolist() if one.compress_type == zipfile.ZIP_STORED]
+        largest = max(stored, key=lambda part: part.file_size)
+        return content.index(archive.read(largest)) + largest.file_size // 2
 
 
 def test_a_file_predicts_what_its_cell_predicts(cell, exported, phantom_root, tmp_path, capsys):
@@ -117,6 +134,7 @@ def test_a_file_says_all_that_its_user_needs(cell, exported):
         names = list(file.keys())
     assert weights.pop("generator") == config["model"]["init_args"]["generator"]
     facts.pop("generator"), weights.pop("exported_by"), facts.pop("exported_by")
+    assert facts.pop("digest") != weights.pop("digest")
     assert weights == facts
     assert names and not [name for name in names if name.startswith(("critic", "loss"))]
     assert facts_of({FACTS_KEY: json.dumps(told(exported["onnx"]))}, cell).title == facts["title"]
@@ -378,7 +396,7 @@ def test_foreign_damaged_and_falsified_files_are_refused(exported, tmp_path, cap
         "list.onnx": "no JSON object", "key.onnx": "unknown key 'colour'",
         "size.onnx": "preprocessing.size", "channels.onnx": "softmax needs",
         "other.onnx": "for images of shape (1, 1, 32, 32)",
-        "more.onnx": "as its metadata says", "cut.safetensors": "no readable safetensors model",
+        "more.onnx": "as its metadata says", "cut.safetensors": "a damaged file",
     }.items():  # fmt: skip
         assert main(["predict", "--model", str(tmp_path / name), *out]) == 2, name
         assert text in capsys.readouterr().err, name
@@ -387,6 +405,76 @@ def test_foreign_damaged_and_falsified_files_are_refused(exported, tmp_path, cap
     }.items():  # fmt: skip
         assert main(["predict", "--model", str(exported["onnx"]), *more, *out]) == 2
         assert text in capsys.readouterr().err
+
+
+@pytest.fixture
+def film(tmp_path) -> list[str]:
+    """Options that name a film and where its mask goes."""
+    (tmp_path / "films").mkdir()
+    Image.fromarray(np.full((40, 50), 99, np.uint8)).save(tmp_path / "films" / "grey.png")
+    return ["--images", str(tmp_path / "films"), "--out", str(tmp_path / "out")]
+
+
+@pytest.mark.parametrize("kind", list(EXPORT_KINDS))
+def test_a_file_whose_content_was_damaged_is_refused(kind, exported, film, tmp_path, capsys):
+    whole, middle = exported[kind].read_bytes(), middle_of_weights(exported[kind])
+    assert main(["predict", "--model", str(exported[kind]), *film]) == 0
+    flipped, zeroed = bytearray(whole), bytearray(whole)
+    flipped[middle] ^= 0x40
+    zeroed[middle - 2048 : middle + 2048] = bytes(4096)
+    for name, content in {"flipped": flipped, "zeroed": zeroed}.items():
+        damaged = tmp_path / f"{name}{exported[kind].suffix}"
+        damaged.write_bytes(content)
+        capsys.readouterr()
+        assert main(["predict", "--model", str(damaged), *film]) == 2, name
+        said = capsys.readouterr().err
+        assert str(damaged) in said and "damaged" in said and "copy the file again" in said
+
+
+@pytest.mark.parametrize("kind", list(EXPORT_KINDS))
+def test_no_flipped_byte_anywhere_changes_what_a_file_computes(kind, exported, tmp_path):
+    whole = exported[kind].read_bytes()
+    images = torch.zeros(1, 1, 64, 64)
+    expected = open_model(exported[kind]).run(images)[0]
+    damaged = tmp_path / f"damaged{exported[kind].suffix}"
+    for place in np.random.default_rng(0).integers(0, len(whole), 40):
+        content = bytearray(whole)
+        content[place] ^= 0x01
+        damaged.write_bytes(content)
+        try:
+            opened = open_model(damaged)
+        except UserError:
+            continue
+        assert kind == "torchscript", place  # between the parts of an archive nothing is read
+        assert torch.equal(opened.run(images)[0], expected), place
+
+
+def test_the_digest_is_what_the_page_says(exported):
+    for kind in ("onnx", "safetensors"):
+        content, digest = exported[kind].read_bytes(), open_model(exported[kind]).facts.digest
+        zeroed = content.replace(digest.encode(), b"0" * 64)
+        assert hashlib.sha256(zeroed).hexdigest() == digest
+    assert open_model(exported["torchscript"]).facts.digest is None
+
+
+def test_a_file_without_its_own_digest_is_refused(exported, film, tmp_path, capsys):
+    facts = told(exported["onnx"])
+    with safe_open(exported["safetensors"], "pt") as opened:
+        weights = json.loads(opened.metadata()[FACTS_KEY])
+    for digest, text in {
+        None: "no digest of its content", "0123": "a damaged file", NO_DIGEST: "a damaged file",
+    }.items():  # fmt: skip
+        own = json.dumps(facts | {"digest": digest})
+        files = (
+            with_metadata(exported["onnx"], tmp_path / "a.onnx", {FACTS_KEY: own}, sealed=False),
+            tmp_path / "a.safetensors",
+        )
+        own = json.dumps(weights | {"digest": digest})
+        save_file(load_file(exported["safetensors"]), files[1], {FACTS_KEY: own})
+        for file in files:
+            assert main(["predict", "--model", str(file), *film]) == 2, digest
+            err = capsys.readouterr().err
+            assert text in err and str(file) in err and "export" in err and "again" in err
 
 
 def test_without_the_extra_the_message_names_it(cell, exported, tmp_path, monkeypatch, capsys):

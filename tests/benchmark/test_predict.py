@@ -269,8 +269,104 @@ def test_names_that_differ_in_their_ending_alone_keep_it(tmp_path):
         "1.2.840.1": "1.2.840.1", "1.2.840.2": "1.2.840.2",
     }  # fmt: skip
     (tmp_path / "a_png.bmp").touch()
-    with pytest.raises(UserError, match="rename it"):
+    with pytest.raises(UserError, match="rename one of the two"):
         find_films(tmp_path, tmp_path / "out")
+
+
+def grey_film(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.tile(np.arange(64, dtype=np.uint8) * 3, (64, 1))).save(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        (
+            ("Plain.png", "plain.png"),
+            "plain.png: found results called plain_png, as those of Plain.png but for capitals",
+        ),
+        (
+            ("same.png", "same.jpg", "same_png.bmp"),
+            "same_png.bmp: found results called same_png, as those of same.png;",
+        ),
+    ],
+)
+def test_two_films_whose_results_would_have_one_name_are_both_named(names, text, tmp_path, capsys):
+    for name in names:
+        grey_film(tmp_path / "films" / name)
+    if len(list((tmp_path / "films").iterdir())) < len(names):
+        pytest.skip("this disk takes capital letters for small ones")
+    films = ["--images", str(tmp_path / "films"), "--out", str(tmp_path / "out")]
+    assert main(["predict", *films]) == 2
+    assert text in capsys.readouterr().err
+
+
+def test_what_is_no_film_is_counted_by_its_ending(tmp_path, capsys):
+    films = tmp_path / "films"
+    grey_film(films / "a.png")
+    for name in ("b.gif", "c.WEBP", "d.webp", "e", "1.2.840.113", "f.", "Dr. no ending"):
+        (films / name).write_bytes(b"no film")
+    images = ["--images", str(films), "--out", str(tmp_path / "out")]
+    assert main(["predict", *images]) == 0
+    said = capsys.readouterr().out
+    counted = "7 other files passed over: 4 without an ending, 2 .webp, 1 .gif (a film's file ends "
+    assert counted + "in .png, .jpg, " in said and "or is DICOM)" in said
+    for path in films.glob("[!a]*"):
+        path.unlink()
+    for number in range(10):
+        (films / f"{number}.{'abcdefghij'[number]}").touch()
+    assert main(["predict", *images]) == 0
+    assert "10 other files passed over: 1 .a, 1 .b" in (said := capsys.readouterr().out)
+    assert "1 .h, 2 with other endings (" in said
+
+
+def test_results_of_earlier_calls_are_no_films(tmp_path, capsys):
+    films = tmp_path / "films"
+    grey_film(films / "a.png")
+    grey_film(films / "masks" / "b.png")  # a folder of that name alone is no result
+    for out in ("out", "out", "again/now", "out/masks/here"):
+        assert main(["predict", "--images", str(films), "--out", str(films / out)]) == 0
+        assert sorted(table(films / out).index) == ["a.png", "masks/b.png"]
+        assert "passed over" not in (said := capsys.readouterr().out)
+        assert ("films/out: results of an earlier call lie here" in said) == (out != "out")
+
+
+@pytest.mark.parametrize("command", ["predict", "phantoms", "audit", "splits", "run", "export"])
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_done(
+    command, phantom_root, trained_runs, tmp_path, capsys
+):
+    grey_film(tmp_path / "films" / "a.png")
+    file = tmp_path / "file"
+    file.write_text("mine")
+    root = ["--data-root", str(phantom_root)]
+    words = {
+        "predict": ["predict", "--images", str(tmp_path / "films"), "--out"],
+        "phantoms": ["data", "phantoms", "--out"],
+        "audit": ["data", "audit", *root, "--out"],
+        "splits": ["data", "splits", *root, "--protocol", "m_to_s", "--out"],
+        "run": ["run", "--suite", "smoke", *root, "--runs"],
+        "export": ["export", str(trained_runs / CELLS / "seed-0"), "--output"],
+    }[command]
+    end = "/x.onnx" if command == "export" else ""
+    cases = [(str(file), "a file;"), (f"{file}/below/it", f"a file above it, {file};")]
+    if Path("/proc/self").exists():
+        cases.append(("/proc/foo", "a place that cannot be written ("))
+    for folder, found in cases:
+        assert main([*words, folder + end]) == 2
+        captured = capsys.readouterr()
+        told = f"lungbench: {words[-1]} {folder}: found {found}"
+        assert captured.err.startswith(told) and captured.err.count("\n") == 1
+        assert captured.out == ""
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize("command", [["predict", "--images", "films"], ["data", "phantoms"]])
+def test_an_empty_name_of_a_folder_is_not_the_current_one(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    grey_film(tmp_path / "films" / "a.png")
+    assert main([*command, "--out", ""]) == 2
+    assert capsys.readouterr().err.startswith("lungbench: --out '': found no name; expected")
+    assert [path.name for path in tmp_path.iterdir()] == ["films"]
 
 
 def test_wrong_use_is_refused_in_words(trained_runs, films, tmp_path, capsys):

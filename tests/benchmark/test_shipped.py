@@ -13,7 +13,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from benchmark.__main__ import main
+from benchmark.exporting.digest import write_digest
 from benchmark.exporting.facts import FACTS_KEY
+from benchmark.prediction import shipped
 from benchmark.prediction.serve import create_app
 from benchmark.prediction.shipped import SHIPPED, shipped_model
 from contract.cell_folder import CellFolder
@@ -70,6 +72,19 @@ def test_weights_and_package_stay_small():
     assert sum(p.stat().st_size for p in files if not left_out & set(p.parts)) < 12e6
 
 
+def test_when_they_are_damaged_the_message_says_how_to_mend_it(tmp_path, monkeypatch, capsys):
+    content = bytearray(SHIPPED.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    (tmp_path / SHIPPED.name).write_bytes(content)
+    monkeypatch.setattr(shipped, "SHIPPED", tmp_path / SHIPPED.name)
+    shipped_model.cache_clear()
+    Image.fromarray(np.full((40, 50), 99, np.uint8)).save(tmp_path / "grey.png")
+    given = ["--images", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main(["predict", *given]) == 2
+    said = capsys.readouterr().err
+    assert SHIPPED.name in said and "damaged" in said and "install lungbench again" in said
+
+
 def test_who_names_no_cell_gets_areas_overlays_and_flags(phantom_root, tmp_path, monkeypatch):
     films = sorted((phantom_root / "MontgomerySet" / "CXR_png").glob("*.png"))[:2]
     (tmp_path / "films").mkdir()
@@ -113,6 +128,7 @@ def test_weights_may_name_networks_of_the_project_alone(generator, tmp_path, cap
         said = json.loads(file.metadata()[FACTS_KEY])
     said["generator"] = generator
     save_file(load_file(SHIPPED), tmp_path / "odd.safetensors", {FACTS_KEY: json.dumps(said)})
+    write_digest(tmp_path / "odd.safetensors")
     Image.fromarray(np.full((40, 50), 99, np.uint8)).save(tmp_path / "grey.png")
     given = ["--images", str(tmp_path), "--out", str(tmp_path / "out")]
     assert main(["predict", "--model", str(tmp_path / "odd.safetensors"), *given]) == 2

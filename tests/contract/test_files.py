@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from contract.files import hash_of_text, replacing, write_atomically
+from contract.errors import UserError
+from contract.files import folder_to_write, hash_of_text, replacing, write_atomically
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -51,3 +52,13 @@ def test_no_hash_is_a_number_where_yaml_is_read() -> None:
         assert isinstance(yaml.safe_load(text), str)
         with pytest.raises(ValueError, match="could not convert"):
             float(text)
+
+
+def test_a_folder_to_write_is_looked_at_and_not_made(tmp_path: Path) -> None:
+    for name in ("", "new", "new/below"):
+        assert folder_to_write("--out", str(tmp_path / name)) == tmp_path / name
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    for name in ("nowhere", "nowhere/below", "long" * 99):
+        with pytest.raises(UserError, match=r"--out .*: found a .*; expected a folder"):
+            folder_to_write("--out", tmp_path / name)
