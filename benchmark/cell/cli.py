@@ -25,6 +25,7 @@ from benchmark.cell.checkpoints import AtomicCheckpointIO, EpochCheckpoint  # no
 from benchmark.cell.config_check import check_classes  # noqa: E402
 from benchmark.cell.identity import Identity  # noqa: E402
 from benchmark.cell.launching import WatchedDDPStrategy  # noqa: E402
+from benchmark.cell.own_code import fault_of_own_code, import_own_code  # noqa: E402
 from benchmark.cell.peers import Peers  # noqa: E402
 from benchmark.gpus import unusable, visible_gpus, why_not  # noqa: E402
 from benchmark.planning.precision import require_precision  # noqa: E402
@@ -68,7 +69,10 @@ class CellCLI(LightningCLI):
         self._tracker, self._peers = tracker, peers
         self.checkpoints = checkpoints or CellFolder(out).checkpoints().path
         self.meter, self.case_rows = Meter(), CaseRows()
-        check_classes(config, read_yaml(config))
+        settings = read_yaml(config)
+        folders = settings["cell"].get("code_folders") or []
+        import_own_code(config, settings, folders)
+        check_classes(config, settings)
         try:
             super().__init__(
                 Segmenter,
@@ -82,7 +86,7 @@ class CellCLI(LightningCLI):
                 parser_kwargs={"exit_on_error": False, "allow_abbrev": False},
             )
         except (ArgumentError, ValueError) as error:
-            fault = _explained(config, extra, error)
+            fault = _explained(config, extra, error, folders)
             if fault is None:
                 raise
             raise fault from None
@@ -145,12 +149,18 @@ class CellCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
 
-def _explained(config: Path, extra: Sequence[str], error: Exception) -> UserError | None:
+def _explained(
+    config: Path, extra: Sequence[str], error: Exception, folders: Sequence[str]
+) -> UserError | None:
     """Return in the project's words what the parser refused; None where it refused nothing.
 
     The parser's own text names class after class before it comes to the point, which is the error
     that a class raised, where one did.
     """
+    flags = [flag for flag in extra if not flag.startswith("--cell.")]  # the others are a user's
+    where = f"{config} with {' '.join(flags)}" if flags else config
+    if own := fault_of_own_code(error, folders):
+        return UserError(config, own, "classes that their arguments build")
     cause = error.__cause__ or error.__context__
     refused = str(error).startswith("Does not validate against any")
     if isinstance(error, ArgumentError):
@@ -159,8 +169,6 @@ def _explained(config: Path, extra: Sequence[str], error: Exception) -> UserErro
         told = str(cause)
     else:
         return None
-    flags = [flag for flag in extra if not flag.startswith("--cell.")]  # the others are a user's
-    where = f"{config} with {' '.join(flags)}" if flags else config
     return UserError(where, told, "arguments that the named classes take")
 
 

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import sys
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from benchmark.__main__ import main
 from benchmark.cell.cli import whole_numbers
 from benchmark.cell.config_check import check_classes, check_keys
 from benchmark.cell.fit import CellCLI
+from benchmark.start import add_code_folders
 from contract.cell_folder import CellFolder
 from contract.errors import UserError
 from lightning_modules.adversarial import AdversarialSegmenter
@@ -157,3 +159,38 @@ def test_ctrl_c_leaves_a_cell_that_goes_on(tiny_cell, tmp_path, monkeypatch, cap
     assert (record.state, record.reason) == ("pending", "interrupted; will resume")
     assert main(["fit", "--config", str(config), "--out", str(out)]) == 0
     assert CellFolder(out).record.is_done
+
+
+OWN = {
+    "an import that fails": ("x = {}['gone']\n", "KeyError: 'gone' (own_net.py, line 1)"),
+    "a relative import": ("from . import other\n", "write `import other`"),
+    "a class that raises": (
+        "class Net(nn.Module):\n    def __init__(self):\n        raise OSError('boom')\n",
+        "OSError: boom (own_net.py, line 4)",
+    ),
+    "a class that forgets its base": (
+        "class Net(nn.Module):\n    def __init__(self):\n        self.conv = nn.Conv2d(1, 2, 1)\n",
+        "AttributeError: cannot assign module before Module.__init__() call (own_net.py, line 4)",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_faults_of_own_code_are_told_with_their_line(kind, tiny_cell, tmp_path):
+    code, said = OWN[kind]
+    own = code if "import" in kind else f"from torch import nn\n{code}"
+    net = "" if "class" in code else "from torch import nn\nclass Net(nn.Module): pass\n"
+    (tmp_path / "own_net.py").write_text(own + net)
+    generator = {"class_path": "own_net.Net"}
+    mine = {"extends": "unet", "model": {"init_args": {"generator": generator}}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine))
+    overrides = {"preprocessing.size": 32}
+    config = tiny_cell(systems=[str(tmp_path / "mine.yaml")], overrides=overrides)
+    add_code_folders([str(tmp_path)])
+    try:
+        with pytest.raises(UserError) as caught:
+            CellCLI(config, tmp_path / "out", ["--trainer.accelerator=cpu"])
+    finally:
+        sys.path.remove(str(tmp_path))
+        sys.modules.pop("own_net", None)
+    assert said in str(caught.value) and str(config) in str(caught.value)
