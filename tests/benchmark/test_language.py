@@ -452,3 +452,14 @@ def test_a_critic_that_no_epoch_is_left_to_is_a_fault_of_the_systems_that_are_me
     one = ["--systems", "mean_shape", "--runs", "runs", "--data-root", str(phantom_root)]
     assert main(["plan", *arguments, *one]) == 0
     assert "adversarial_attention_unet m_to_s is left out" in capsys.readouterr().err
+
+
+def test_a_faulty_system_that_nobody_asked_for_is_a_notice(tmp_path, capsys):
+    given = ["plan", "--suite", "smoke", "--runs", str(tmp_path), "--protocols", "m_to_s"]
+    given += ["--set", "model.init_args.generator.init_args.widths=[8,16]"]
+    assert main([*given, "--systems", "mean_shape"]) == 2  # which has no generator
+    assert "MeanShape has no such argument" in capsys.readouterr().err
+    assert main([*given, "--systems", "unet", "--json"]) == 0
+    told = capsys.readouterr()
+    assert [cell["system"] for cell in json.loads(told.out)] == ["unet"]
+    assert "mean_shape is left out" in told.err and "nobody asked for it" in told.err

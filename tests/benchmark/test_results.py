@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmark.cell import results
 from benchmark.cell.results import in_order
 from datamodules.splits import Split
 
@@ -58,3 +59,12 @@ def test_a_case_missing_doubled_or_foreign_is_refused(rows):
 def test_slices_missing_doubled_or_without_their_scan_are_refused(rows, message):
     with pytest.raises(RuntimeError, match=message):
         in_order(rows, SPLIT)
+
+
+def test_a_copy_without_git_is_told_its_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "__file__", str(tmp_path / "results.py"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.delenv("LUNGBENCH_COMMIT", raising=False)
+    assert results.commit() is None
+    monkeypatch.setenv("LUNGBENCH_COMMIT", "0123456789ab")
+    assert results.commit() == "0123456789ab"
