@@ -71,8 +71,8 @@ class CellCLI(LightningCLI):
         self.meter, self.case_rows = Meter(), CaseRows()
         settings = read_yaml(config)
         folders = settings["cell"].get("code_folders") or []
-        import_own_code(config, settings, folders)
         check_classes(config, settings)
+        import_own_code(config, settings, folders)
         try:
             super().__init__(
                 Segmenter,

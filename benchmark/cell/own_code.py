@@ -26,7 +26,7 @@ def import_own_code(where: object, settings: Mapping[str, Any], folders: Sequenc
     for place, path in _class_paths(settings, ()):
         module = path.rpartition(".")[0]
         inside = Path(*module.split("."))
-        if not any(
+        if not module or not any(
             (Path(folder) / file).is_file()
             for folder in folders
             for file in (inside.with_suffix(".py"), inside / "__init__.py")

@@ -12,6 +12,7 @@ from benchmark.__main__ import main
 from benchmark.cell.cli import whole_numbers
 from benchmark.cell.config_check import check_classes, check_keys
 from benchmark.cell.fit import CellCLI
+from benchmark.cell.own_code import import_own_code
 from benchmark.start import add_code_folders
 from contract.cell_folder import CellFolder
 from contract.errors import UserError
@@ -194,3 +195,14 @@ def test_faults_of_own_code_are_told_with_their_line(kind, tiny_cell, tmp_path):
         sys.path.remove(str(tmp_path))
         sys.modules.pop("own_net", None)
     assert said in str(caught.value) and str(config) in str(caught.value)
+
+
+def test_a_class_path_of_one_word_names_no_module_to_import(tmp_path):
+    import_own_code("config.yaml", {"model": {"class_path": "MyNet"}}, [str(tmp_path)])
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    add_code_folders([str(tmp_path)])
+    try:
+        with pytest.raises(UserError, match="ZeroDivisionError"):
+            import_own_code("c", {"model": {"class_path": "broken.Net"}}, [str(tmp_path)])
+    finally:
+        sys.path.remove(str(tmp_path))
