@@ -23,6 +23,7 @@ from benchmark.commands import (
     suites,
 )
 from benchmark.failures import explain, is_of_machine
+from benchmark.garbage import collect_seldom
 from contract.cell_folder import CellFolder
 from contract.errors import UserError
 from contract.suggestions import did_you_mean
@@ -94,6 +95,7 @@ NOBODY_READS = 141
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 well, 1 failed cells, 2 wrong use or data."""
+    collect_seldom()
     try:
         try:
             return _obey(arguments)

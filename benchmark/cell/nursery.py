@@ -224,10 +224,11 @@ def leave(code: int) -> NoReturn:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Load what cells need, then serve; return the nursery's exit code, and end a cell with its."""
     nursery = Nursery()
+    gc.disable()
     for name in LOADED:
         importlib.import_module(name)
-    gc.collect()
     gc.freeze()  # cells share these pages for as long as nobody writes to them
+    gc.enable()
     request = nursery.serve()
     if request is None:
         return 0

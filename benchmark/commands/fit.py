@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.commands.arguments import Commands, add_command
+from benchmark.garbage import collect_as_usual
 
 
 def add(commands: Commands) -> None:
@@ -38,6 +39,7 @@ def _fit(given: argparse.Namespace, extra: Sequence[str]) -> int:
     follow_leader()  # libraries take long to load
     from benchmark.cell.fit import fit
 
+    collect_as_usual()
     checkpoint = getattr(given, "checkpoint", None)
     if given.profile:
         extra = [

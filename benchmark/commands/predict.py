@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.commands.arguments import Commands, add_command, plain_path
+from benchmark.garbage import collect_as_usual
 from contract.cell_folder import LAYOUT
 from contract.errors import UserError
 from contract.files import folder_to_write
@@ -75,9 +76,11 @@ def _predict(given: argparse.Namespace, extra: Sequence[str]) -> int:
         _refuse_options_for_films(given)
         from benchmark.prediction.scans import predict_scans
 
+        collect_as_usual()
         return 1 if predict_scans(model, given.images, out, given.device) else 0
     from benchmark.prediction.predict import predict
 
+    collect_as_usual()
     failed = predict(
         model, given.images, out, given.device, given.bits, given.force, given.dicom_seg
     )
@@ -122,5 +125,6 @@ def _serve(given: argparse.Namespace, extra: Sequence[str]) -> int:
     say("loading the libraries; the page's address comes next")
     from benchmark.prediction.serve import serve
 
+    collect_as_usual()
     serve(given.runs, given.port, given.device)
     return 0
