@@ -34,6 +34,9 @@ def hard_masks(probabilities: Tensor, activation: Activation) -> Tensor:
     """
     if activation != "softmax":
         return probabilities > 0.5
+    if probabilities.shape[1] == 2:
+        first, second = probabilities.unbind(dim=1)
+        return torch.stack((first >= second, second > first), dim=1)
     masks = torch.zeros_like(probabilities, dtype=torch.bool)
     highest, free = probabilities[:, -1].clone(), torch.ones_like(masks[:, 0])
     for channel in range(probabilities.shape[1] - 2, -1, -1):

@@ -81,7 +81,8 @@ class Slots:
         first = self.all[0]
         gpus = len({gpu for slot in self.all for gpu in slot.gpus})
         of = f"{first.devices} of {gpus} GPUs" if gpus else f"{first.devices} CPU process(es)"
-        told = f"{len(self.all)} at a time, each on {of} with {first.threads} threads a process"
+        each = f"each on {of} with {first.threads} threads a process"
+        told = f"up to {len(self.all)} at a time, {each}"
         unused = "" if gpus else unused_gpu()
         return f"{told}; {unused}" if unused else told
 

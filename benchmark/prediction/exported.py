@@ -24,6 +24,7 @@ from benchmark.exporting.formats import (
     load_weights_alone,
     require_onnxruntime,
 )
+from benchmark.prediction.memory_format import OWN_NETWORKS, lay_out_kernels
 from benchmark.prediction.predictor import require_finite
 from contract.errors import UserError
 from contract.names import in_short
@@ -33,8 +34,6 @@ from lightning_modules.own_networks import mask_logits
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]
 """Images ``(N, 1, H, W)`` to what the file returns: ``probabilities``, and ``mirrored`` if any."""
-OWN_NETWORKS = "lightning_modules.generators."
-"""Where the networks are that a file of weights alone may name."""
 _TODO = "export the cell again, or copy the file again"
 
 
@@ -227,6 +226,7 @@ def _open_safetensors(path: Path) -> ExportedModel:
     try:
         network = _network_of(facts, path).eval()
         load_weights_alone(network, path)
+        lay_out_kernels(network, torch.device("cpu"))
     except UserError:
         raise
     except Exception as error:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmark.cell.loading import build_module, load_tested, read_config
+from benchmark.prediction.memory_format import lay_out_kernels
 from benchmark.prediction.predictor import require_finite
 from contract.cell_folder import LAYOUT, CellFolder, cells_of, suite_folders
 from contract.errors import DataError, UserError
@@ -149,6 +150,8 @@ class Networks:
         self, modules: Sequence[Segmenter], preprocessing: Preprocessing, device: torch.device
     ) -> None:
         self._modules = [module.to(device).eval() for module in modules]
+        for module in self._modules:
+            lay_out_kernels(module, device)
         self.preprocessing, self._device = preprocessing, device
         self.structures: tuple[str, ...] = modules[0].structures
         self.activation: Activation = modules[0].activation

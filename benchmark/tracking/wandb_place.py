@@ -71,9 +71,13 @@ def entity() -> str | None:
 def quiet_settings(**own: Any) -> wandb.Settings:
     """Return settings of a run that prints nothing and tells nothing of this machine.
 
+    W&B would send reports of its own faults to its makers, those of a run on the disk too, unless
+    ``WANDB_ERROR_REPORTING`` is false, as it is from here on where a user has not set it.
+
     Args:
         own: further settings.
     """
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
 
     return wandb.Settings(

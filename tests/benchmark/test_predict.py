@@ -10,14 +10,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from films import SPACING, write_12_bit, write_16_bit, write_bad, write_dicom
 from PIL import ExifTags, Image
+from torch import nn
 
 from benchmark.__main__ import main
 from benchmark.cell.fit import fit
 from benchmark.planning.plan import make_plan
 from benchmark.prediction.finding import find_films
+from benchmark.prediction.memory_format import lay_out_kernels
 from benchmark.prediction.networks import choose_cells, finished, load_networks, trained
 from benchmark.prediction.predict import predict
 from benchmark.prediction.segmentation import segment
@@ -453,3 +456,19 @@ def test_the_96_shenzhen_films_without_a_mask(trained_runs, tmp_path):
     for file, row in whole.iterrows():
         assert mask(out, row["output"]).shape == read_film(images / file).shape
     assert (mask(out, "film") == mask(out, unmasked[0].stem)).all()
+
+
+def test_networks_of_other_origin_keep_their_layout():
+    """Some call ``view``, which refuses channels that lie side by side."""
+
+    class Viewing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 2, 3, padding=1)
+
+        def forward(self, x):
+            return self.second(self.first(x)).view(len(x), -1)
+
+    network = nn.ModuleDict({"generator": Viewing()})
+    lay_out_kernels(network, torch.device("cpu"))
+    assert network["generator"](torch.zeros(2, 1, 8, 8)).shape == (2, 128)

@@ -1,6 +1,7 @@
 """W&B's own files hold what the cell did, under one id over all restarts."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from wandb_files import read_run
 
 from benchmark.cell.fit import fit
 from benchmark.cell.seal import seal_of
+from benchmark.tracking import wandb_place
 from benchmark.tracking.tracker import draw_comparison
 
 SECRET = "0123456789abcdef" * 2 + "01234567"
@@ -116,3 +118,14 @@ def test_runs_go_to_the_server_whose_key_is_kept(tmp_path, monkeypatch, server, 
     if server:
         monkeypatch.setenv("WANDB_BASE_URL", server)
     assert wandb_place.is_offline() is offline
+
+
+@pytest.mark.parametrize(("wished", "expected"), [(None, "false"), ("true", "true")])
+def test_wandb_reports_its_faults_to_its_makers_only_if_a_user_wants_that(
+    monkeypatch, wished, expected
+):
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", wished or "")
+    if not wished:
+        monkeypatch.delenv("WANDB_ERROR_REPORTING")
+    wandb_place.quiet_settings()
+    assert os.environ["WANDB_ERROR_REPORTING"] == expected
