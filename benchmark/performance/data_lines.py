@@ -219,7 +219,8 @@ def several_sizes(setting: Setting) -> Measured:
         return setting.place(f"several_sizes_{next(count)}")
 
     def together() -> None:
-        images.append([prepare_all(source, cases, wanted, place())[one].images for one in wanted])
+        prepared = prepare_all(source, cases, wanted, place())
+        images.append([prepared[one].images for one in wanted])
 
     def one_by_one() -> None:
         images.append([prepare(source, cases, one, place()).images for one in wanted])
