@@ -19,6 +19,7 @@ from contract.errors import DataError, UserError
 from datamodules.preprocessing import Preprocessing
 from datamodules.sources import CT_SOURCES, SOURCES
 from lightning_modules.activations import Activation
+from lightning_modules.adversarial import AdversarialSegmenter
 from lightning_modules.segmenter import Segmenter
 
 
@@ -151,7 +152,8 @@ class Networks:
     ) -> None:
         self._modules = [module.to(device).eval() for module in modules]
         for module in self._modules:
-            lay_out_kernels(module, device)
+            if type(module) is AdversarialSegmenter:  # a subclass may call `view` on the logits
+                lay_out_kernels(module.generator, device)
         self.preprocessing, self._device = preprocessing, device
         self.structures: tuple[str, ...] = modules[0].structures
         self.activation: Activation = modules[0].activation

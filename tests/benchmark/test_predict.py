@@ -28,6 +28,7 @@ from contract.cell_folder import CellFolder
 from contract.errors import DataError, UserError
 from datamodules.phantoms import write_jsrt
 from datamodules.sources.films import Film, read_film
+from lightning_modules.generators.unet import UNet
 from lightning_modules.metrics.case_metrics import overlap_metrics
 
 REAL_DATA = os.environ.get("LUNGBENCH_REAL_DATA")
@@ -464,11 +465,14 @@ def test_networks_of_other_origin_keep_their_layout():
     class Viewing(nn.Module):
         def __init__(self):
             super().__init__()
-            self.first, self.second = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 2, 3, padding=1)
+            self.inner = UNet(widths=[4, 8])  # a network of the project's, as a part
 
         def forward(self, x):
-            return self.second(self.first(x)).view(len(x), -1)
+            return self.inner(x).view(len(x), -1)
 
-    network = nn.ModuleDict({"generator": Viewing()})
+    network = Viewing()
     lay_out_kernels(network, torch.device("cpu"))
-    assert network["generator"](torch.zeros(2, 1, 8, 8)).shape == (2, 128)
+    assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 128)
+    lay_out_kernels(network.inner, torch.device("cpu"))
+    with pytest.raises(RuntimeError, match="view"):
+        network(torch.zeros(2, 1, 8, 8))
