@@ -21,14 +21,17 @@ from benchmark.cell.fit import fit
 from benchmark.planning.plan import make_plan
 from benchmark.prediction.finding import find_films
 from benchmark.prediction.memory_format import lay_out_kernels
-from benchmark.prediction.networks import choose_cells, finished, load_networks, trained
+from benchmark.prediction.networks import Networks, choose_cells, finished, load_networks, trained
 from benchmark.prediction.predict import predict
 from benchmark.prediction.segmentation import segment
 from contract.cell_folder import CellFolder
 from contract.errors import DataError, UserError
 from datamodules.phantoms import write_jsrt
+from datamodules.preprocessing import Preprocessing
 from datamodules.sources.films import Film, read_film
+from lightning_modules.adversarial import AdversarialSegmenter
 from lightning_modules.generators.unet import UNet
+from lightning_modules.losses import CrossEntropy
 from lightning_modules.metrics.case_metrics import overlap_metrics
 
 REAL_DATA = os.environ.get("LUNGBENCH_REAL_DATA")
@@ -476,3 +479,23 @@ def test_networks_of_other_origin_keep_their_layout():
     lay_out_kernels(network.inner, torch.device("cpu"))
     with pytest.raises(RuntimeError, match="view"):
         network(torch.zeros(2, 1, 8, 8))
+
+
+@pytest.mark.parametrize(("own", "laid_out"), [(False, True), (True, False)])
+def test_a_subclass_of_the_module_keeps_its_network_s_layout(own, laid_out):
+    """It may do with the logits what it likes; the module itself is laid out anew."""
+
+    class Own(AdversarialSegmenter):
+        pass
+
+    kind = Own if own else AdversarialSegmenter
+    module = kind(["lungs"], UNet(classes=1, widths=[4, 8]), CrossEntropy(), activation="sigmoid")
+    networks = Networks([module], Preprocessing(32), torch.device("cpu"))
+    kernels = [one for one in module.generator.parameters() if one.dim() == 4 and one.shape[1] > 1]
+    found = {
+        one.is_contiguous(memory_format=torch.channels_last) and not one.is_contiguous()
+        for one in kernels if one.shape[-1] > 1
+    }  # fmt: skip
+    assert found == {laid_out}
+    own_view, mirrored = networks(torch.zeros(1, 1, 32, 32))
+    assert own_view.shape == mirrored.shape == (1, 1, 1, 32, 32)
