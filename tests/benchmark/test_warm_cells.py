@@ -45,7 +45,7 @@ class Telling(nn.Conv2d):
             told |= {"libraries": sorted((Path(one["filepath"]).name, one["num_threads"])
                                          for one in threadpool_info())}
             told |= {"words": sys.argv[1:3], "input": sys.stdin.read(), "parent": os.getppid()}
-            print("TOLD", json.dumps(told), flush=True)
+            print(f"TOLD {json.dumps(told)}\\n", end="", flush=True)  # unbuffered: one piece
             while self.waits_for and not Path(self.waits_for).exists():
                 time.sleep(0.05)
             if self.raises:
@@ -80,8 +80,11 @@ def cell(runs: Path, system: str) -> Path:
 
 
 def told(runs: Path, system: str) -> dict:
-    lines = (cell(runs, system) / "log.txt").read_text().splitlines()
-    return json.loads(next(line for line in lines if line.startswith("TOLD")).removeprefix("TOLD"))
+    """What the system's network has told; nothing before it has, to the end of its line."""
+    log = cell(runs, system) / "log.txt"
+    lines = log.read_text().splitlines(keepends=True) if log.exists() else []
+    whole = [line for line in lines if line.startswith("TOLD") and line.endswith("\n")]
+    return json.loads(whole[0].removeprefix("TOLD")) if whole else {}
 
 
 @pytest.fixture(scope="module")
@@ -141,19 +144,21 @@ def test_a_failing_cell_says_why_as_a_cold_one_does(both):
 def test_a_killed_nursery_costs_no_cell(tmp_path, phantom_root, capsys):
     gate = tmp_path / "gate"
     suite = write_suite(tmp_path, first={"waits_for": str(gate)}, second={"waits_for": str(gate)})
-    log = cell(tmp_path / "runs", "first") / "log.txt"
+    runs = tmp_path / "runs"
 
     def kill() -> None:
-        until = time.monotonic() + 300
-        while not (log.exists() and "TOLD" in log.read_text()) and time.monotonic() < until:
-            time.sleep(0.1)
-        os.kill(told(tmp_path / "runs", "first")["parent"], signal.SIGKILL)
-        time.sleep(1)
-        gate.touch()
+        try:
+            until = time.monotonic() + 300
+            while not told(runs, "first") and time.monotonic() < until:
+                time.sleep(0.1)
+            os.kill(told(runs, "first")["parent"], signal.SIGKILL)
+            time.sleep(1)
+        finally:
+            gate.touch()  # or a fault here would have the cells wait for ever
 
     killer = threading.Thread(target=kill)
     killer.start()
-    code = run(suite, phantom_root, tmp_path / "runs")
+    code = run(suite, phantom_root, runs)
     killer.join()
     said = capsys.readouterr().out
     assert code == 0, said
@@ -213,12 +218,11 @@ def test_an_interrupted_run_leaves_nothing_behind(when, tmp_path, phantom_root):
              "--runs", str(tmp_path / "runs"), "--launcher", "local", "--jobs", "3"]  # fmt: skip
     process = subprocess.Popen([sys.executable, "-m", "benchmark", *words], text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
-    logs = [cell(tmp_path / "runs", name) / "log.txt" for name in ("first", "second")]
 
     def ready() -> bool:
         if when == "while libraries load":
             return bool(forks(process.pid))
-        return all(log.exists() and "TOLD" in log.read_text() for log in logs)
+        return all(told(tmp_path / "runs", name) for name in ("first", "second"))
 
     until = time.monotonic() + 200
     while not ready():
