@@ -38,6 +38,9 @@ LOADED = (
 
 W&B comes first: it looks its own source up among all modules that are loaded, again and again.
 """
+LOADED_IF_THERE = ("sentry_sdk.integrations.aws_lambda", "pyarrow.parquet")
+"""What libraries load only when they are used, as every cell does: W&B's reporter of crashes as a
+run starts, though it is off, and pandas' reader of rows."""
 THREADS = Path("/proc/self/task")
 OPENED = Path("/proc/self/fd")
 GPU_MEMORY = "nvidia-uvm"
@@ -230,6 +233,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.disable()
     for name in LOADED:
         importlib.import_module(name)
+    for name in LOADED_IF_THERE:
+        with suppress(ImportError):
+            importlib.import_module(name)
     gc.freeze()  # cells share these pages for as long as nobody writes to them
     gc.enable()
     request = nursery.serve()
