@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from processes import children_of
 
 from benchmark.__main__ import main
 from benchmark.cell.fit import fit
@@ -152,9 +153,7 @@ def test_sigterm_ends_a_run_in_good_order_and_a_killed_cell_fails(tmp_path, phan
         return process
 
     def cells(launcher: int) -> list[int]:
-        threads = Path(f"/proc/{launcher}/task").glob("*/children")
-        found = [int(pid) for thread in threads for pid in thread.read_text().split()]
-        return [pid for pid in found if b"fit" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return children_of(launcher, b"fit")
 
     process = start(lambda _: record.with_name("progress.json").exists())
     (cell,) = cells(process.pid)

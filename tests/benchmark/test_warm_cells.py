@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from processes import children_of
 
 from benchmark.__main__ import main
 from benchmark.cell.nursery import why_not_alone
@@ -197,17 +198,7 @@ def test_a_log_that_cannot_be_written_is_told(nursery, tmp_path, capsys):
 
 def forks(pid: int) -> list[int]:
     """The nursery that a process started, or the cells that a nursery forked."""
-    found = [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children")
-             for child in told_by(path).split()]  # fmt: skip
-    return [one for one in found if b"nursery" in told_by(Path(f"/proc/{one}/cmdline"))]
-
-
-def told_by(path: Path) -> bytes:
-    """What a file of the kernel's says; nothing where its process or thread has just ended."""
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""
+    return children_of(pid, b"nursery")
 
 
 @pytest.mark.parametrize("when", ["while libraries load", "while cells train"])
