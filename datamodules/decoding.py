@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from typing import TypeVar, cast
 
 import cv2
@@ -24,6 +25,11 @@ from datamodules.sources.ct.scan import OpenScan, ScanCase, ScanSource
 
 PLANES = {structure: 1 << bit for bit, structure in enumerate(STRUCTURES)}
 """Each structure's bit in a mask's byte: structures may overlap (heart and lung do)."""
+
+PNG_OF_MASKS = (
+    cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE,
+)  # fmt: skip
+"""Flat areas gain nothing from PNG's filters: read three times as fast, half as large again."""
 
 _Found = TypeVar("_Found")
 
@@ -83,6 +89,17 @@ def decode_all(
             yield waiting.pop(0).result()
     for future in waiting:
         yield future.result()
+
+
+@contextmanager
+def opencv_on_one_thread() -> Iterator[None]:
+    """Have OpenCV start no threads of its own, which get in the way where all cores decode."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def slices_of(case: Case) -> int:
@@ -173,7 +190,7 @@ class _Picture:
     ) -> NDArray[np.uint8]:
         """Return the masks, prepared, as bit planes."""
         planes = [prepare(mask) * np.uint8(PLANES[name]) for name, mask in self._masks.items()]
-        return cast("NDArray[np.uint8]", np.bitwise_or.reduce(planes))
+        return reduce(np.bitwise_or, planes)
 
     def _once(self, key: Hashable, compute: Callable[[], _Found]) -> _Found:
         if key not in self._done:
@@ -182,7 +199,7 @@ class _Picture:
 
 
 def _png(planes: NDArray[np.uint8] | NDArray[np.bool_]) -> bytes:
-    return cv2.imencode(".png", planes.astype(np.uint8))[1].tobytes()
+    return cv2.imencode(".png", planes.astype(np.uint8), PNG_OF_MASKS)[1].tobytes()
 
 
 def from_png(blob: bytes) -> NDArray[np.uint8]:

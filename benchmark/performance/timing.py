@@ -10,8 +10,9 @@ import resource
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 TimedAct = Callable[[], float]
@@ -137,10 +138,20 @@ def _children() -> float:
 
 @contextmanager
 def on_cores(count: int) -> Iterator[None]:
-    """Keep this thread, and the threads and processes that it starts, on so many cores."""
+    """Keep this process, and the threads and processes that it starts, on so many cores.
+
+    Libraries keep threads of their own, OpenCV as many as there were cores when it first used
+    some: left where they are, they would go on working on the others.
+    """
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(before)[:count])
+    _keep_on(set(sorted(before)[:count]))
     try:
         yield
     finally:
-        os.sched_setaffinity(0, before)
+        _keep_on(before)
+
+
+def _keep_on(cores: set[int]) -> None:
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(ProcessLookupError):  # it has just ended
+            os.sched_setaffinity(int(thread.name), cores)

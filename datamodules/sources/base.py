@@ -6,7 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -199,7 +199,7 @@ class Source(ABC):
         for path, mask in decoded.items():
             self._check_mask_shape(path, mask.shape, shape)
         for structure, paths in case.masks.items():
-            masks[structure] = np.logical_or.reduce([decoded[path] for path in paths])
+            masks[structure] = reduce(np.logical_or, [decoded[path] for path in paths])
             if not masks[structure].any():
                 raise DataError(
                     paths[0],

@@ -90,7 +90,8 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
     with open_image(path) as image:
         _require_modes(path, image, EIGHT_BITS)
         image.load()
-        return turn_pixels(np.asarray(image.convert("L")), orientation_of(image))
+        grey = image if image.mode == "L" else image.convert("L")
+        return turn_pixels(np.asarray(grey), orientation_of(image))
 
 
 def read_deep_pixels(

@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 import time
 
 import numpy as np
@@ -59,6 +60,20 @@ def test_cores_are_given_back_even_after_an_error():
         assert len(os.sched_getaffinity(0)) == 1
         raise KeyError
     assert os.sched_getaffinity(0) == before
+
+
+def test_threads_that_were_there_before_keep_to_the_cores_too():
+    leave = threading.Event()
+    thread = threading.Thread(target=leave.wait)
+    thread.start()
+    try:
+        before = os.sched_getaffinity(thread.native_id)
+        with on_cores(1):
+            assert os.sched_getaffinity(thread.native_id) == {min(before)}
+        assert os.sched_getaffinity(thread.native_id) == before
+    finally:
+        leave.set()
+        thread.join()
 
 
 def line(measure, goal=None, **changes):
