@@ -36,15 +36,7 @@ from datamodules.cache_parts import (
     put_in_place,
     seal,
 )
-from datamodules.decoding import (
-    PLANES,
-    Decoded,
-    decode_all,
-    from_png,
-    opencv_on_one_thread,
-    slices_of,
-    total,
-)
+from datamodules.decoding import PLANES, Decoded, decode_all, from_png, slices_of, total
 from datamodules.digests import Digests, Progress, combined, no_progress
 from datamodules.preprocessing import DEFAULT_HU_WINDOW, Preprocessing
 from datamodules.sources.base import Case, Source
@@ -307,7 +299,7 @@ def _build(
             place.allot(count, one.size)
         for cache in {folder.parent for folder in missing}:
             _clear_abandoned(cache)
-        with opencv_on_one_thread(), ThreadPoolExecutor(workers) as pool:
+        with ThreadPoolExecutor(workers) as pool:
             decoded = decode_all(pool, workers, source, cases, list(missing.values()))
             shown = progress(decoded, count, f"decoding {source.name}")
             for items in cast("Iterable[tuple[Decoded, ...]]", shown):

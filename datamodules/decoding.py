@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from typing import TypeVar, cast
@@ -89,17 +88,6 @@ def decode_all(
             yield waiting.pop(0).result()
     for future in waiting:
         yield future.result()
-
-
-@contextmanager
-def opencv_on_one_thread() -> Iterator[None]:
-    """Have OpenCV start no threads of its own, which get in the way where all cores decode."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
 
 
 def slices_of(case: Case) -> int:

@@ -5,9 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 
-import cv2
 import numpy as np
 import pytest
 
@@ -89,20 +87,6 @@ def test_a_damaged_film_leaves_none_of_several_caches(montgomery, tmp_path):
     with pytest.raises(DataError, match=film.name):
         prepare_all(montgomery, montgomery.cases(), [SMALL, Preprocessing(48)], tmp_path / "cache")
     assert folders(tmp_path / "cache") == []
-
-
-@pytest.mark.parametrize("damaged", [False, True])
-def test_opencv_has_the_threads_afterwards_that_it_had_before(montgomery, tmp_path, damaged):
-    if damaged:
-        montgomery.cases()[3].image.write_bytes(b"")
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(3)
-    try:
-        with pytest.raises(DataError) if damaged else nullcontext():
-            prepare(montgomery, montgomery.cases(), SMALL, tmp_path / "cache")
-        assert cv2.getNumThreads() == 3
-    finally:
-        cv2.setNumThreads(before)
 
 
 def test_processes_that_build_it_together_leave_one_whole_cache(montgomery, tmp_path):
