@@ -299,7 +299,7 @@ def _build(
             place.allot(count, one.size)
         for cache in {folder.parent for folder in missing}:
             _clear_abandoned(cache)
-        # OpenCV's own threads get in the way here, but setting their number in a process that was
+        # OpenCV's own threads could be spared here, but setting their number in a process that was
         # forked from one where they ran waits for ever.
         with ThreadPoolExecutor(workers) as pool:
             decoded = decode_all(pool, workers, source, cases, list(missing.values()))

@@ -67,7 +67,7 @@ def mean_shapes(drawn: bool, setting: Setting) -> Measured:
     pairs = in_turn(suite, cpu_of_process(TORCH, ON_ONE_THREAD), rounds, warm_up=False)
     note = f"{pairs.here.middle:.1f} s of CPU time, {pairs.beside.middle:.1f} s for torch"
     if importlib.util.find_spec("matplotlib") is not None:
-        note += "; matplotlib, which nnU-Net brought along, is loaded by torchmetrics here"
+        note += "; torchmetrics loads matplotlib here, which the suite itself does not install"
     return Measured(pairs.cost, note)
 
 
